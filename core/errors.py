@@ -1,0 +1,35 @@
+"""The errors that Pannscope raises on purpose.
+
+Each message is one line that says what was given, what is accepted and what to do about it. The command line prints it
+and exits 2, a page shows it in place; neither ever shows a traceback for one of these.
+"""
+
+from __future__ import annotations
+
+
+class PannscopeError(Exception):
+    """The root of every error that a user can cause and mend."""
+
+
+class AudioError(PannscopeError):
+    """A recording cannot be read, or is nothing that a tagger can listen to."""
+
+
+class ModelError(PannscopeError):
+    """An architecture, a width or a class set is not one that Pannscope knows."""
+
+
+class CheckpointError(PannscopeError):
+    """A checkpoint file is missing, damaged, unsafe or not of the architecture it was given for."""
+
+
+class DownloadError(CheckpointError):
+    """A checkpoint could not be downloaded, or what arrived is not what the record lists."""
+
+
+class PruningError(PannscopeError):
+    """A pruning ratio, layer range, criterion or plan is impossible for this network."""
+
+
+class DataError(PannscopeError):
+    """A manifest of labelled clips, or the folder it points to, cannot be used for training or evaluation."""
