@@ -1,0 +1,143 @@
+"""CNN14 with its widths as data: PANNs' CNN14, E-PANNs, and everything between them.
+
+Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition" (IEEE/ACM TASLP 2020)
+for the network; Singh et al., "E-PANNs: Sound Recognition Using Efficient Pre-trained Audio Neural Networks"
+(Inter-Noise 2023) for the pruned one. A pruned CNN14 is this class with narrower ``widths``; there is no second network.
+Parameter names are those of the published state dicts, without the front end's three frozen tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import ModelError
+from core.logmel import FRONT_END, LogMel
+from core.models.blocks import ConvBlock, initialise
+
+CNN14_WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 2048, 2048)
+"""Filters of C1..C12 in the published CNN14."""
+
+LAYERS = tuple(f"C{i}" for i in range(1, 13))
+"""The paper's names of the twelve convolutions, first to last."""
+
+MIN_SAMPLES = 9_920
+"""Shortest waveform the network accepts: 32 frames (0.31 s at 32 kHz), since five poolings halve the time axis."""
+
+_BLOCK_DROPOUT = 0.2  # after each of the six blocks (audioset_tagging_cnn, pytorch/models.py, line 204)
+_EMBEDDING_DROPOUT = 0.5  # before fc1
+
+
+@dataclass(frozen=True)
+class Cnn14Config:
+    """Everything that tells one CNN14 from another.
+
+    Attributes
+    ----------
+    widths : filters of C1..C12.
+    classes : outputs.
+    embedding : outputs of fc1 (2048 in PANNs and in E-PANNs: pruning leaves it alone).
+    """
+
+    widths: tuple[int, ...] = CNN14_WIDTHS
+    classes: int = 527
+    embedding: int = 2048
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        if len(self.widths) != len(LAYERS) or min(self.widths) < 1:
+            raise ModelError(
+                f"CNN14 has {len(LAYERS)} convolutions with at least one filter each; "
+                f"got widths {list(self.widths)}. Give one positive number for each of C1..C12."
+            )
+        if self.classes < 1 or self.embedding < 1:
+            raise ModelError(
+                f"CNN14 needs at least one class and one embedding unit; got classes={self.classes}, "
+                f"embedding={self.embedding}."
+            )
+
+
+class Cnn14(nn.Module):
+    """The tagger: waveform (batch, samples) at 32 kHz -> logits (batch, classes); probabilities are their sigmoid."""
+
+    def __init__(self, config: Cnn14Config | None = None) -> None:
+        super().__init__()
+        self.config = config or Cnn14Config()
+        widths = self.config.widths
+        self.front_end = LogMel()
+        self.bn0 = nn.BatchNorm2d(FRONT_END.mel_bins)
+        inputs = 1
+        for block in range(6):
+            mid, out = widths[2 * block : 2 * block + 2]
+            self.add_module(f"conv_block{block + 1}", ConvBlock(inputs, mid, out))
+            inputs = out
+        self.fc1 = nn.Linear(inputs, self.config.embedding)
+        self.fc_audioset = nn.Linear(self.config.embedding, self.config.classes)
+        if not self.fc1.weight.is_meta:
+            self.apply(initialise)
+
+    def forward(self, waveform: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Logits (batch, classes) of waveforms (batch, samples); see ``network`` for ``augment``."""
+        return self.network(self.front_end(waveform), augment)
+
+    def network(self, logmel: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Logits of log-mel spectrograms, (batch, 1, frames, mel_bins) -> (batch, classes).
+
+        ``augment`` is called on the normalised log-mel, where the published recipe applies SpecAugment and mixup; it
+        may change the batch's size.
+        """
+        x = self.bn0(logmel.transpose(1, 3)).transpose(1, 3)  # normalises each mel band
+        if augment is not None:
+            x = augment(x)
+        for block in range(1, 7):
+            # The last block pools 1x1: it keeps the 31 x 2 map of a 10 s clip.
+            x = self.get_submodule(f"conv_block{block}")(x, pool=2 if block < 6 else 1)
+            x = F.dropout(x, _BLOCK_DROPOUT, self.training)
+        x = x.mean(dim=3)  # over frequency: (batch, C12, frames / 32)
+        x = x.amax(dim=2) + x.mean(dim=2)  # over time: (batch, C12)
+        x = F.relu_(self.fc1(F.dropout(x, _EMBEDDING_DROPOUT, self.training)))
+        return self.fc_audioset(x)
+
+    def convolution(self, layer: str) -> nn.Conv2d:
+        """The convolution that the paper calls ``layer`` (C1..C12)."""
+        block, conv, _ = layer_modules(layer)
+        return self.get_submodule(f"{block}.{conv}")  # type: ignore[return-value]
+
+    def batch_norm(self, layer: str) -> nn.BatchNorm2d:
+        """The batch norm that follows convolution ``layer``."""
+        block, _, norm = layer_modules(layer)
+        return self.get_submodule(f"{block}.{norm}")  # type: ignore[return-value]
+
+    def probabilities(self, waveform: Tensor) -> Tensor:
+        """Sigmoid of the logits, without gradients: (batch, samples) -> (batch, classes)."""
+        with torch.inference_mode():
+            return torch.sigmoid(self(waveform))
+
+
+def layer_modules(layer: str) -> tuple[str, str, str]:
+    """Names of block, convolution and batch norm of a layer: ``C7`` -> (conv_block4, conv1, bn1)."""
+    if layer not in LAYERS:
+        raise ModelError(f"CNN14 has no layer {layer!r}; its convolutions are C1 to C12.")
+    index = LAYERS.index(layer)
+    return f"conv_block{index // 2 + 1}", f"conv{index % 2 + 1}", f"bn{index % 2 + 1}"
+
+
+def config_from_state(state: dict[str, Tensor]) -> Cnn14Config:
+    """Read a CNN14's widths, classes and embedding off its tensors' shapes (values are not touched)."""
+    needed = [".".join(layer_modules(layer)[:2]) + ".weight" for layer in LAYERS]
+    needed += ["fc1.weight", "fc_audioset.weight"]
+    missing = [name for name in needed if name not in state or state[name].ndim < 2]
+    if missing:
+        raise ModelError(
+            f"These weights are no CNN14: {missing[0]} is missing"
+            + (f", and {len(missing) - 1} more." if len(missing) > 1 else ".")
+        )
+    return Cnn14Config(
+        widths=tuple(state[name].shape[0] for name in needed[:12]),
+        classes=state["fc_audioset.weight"].shape[0],
+        embedding=state["fc1.weight"].shape[0],
+    )
