@@ -1,0 +1,211 @@
+"""Tagging a clip: a model, its classes, and the probabilities it gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.audio import SAMPLE_RATE, Clip
+from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
+from core.classes import ClassSet
+from core.errors import AudioError, CheckpointError, ModelError
+from core.models.cnn import MIN_SAMPLES, Cnn14
+
+WINDOW_SECONDS = 30.0
+"""Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
+takes about 250 MB) and keeps short events from being averaged away."""
+
+EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
+OFFICIAL_PAIR = ("cnn14", "epanns")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One class and its probability; ``index`` is AudioSet's."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """What one model says about one clip.
+
+    Attributes
+    ----------
+    model, runtime : which network, and what ran it.
+    classes, probabilities : (classes,) float32, the sigmoid of each class's logit: a clip can carry many tags.
+    latency_ms : time from waveform to probabilities.
+    windows_s : start and end in seconds of every window that was tagged; the probabilities are their mean.
+    notes : what was done to the clip to make it fit, in plain sentences.
+    """
+
+    model: str
+    classes: ClassSet
+    probabilities: np.ndarray
+    runtime: str
+    latency_ms: float
+    windows_s: tuple[tuple[float, float], ...]
+    notes: tuple[str, ...] = ()
+
+    def top(self, k: int = 10, mask: np.ndarray | None = None) -> list[Tag]:
+        """The ``k`` likeliest tags, likeliest first; ``mask`` (classes,) bool leaves out what is False."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        if mask is not None:
+            order = order[mask[order]]
+        return [self._tag(int(position)) for position in order[:k]]
+
+    def above(self, threshold: float) -> list[Tag]:
+        """Every tag whose probability is at least ``threshold``, likeliest first."""
+        return [tag for tag in self.top(len(self.classes)) if tag.probability >= threshold]
+
+    def _tag(self, position: int) -> Tag:
+        return Tag(
+            self.classes.indices[position], self.classes.names[position], float(self.probabilities[position])
+        )
+
+    def document(self, top: int | None = None) -> dict[str, Any]:
+        """The part of the command line's JSON that describes one model's answer."""
+        return {
+            "model": self.model,
+            "runtime": self.runtime,
+            "latency_ms": round(self.latency_ms, 3),
+            "windows_s": [list(window) for window in self.windows_s],
+            "notes": list(self.notes),
+            "tags": [vars(tag).copy() for tag in self.top(len(self.classes) if top is None else top)],
+        }
+
+
+def windows(samples: int) -> list[tuple[int, int]]:
+    """Cut a waveform into the fewest equal windows of at most ``WINDOW_SECONDS``: [(start, end), …] in samples."""
+    count = max(1, -(-samples // round(WINDOW_SECONDS * SAMPLE_RATE)))
+    edges = [round(samples * edge / count) for edge in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform: np.ndarray) -> np.ndarray:
+    """Probabilities of one waveform of any length, as every part of Pannscope computes them.
+
+    Parameters
+    ----------
+    network : (1, samples) float32 -> (1, classes) probabilities.
+    waveform : (samples,) at 32 kHz. Under 0.31 s it is padded with silence to what the network needs; over 30 s it is
+        tagged in equal windows whose probabilities are averaged.
+    """
+    samples = np.asarray(waveform, np.float32)
+    if samples.ndim != 1 or len(samples) == 0:
+        raise AudioError(
+            f"A waveform is one row of samples at 32 kHz; got an array of shape {samples.shape}."
+        )
+    if len(samples) < MIN_SAMPLES:
+        samples = np.pad(samples, (0, MIN_SAMPLES - len(samples)))
+    parts = [
+        network(torch.from_numpy(np.array(samples[start:end]))[None])[0].numpy()
+        for start, end in windows(len(samples))
+    ]
+    return np.mean(parts, axis=0, dtype=np.float64).astype(np.float32)
+
+
+class Tagger:
+    """A loaded model that tags clips. Safe to share between threads: tagging changes nothing in it."""
+
+    def __init__(self, model: Cnn14, info: CheckpointInfo) -> None:
+        self.model = model.eval()
+        self.info = info
+        self.runtime = "torch"
+
+    @property
+    def name(self) -> str:
+        """The model's name as the manifest has it, or the checkpoint's own."""
+        return self.info.name
+
+    @property
+    def classes(self) -> ClassSet:
+        """The classes of the outputs, in order."""
+        return self.info.classes
+
+    def probabilities(self, waveform: np.ndarray) -> np.ndarray:
+        """(samples,) float32 at 32 kHz -> (classes,) float32."""
+        return mean_probabilities(self.model.probabilities, waveform)
+
+    def tag(self, clip: Clip) -> Tags:
+        """Tag a clip and say how long it took and what had to be done to it."""
+        started = time.perf_counter()
+        probabilities = self.probabilities(clip.waveform)
+        latency_ms = 1e3 * (time.perf_counter() - started)
+        spans = windows(max(len(clip.waveform), MIN_SAMPLES))
+        notes = []
+        if len(clip.waveform) < MIN_SAMPLES:
+            notes.append(
+                f"The clip is {len(clip.waveform) / SAMPLE_RATE:.2f} s long; it was padded with silence to "
+                f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the least that the network can listen to."
+            )
+        if len(spans) > 1:
+            length = (spans[0][1] - spans[0][0]) / SAMPLE_RATE
+            notes.append(
+                f"The clip is {clip.duration_s:.1f} s long; it was tagged in {len(spans)} windows of {length:.1f} s "
+                "and the probabilities were averaged."
+            )
+        seconds = tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans)
+        return Tags(self.name, self.classes, probabilities, self.runtime, latency_ms, seconds, tuple(notes))
+
+
+def default_pair() -> tuple[str, str]:
+    """Baseline and candidate to start with: the official networks where both are installed, else the embedded pair."""
+    installed = all(status(entry(name)) == "installed" for name in OFFICIAL_PAIR)
+    return OFFICIAL_PAIR if installed else EMBEDDED_PAIR
+
+
+def load_tagger(
+    name: str | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    architecture: str | None = None,
+    ratio: float | None = None,
+    runtime: str = "auto",
+) -> Tagger:
+    """Load a model that tags.
+
+    Parameters
+    ----------
+    name : a name of the manifest (``pannscope models``); by default the best baseline that is installed.
+    checkpoint : any file in the official layout or in ours, instead of a name.
+    architecture, ratio : what the file holds, where its tensors do not say so themselves.
+    runtime : "auto" or "torch".
+
+    Raises
+    ------
+    CheckpointError
+        If the model is not installed, or the file is not one that can be loaded.
+    """
+    if runtime not in ("auto", "torch"):
+        raise ModelError(f"Unknown runtime {runtime!r}; Pannscope runs models on 'torch' ('auto' picks it).")
+    if name is not None and checkpoint is not None:
+        raise CheckpointError(
+            f"Both a model ({name}) and a checkpoint ({checkpoint}) were given; give one of them."
+        )
+    load = partial(load_checkpoint, architecture=architecture, ratio=ratio)
+    if checkpoint is not None:
+        loaded = load(Path(checkpoint))
+    else:
+        chosen = entry(name or default_pair()[0])
+        state = status(chosen)
+        if state == "published-only":
+            raise CheckpointError(
+                f"{chosen.name} is known by its published figures only; `pannscope models` lists what can be loaded."
+            )
+        if state == "available":
+            raise CheckpointError(
+                f"{chosen.name} is not installed; fetch it first: pannscope fetch {chosen.name}"
+            )
+        loaded = load(path_of(chosen), name=chosen.name)
+    return Tagger(loaded.model, loaded.info)
