@@ -1,0 +1,73 @@
+"""``models`` and ``fetch``: what there is, and getting it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from core.checkpoints import Entry, entry, fetch, manifest, status
+from core.cli.output import JsonOption, print_json, print_table, progress_bar, short
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("models")(models_command)
+    app.command("fetch")(fetch_command)
+
+
+def models_command(json_output: JsonOption = False) -> None:
+    """List every known model and whether it can be used now."""
+    known = [_describe(model) for model in manifest().values()]
+    if json_output:
+        print_json(known)
+        return
+    rows = [
+        [
+            model["name"],
+            model["architecture"],
+            model["status"],
+            short(model["params"]),
+            short(model["macs_10s"]),
+            "-" if model["published_mAP"] is None else f"{model['published_mAP']:.3f}",
+            model["licence"],
+        ]
+        for model in known
+    ]
+    columns = ["name", "architecture", "status", "parameters", "MACs (10 s)", "published mAP", "licence"]
+    print_table("", columns, rows, left=3)
+
+
+def fetch_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to download.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Download official models, verify them and install them; an interrupted download goes on where it stopped."""
+    for name in names:
+        entry(name)  # a mistyped name ends here, before anything is downloaded
+    for name in names:
+        with progress_bar(download=True) as bar:
+            task = bar.add_task(name, total=None)
+            done = fetch(
+                name,
+                progress=lambda got, total, bar=bar, task=task: bar.update(task, completed=got, total=total),
+            )
+        if json_output:
+            print_json(
+                {"name": done.name, "path": str(done.path), "sha256": done.sha256}, lines=len(names) > 1
+            )
+        else:
+            typer.echo(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
+
+
+def _describe(model: Entry) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "architecture": model.architecture,
+        "status": status(model),
+        "params": model.params,
+        "macs_10s": model.macs_10s,
+        "published_mAP": model.published_mAP,
+        "licence": model.licence,
+        "source": model.source,
+    }

@@ -1,0 +1,128 @@
+"""What commands share: options that mean the same everywhere, JSON on stdout, tables, and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from core.checkpoints import manifest
+from core.errors import CheckpointError, PannscopeError
+from core.tagging import Tagger, load_tagger
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model's name (see `pannscope models`) or a checkpoint file.",
+        show_default=False,
+    ),
+]
+CheckpointOption = Annotated[
+    Path | None, typer.Option("--checkpoint", help="A checkpoint file, in the official layout or ours.")
+]
+ArchitectureOption = Annotated[
+    str | None, typer.Option("--architecture", help="The checkpoint's architecture: cnn14.")
+]
+RatioOption = Annotated[
+    float | None,
+    typer.Option(
+        "--ratio", help="Share of filters already removed from C7-C12; normally read from the file."
+    ),
+]
+MaxSecondsOption = Annotated[float, typer.Option("--max-seconds", help="Refuse longer recordings.")]
+
+
+def tagger_from(
+    model: str | None,
+    checkpoint: Path | None = None,
+    architecture: str | None = None,
+    ratio: float | None = None,
+) -> Tagger:
+    """Load what ``--model`` or ``--checkpoint`` names; a ``--model`` that is no known name may be a file."""
+    if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
+        model, checkpoint = None, Path(model)
+    return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio)
+
+
+def _looks_like_file(text: str) -> bool:
+    return os.sep in text or Path(text).suffix in (".safetensors", ".pth", ".pt") or Path(text).is_file()
+
+
+def output_file(path: Path, force: bool, suffix: str = ".safetensors") -> Path:
+    """Check a file that is going to be written before any work is done for it."""
+    if path.suffix != suffix:
+        raise CheckpointError(f"The output {path} has to end in {suffix}.")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"The folder {path.parent} does not exist; make it first.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise CheckpointError(f"{path} cannot be written; give a file in a folder you may write to.")
+    if path.exists() and not force:
+        raise CheckpointError(f"{path} exists already; choose another name, or replace it with --force.")
+    return path
+
+
+def print_json(document: Any, *, lines: bool = False) -> None:
+    """One JSON document on stdout; with ``lines`` on a single line, for one document a clip."""
+    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=None if lines else 2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """A table on stdout; the first ``left`` columns are text, the others figures."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=False).print(table)
+
+
+def warn(message: str) -> None:
+    """A line on stderr that does not stop anything."""
+    typer.echo(message, err=True)
+
+
+def complain(error: PannscopeError) -> None:
+    """Say on stderr what is wrong with one of several things; the caller goes on and exits 2 at the end."""
+    warn("pannscope: " + " ".join(str(error).split()))
+
+
+@contextmanager
+def progress_bar(*, download: bool = False) -> Iterator[Progress]:
+    """A progress bar on stderr that leaves nothing behind."""
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    extra = (
+        [DownloadColumn(), TransferSpeedColumn()]
+        if download
+        else [TextColumn("{task.completed:.0f}/{task.total:.0f}")]
+    )
+    bar = Progress(*columns, *extra, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    with bar:
+        yield bar
+
+
+def short(value: float | None, unit: str = "") -> str:
+    """A large count the way every page prints it: 80.8 M, 21.2 G; a dash for what is not known."""
+    if value is None:
+        return "-"
+    for step, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= step:
+            return f"{value / step:.1f} {prefix}{unit}"
+    return f"{value:g} {unit}".strip()

@@ -1,0 +1,129 @@
+"""``tag`` and ``compare``: listening to recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.audio import MAX_SECONDS, load_clip
+from core.cli.output import (
+    ArchitectureOption,
+    CheckpointOption,
+    JsonOption,
+    MaxSecondsOption,
+    ModelOption,
+    RatioOption,
+    complain,
+    print_json,
+    print_table,
+    tagger_from,
+    warn,
+)
+from core.compare import compare, rows
+from core.errors import AudioError, ModelError
+from core.tagging import default_pair
+
+TopOption = Annotated[int | None, typer.Option("--top", "-k", help="Print only the likeliest tags.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("tag")(tag_command)
+    app.command("compare")(compare_command)
+
+
+def tag_command(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
+    ],
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    architecture: ArchitectureOption = None,
+    ratio: RatioOption = None,
+    top: TopOption = None,
+    max_seconds: MaxSecondsOption = MAX_SECONDS,
+    json_output: JsonOption = False,
+) -> None:
+    """Tag recordings. With --json all classes are printed (or --top K), one line a clip where there are several."""
+    _check_top(top)
+    tagger = tagger_from(model, checkpoint, architecture, ratio)
+    failed = False
+    for file in files:
+        try:
+            clip = load_clip(file, max_seconds=max_seconds)
+        except AudioError as error:
+            complain(error)
+            failed = True
+            continue
+        tags = tagger.tag(clip)
+        if json_output:
+            print_json({"clip": clip.describe(), **tags.document(top)}, lines=len(files) > 1)
+        else:
+            for note in (*clip.notes, *tags.notes):
+                warn(note)
+            print_table(
+                f"{clip.name} ({clip.duration_s:.1f} s), {tags.model}, {tags.latency_ms:.0f} ms",
+                ["tag", "probability"],
+                [[tag.name, f"{tag.probability:.2f}"] for tag in tags.top(top or 10)],
+            )
+    if failed:
+        raise typer.Exit(2)
+
+
+def compare_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", "-a", help="Name or file of the first model.")
+    ] = None,
+    candidate: Annotated[
+        str | None, typer.Option("--candidate", "-b", help="Name or file of the second model.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-k", help="Tags to compare and to print.")] = 10,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="Probability from which a tag counts as given.")
+    ] = 0.5,
+    max_seconds: MaxSecondsOption = MAX_SECONDS,
+    json_output: JsonOption = False,
+) -> None:
+    """Tag a recording with two models and say how far they agree. With --json all classes are printed."""
+    _check_top(top)
+    names = default_pair()
+    clip = load_clip(file, max_seconds=max_seconds)
+    result = compare(
+        clip,
+        tagger_from(baseline or names[0]),
+        tagger_from(candidate or names[1]),
+        top_k=top,
+        threshold=threshold,
+    )
+    if json_output:
+        print_json(result.document())
+        return
+    left, right, agreed = result.baseline, result.candidate, result.agreement
+    for note in dict.fromkeys((*clip.notes, *left.notes, *right.notes)):
+        warn(note)
+    print_table(
+        f"{clip.name} ({clip.duration_s:.1f} s)",
+        ["tag", left.model, right.model, "change"],
+        [
+            [row.name, _number(row.baseline), _number(row.candidate), _number(row.difference, "+.2f")]
+            for row in rows(left, right)[:top]
+        ],
+    )
+    rank = "not defined" if agreed.spearman is None else f"{agreed.spearman:.2f}"
+    typer.echo(
+        f"They agree on {agreed.top_k_overlap} of the first {agreed.top_k} tags; rank correlation {rank}; "
+        f"largest difference {agreed.max_abs_difference:.2f} ({agreed.max_difference_tag}); "
+        f"{left.latency_ms:.0f} and {right.latency_ms:.0f} ms."
+    )
+
+
+def _number(value: float | None, style: str = ".2f") -> str:
+    return "-" if value is None else format(value, style)
+
+
+def _check_top(top: int | None) -> None:
+    if top is not None and top < 1:
+        raise ModelError(f"--top is a number of tags, 1 or more; got {top}.")

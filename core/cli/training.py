@@ -1,0 +1,305 @@
+"""``train``, ``finetune`` and ``evaluate``: making models and scoring them on labelled clips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from core.checkpoints import save_checkpoint
+from core.classes import ClassSet
+from core.cli.output import (
+    ArchitectureOption,
+    CheckpointOption,
+    JsonOption,
+    ModelOption,
+    output_file,
+    print_json,
+    print_table,
+    progress_bar,
+    tagger_from,
+)
+from core.errors import DataError
+from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
+from core.tagging import load_tagger
+from core.training.data import LabelledClips, read_manifest
+from core.training.evaluate import evaluate
+from core.training.metrics import Quality
+from core.training.train import Progress, Trainer, TrainingConfig, run
+
+ManifestOption = Annotated[
+    Path,
+    typer.Option(
+        "--manifest", help="CSV with the columns filename, labels (separated by ;) and, if wanted, fold."
+    ),
+]
+AudioOption = Annotated[Path, typer.Option("--audio", help="Folder of the recordings.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The trained checkpoint, a .safetensors file.")]
+FoldsOption = Annotated[
+    str | None, typer.Option("--folds", help="Use only these folds of the manifest, as 1,2,3.")
+]
+EvaluateFoldsOption = Annotated[
+    str | None, typer.Option("--evaluate-folds", help="Score the result on these folds, as 4.")
+]
+StepsOption = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
+BatchOption = Annotated[int, typer.Option("--batch", help="Clips a step, after mixup.")]
+RateOption = Annotated[float, typer.Option("--learning-rate", help="Adam's learning rate.")]
+ScheduleOption = Annotated[str, typer.Option("--schedule", help="constant, or cosine (up, then down to 0).")]
+MixupOption = Annotated[float, typer.Option("--mixup", help="Beta parameter of mixup; 0 switches it off.")]
+SpecAugmentOption = Annotated[
+    bool, typer.Option("--spec-augment/--no-spec-augment", help="Blank stripes while training.")
+]
+DisguiseOption = Annotated[
+    bool,
+    typer.Option(
+        "--disguise/--no-disguise", help="Random level, band limit, room, noise, pace and position."
+    ),
+]
+AverageOption = Annotated[
+    float, typer.Option("--average", help="Save a running average of the weights; 0 is off.")
+]
+SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of the training window.")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
+SaveEveryOption = Annotated[
+    int, typer.Option("--save-every", help="Steps between two saves of the training state.")
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="CPU threads; by default one a core.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, exactly.")]
+HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("train")(train_command)
+    app.command("finetune")(finetune_command)
+    app.command("evaluate")(evaluate_command)
+
+
+def train_command(
+    manifest: ManifestOption,
+    audio: AudioOption,
+    out: OutOption,
+    steps: StepsOption,
+    width: Annotated[float, typer.Option("--width", help="Share of CNN14's filters in every layer.")] = 1.0,
+    folds: FoldsOption = None,
+    evaluate_folds: EvaluateFoldsOption = None,
+    batch: BatchOption = 32,
+    learning_rate: RateOption = 1e-3,
+    schedule: ScheduleOption = "constant",
+    mixup: MixupOption = 1.0,
+    spec_augment: SpecAugmentOption = True,
+    disguise: DisguiseOption = False,
+    average: AverageOption = 0.0,
+    seconds: SecondsOption = 10.0,
+    precision: PrecisionOption = "float32",
+    seed: SeedOption = 0,
+    save_every: SaveEveryOption = 500,
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    half: HalfOption = False,
+    force: ForceOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Train a CNN14 of any width from labelled clips, with the published recipe."""
+    config = TrainingConfig(
+        steps,
+        batch,
+        learning_rate,
+        schedule,
+        mixup,
+        spec_augment,
+        disguise,
+        average,
+        seconds,
+        precision,
+        seed,
+        save_every,
+    )
+    _prepare(out, force, resume, threads)
+    if not 0 < width <= 1:
+        raise DataError(f"--width is a share of CNN14's filters, above 0 and at most 1; got {width:g}.")
+    clips = read_manifest(manifest, audio)
+    torch.manual_seed(seed)
+    widths = tuple(max(1, round(width * filters)) for filters in CNN14_WIDTHS)
+    model = Cnn14(Cnn14Config(widths, len(clips.classes), max(1, round(width * 2048))))
+    _train(model, clips, config, out, folds, evaluate_folds, resume, half, {}, {}, json_output)
+
+
+def finetune_command(
+    manifest: ManifestOption,
+    audio: AudioOption,
+    out: OutOption,
+    steps: StepsOption,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    architecture: ArchitectureOption = None,
+    folds: FoldsOption = None,
+    evaluate_folds: EvaluateFoldsOption = None,
+    batch: BatchOption = 32,
+    learning_rate: RateOption = 1e-3,
+    schedule: ScheduleOption = "constant",
+    mixup: MixupOption = 1.0,
+    spec_augment: SpecAugmentOption = True,
+    disguise: DisguiseOption = False,
+    average: AverageOption = 0.0,
+    seconds: SecondsOption = 10.0,
+    precision: PrecisionOption = "float32",
+    seed: SeedOption = 0,
+    save_every: SaveEveryOption = 500,
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    half: HalfOption = False,
+    force: ForceOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Go on training a checkpoint, for instance a pruned one; its classes stay as they are."""
+    config = TrainingConfig(
+        steps,
+        batch,
+        learning_rate,
+        schedule,
+        mixup,
+        spec_augment,
+        disguise,
+        average,
+        seconds,
+        precision,
+        seed,
+        save_every,
+    )
+    _prepare(out, force, resume, threads)
+    tagger = tagger_from(model, checkpoint, architecture)
+    clips = read_manifest(manifest, audio, tagger.classes)
+    before = {
+        **tagger.info.training,
+        "finetuned_from": tagger.name,
+        "finetuned_from_sha256": tagger.info.sha256,
+    }
+    _train(
+        tagger.model,
+        clips,
+        config,
+        out,
+        folds,
+        evaluate_folds,
+        resume,
+        half,
+        dict(tagger.info.kept),
+        before,
+        json_output,
+    )
+
+
+def evaluate_command(
+    manifest: ManifestOption,
+    audio: AudioOption,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    architecture: ArchitectureOption = None,
+    folds: FoldsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Score a model on labelled clips: mAP, AUC and d', overall and per class."""
+    tagger = tagger_from(model, checkpoint, architecture)
+    clips = _fold(read_manifest(manifest, audio, tagger.classes), folds)
+    with progress_bar() as bar:
+        task = bar.add_task("evaluating", total=len(clips))
+        found = evaluate(tagger, clips, lambda done, total: bar.update(task, completed=done))
+    if json_output:
+        print_json(found.document())
+    else:
+        _print_quality(found)
+
+
+def _prepare(out: Path, force: bool, resume: bool, threads: int | None) -> None:
+    output_file(out, force or resume)
+    if threads is not None:
+        if threads < 1:
+            raise DataError(f"--threads is a number of CPU threads, 1 or more; got {threads}.")
+        torch.set_num_threads(threads)
+
+
+def _train(
+    model: Cnn14,
+    clips: LabelledClips,
+    config: TrainingConfig,
+    out: Path,
+    folds: str | None,
+    evaluate_folds: str | None,
+    resume: bool,
+    half: bool,
+    kept: dict[str, list[int]],
+    earlier: dict[str, Any],
+    json_output: bool,
+) -> None:
+    """Train, save the checkpoint beside its state and metrics files, score it, and report."""
+    held_out = _fold(clips, evaluate_folds) if evaluate_folds else None
+    chosen = _fold(clips, folds)
+    trainer = Trainer(model, chosen, config)
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=config.steps)
+
+        def show(report: Progress) -> None:
+            bar.update(task, completed=report.step, description=f"training, loss {report.loss:.4f}")
+
+        trained = run(
+            trainer,
+            out.with_suffix(".state.pt"),
+            metrics_file=out.with_suffix(".metrics.jsonl"),
+            resume=resume,
+            on_progress=show,
+        )
+    record = {
+        **asdict(config),
+        "clips": len(chosen),
+        "folds": folds or "all",
+        "final_loss": trainer.losses[-1],
+    }
+    history = {**earlier, "finetuning" if earlier else "training": record}
+    info = save_checkpoint(
+        out,
+        trained,
+        classes=ClassSet(clips.classes.indices),
+        name=out.stem,
+        kept=kept,
+        training=history,
+        half=half,
+    )
+    found = evaluate(load_tagger(checkpoint=out), held_out) if held_out else None
+    metrics = {"loss": trainer.losses[-1], "evaluation": found.document() if found else None}
+    if json_output:
+        print_json({"checkpoint": str(info.path or out), "steps": trainer.step, "metrics": metrics})
+        return
+    typer.echo(f"{out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
+    if found:
+        _print_quality(found)
+
+
+def _fold(clips: LabelledClips, folds: str | None) -> LabelledClips:
+    return clips.select([fold.strip() for fold in folds.split(",")]) if folds else clips
+
+
+def _print_quality(found: Quality) -> None:
+    print_table(
+        f"{found.clips} clips",
+        ["class", "average precision", "AUC", "positives"],
+        [
+            [
+                row.name,
+                f"{row.average_precision:.3f}",
+                "-" if row.auc is None else f"{row.auc:.3f}",
+                f"{row.positives}",
+            ]
+            for row in found.per_class
+        ],
+    )
+    separation = "-" if found.d_prime is None else f"{found.d_prime:.2f}"
+    area = "-" if found.auc is None else f"{found.auc:.4f}"
+    typer.echo(
+        f"mAP {found.mean_average_precision:.4f}, AUC {area}, d' {separation}, over {len(found.per_class)} classes."
+    )

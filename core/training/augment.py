@@ -1,0 +1,186 @@
+"""What is done to clips while training, so that a network learns the sound and not the recording.
+
+Two stages. ``Recording`` changes power spectrograms the way another microphone, room and level would: it is ours, and guards
+against learning where a clip comes from instead of what is heard in it (a data set whose speech was recorded at 16 kHz
+teaches "nothing above 8 kHz means speech"). ``SpecAugment`` and ``Mixup`` work on the normalised log-mel and are the published
+recipe's (audioset_tagging_cnn, ``pytorch/models.py`` lines 163 and 193).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.logmel import FRONT_END
+
+_BINS = FRONT_END.n_fft // 2 + 1
+_BIN_HZ = FRONT_END.sample_rate / FRONT_END.n_fft
+_NOISE_FRAMES = 4096  # 41 s
+_FRAME_S = FRONT_END.hop / FRONT_END.sample_rate
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """How strongly recordings are disguised; probabilities are per clip.
+
+    Attributes
+    ----------
+    shift : whether a clip starts anywhere in the window (it wraps round).
+    level_db : range of the random level change.
+    low_pass : probability of a cut above a random frequency in ``low_pass_hz``.
+    high_pass : probability of a cut below a random frequency in ``high_pass_hz``.
+    tilt_db : largest rise or fall of a smooth random equaliser curve.
+    reverb : probability of a room: energy decays over ``reverb_s`` (time to -60 dB), ``reverb_db`` below the direct sound.
+    noise : probability of steady coloured noise at ``noise_db`` (signal-to-noise ratio), falling by up to
+        ``noise_slope_db`` per octave.
+    speed : largest change of pitch and pace, as a share (0.1: 10% up or down).
+    """
+
+    shift: bool = True
+    level_db: tuple[float, float] = (-30.0, 6.0)
+    low_pass: float = 0.5
+    low_pass_hz: tuple[float, float] = (3000.0, 14000.0)
+    high_pass: float = 0.3
+    high_pass_hz: tuple[float, float] = (60.0, 400.0)
+    tilt_db: float = 6.0
+    reverb: float = 0.4
+    reverb_s: tuple[float, float] = (0.15, 0.9)
+    reverb_db: tuple[float, float] = (-6.0, 12.0)
+    noise: float = 0.6
+    noise_db: tuple[float, float] = (3.0, 40.0)
+    noise_slope_db: float = 6.0
+    speed: float = 0.1
+
+
+class Recording:
+    """Disguise recordings: power spectrograms (batch, frames, bins) -> the same shape."""
+
+    def __init__(self, config: RecordingConfig, generator: np.random.Generator) -> None:
+        self.config = config
+        self._generator = generator
+        self._hz = np.arange(_BINS) * _BIN_HZ
+        # Drawing noise afresh for every clip would cost a third of a training step; a stretch of one long field will do.
+        field = np.random.default_rng(0).standard_exponential((_NOISE_FRAMES, _BINS), dtype=np.float32)
+        self._field = torch.from_numpy(field)
+
+    def __call__(self, power: Tensor) -> Tensor:
+        return torch.stack([self._disguise(clip) for clip in power])
+
+    def _disguise(self, clip: Tensor) -> Tensor:
+        config, draw = self.config, self._generator
+        if config.shift:
+            clip = clip.roll(int(draw.integers(len(clip))), 0)
+        if config.speed > 0:
+            clip = self._respeed(clip, float(np.exp(draw.uniform(-1, 1) * np.log1p(config.speed))))
+        if draw.random() < config.reverb:
+            clip = self._room(clip)
+        clip = clip * torch.from_numpy(self._response().astype(np.float32))
+        if draw.random() < config.noise:
+            clip = clip + self._noise(clip)
+        return clip * float(10 ** (draw.uniform(*config.level_db) / 10))
+
+    def _respeed(self, clip: Tensor, speed: float) -> Tensor:
+        """Play faster (``speed`` > 1): frequencies move up and the clip repeats sooner; nearest bin and frame."""
+        frames = (torch.arange(len(clip)) * speed).round().long() % len(clip)
+        bins = (torch.arange(_BINS) / speed).round().long()
+        moved = clip[frames][:, bins.clamp(max=_BINS - 1)]
+        moved[:, bins >= _BINS] = 0.0
+        return moved
+
+    def _response(self) -> np.ndarray:
+        """Power response of a random microphone and channel, (bins,)."""
+        config, draw, hz = self.config, self._generator, self._hz
+        knots = draw.uniform(-config.tilt_db, config.tilt_db, 6)
+        octaves = np.log2(np.maximum(hz, 50.0) / 50.0)
+        decibels = np.interp(octaves, np.linspace(0, octaves[-1], len(knots)), knots)
+        if draw.random() < config.low_pass:
+            cutoff = np.exp(draw.uniform(*np.log(config.low_pass_hz)))
+            # From a gentle microphone roll-off to the brick wall of a resampler or a codec.
+            slope = np.exp(draw.uniform(np.log(12.0), np.log(600.0)))
+            decibels -= np.minimum(slope * np.log2(np.maximum(hz / cutoff, 1.0)), 110.0)
+        if draw.random() < config.high_pass:
+            cutoff = np.exp(draw.uniform(*np.log(config.high_pass_hz)))
+            decibels -= np.minimum(
+                draw.uniform(6.0, 24.0) * np.log2(cutoff / np.clip(hz, 10.0, cutoff)), 60.0
+            )
+        return 10 ** (decibels / 10)
+
+    def _room(self, clip: Tensor) -> Tensor:
+        """Add an exponentially decaying tail to every bin (the late field of a room, as energy)."""
+        draw, config = self._generator, self.config
+        decay = 10 ** (-6.0 * _FRAME_S / draw.uniform(*config.reverb_s))
+        length = min(len(clip), max(2, int(np.ceil(np.log(1e-3) / np.log(decay)))))
+        tail = decay ** np.arange(1, length + 1)
+        tail *= 10 ** (-draw.uniform(*config.reverb_db) / 10) / tail.sum()
+        size = len(clip) + length
+        kernel = torch.fft.rfft(torch.from_numpy(np.concatenate([[0.0], tail]).astype(np.float32)), n=size)
+        wet = torch.fft.irfft(torch.fft.rfft(clip, n=size, dim=0) * kernel[:, None], n=size, dim=0)[
+            : len(clip)
+        ]
+        return clip + wet.clamp_(min=0.0)
+
+    def _noise(self, clip: Tensor) -> Tensor:
+        """Steady Gaussian noise: each bin's power is exponentially distributed round a sloping spectrum."""
+        draw, config = self._generator, self.config
+        slope = draw.uniform(0.0, config.noise_slope_db)
+        shape = 10 ** (-slope * np.log2(np.maximum(self._hz, 50.0) / 50.0) / 10)
+        if draw.random() < 0.3:  # noise that was itself recorded with a narrower band
+            shape = shape * (self._hz < draw.uniform(4000.0, 14000.0))
+        start = int(draw.integers(_NOISE_FRAMES))
+        rows = (torch.arange(start, start + len(clip))) % _NOISE_FRAMES
+        noise = self._field[rows].roll(int(draw.integers(_BINS)), 1)
+        noise *= torch.from_numpy((shape / shape.sum()).astype(np.float32))
+        # The level refers to the loud part of a clip, or a bark in silence would drown in the noise.
+        loud = float(np.quantile(clip.sum(1).numpy(), 0.9)) + 1e-9
+        return noise * (loud * 10 ** (-draw.uniform(*config.noise_db) / 10))
+
+
+class SpecAugment:
+    """Blank two time and two frequency stripes of each spectrogram (Park et al. 2019, with the published widths).
+
+    (batch, 1, frames, mel_bins) -> the same; a stripe's width is uniform in [0, width) and its content becomes 0.
+    """
+
+    def __init__(
+        self, generator: np.random.Generator, time_width: int = 64, mel_width: int = 8, stripes: int = 2
+    ) -> None:
+        self._generator = generator
+        self._widths = (time_width, mel_width)
+        self._stripes = stripes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        kept = torch.ones(x.shape, dtype=x.dtype)
+        for mask in kept:
+            for axis, width in zip((1, 2), self._widths, strict=True):
+                size = mask.shape[axis]
+                for _ in range(self._stripes):
+                    length = int(self._generator.integers(min(width, size)))
+                    start = int(self._generator.integers(size - length))
+                    mask.narrow(axis, start, length).zero_()
+        return x * kept
+
+
+class Mixup:
+    """Mix clips 2k and 2k + 1 of a batch by lambda ~ Beta(alpha, alpha) (Zhang et al. 2018).
+
+    ``mix`` takes spectrograms or targets, (2 batch, …) -> (batch, …), and uses the weights of the last ``draw``.
+    """
+
+    def __init__(self, generator: np.random.Generator, alpha: float = 1.0) -> None:
+        self._generator = generator
+        self._alpha = alpha
+        self._weights = torch.ones(0)
+
+    def draw(self, pairs: int) -> None:
+        """Draw new weights for ``pairs`` pairs."""
+        self._weights = torch.from_numpy(
+            self._generator.beta(self._alpha, self._alpha, pairs).astype(np.float32)
+        )
+
+    def mix(self, x: Tensor) -> Tensor:
+        """The mixture of each pair."""
+        weight = self._weights.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+        return x[0::2] * weight + x[1::2] * (1 - weight)

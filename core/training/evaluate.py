@@ -1,0 +1,31 @@
+"""Quality of a tagger on labelled clips, through the same path that tags a single clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from core.audio import load_clip
+from core.tagging import Tagger
+from core.training.data import LabelledClips
+from core.training.metrics import Quality, quality
+
+
+def predict(
+    tagger: Tagger, clips: LabelledClips, on_progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
+    """Probabilities (clips, classes) of every clip, each tagged whole; ``on_progress`` gets (done, of how many)."""
+    probabilities = np.zeros((len(clips), len(tagger.classes)), np.float32)
+    for row, path in enumerate(clips.paths):
+        probabilities[row] = tagger.probabilities(load_clip(path).waveform)
+        if on_progress:
+            on_progress(row + 1, len(clips))
+    return probabilities
+
+
+def evaluate(
+    tagger: Tagger, clips: LabelledClips, on_progress: Callable[[int, int], None] | None = None
+) -> Quality:
+    """Score a tagger on clips whose targets have its classes (``read_manifest(..., classes=tagger.classes)``)."""
+    return quality(clips.targets, predict(tagger, clips, on_progress), tagger.classes)
