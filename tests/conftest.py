@@ -1,0 +1,34 @@
+"""What several test modules need: the shared recordings beside the checkout, and a steady number of threads."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Two threads for torch: the results of a reduction then do not depend on the machine's core count."""
+    import torch
+
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with real recordings, facts and golden numbers: ../shared, or the one that PANNSCOPE_SHARED names."""
+    folder = Path(os.environ.get("PANNSCOPE_SHARED") or ROOT.parent / "shared")
+    if not (folder / "clips" / "meta.csv").is_file():
+        pytest.skip(f"no shared recordings and facts in {folder}: name their folder in PANNSCOPE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips_manifest(shared: Path) -> list[dict[str, str]]:
+    """The rows of the shared recordings' meta.csv; each one's file is in `shared / "clips" / "audio"`."""
+    with open(shared / "clips" / "meta.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
