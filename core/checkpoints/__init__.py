@@ -1,0 +1,42 @@
+"""Checkpoints: the manifest, fetching what it lists, loading and saving.
+
+``entries`` knows what there is; ``install`` (with ``transfer`` and ``lock``) downloads and verifies; ``loading`` opens both
+layouts, ``torchfile`` (with ``claims``) the official one and ``tensorfile`` ours; ``info`` is what is known of a loaded one.
+"""
+
+from __future__ import annotations
+
+from core.checkpoints.entries import (
+    CHECKPOINTS_DIR,
+    Entry,
+    entry,
+    manifest,
+    path_of,
+    read_manifest,
+    status,
+    weights_dir,
+)
+from core.checkpoints.info import Checkpoint, CheckpointInfo
+from core.checkpoints.install import Fetched, fetch, recorded_sha256
+from core.checkpoints.loading import load_checkpoint
+from core.checkpoints.tensorfile import save_checkpoint
+from core.checkpoints.transfer import DownloadCancelledError
+
+__all__ = [
+    "CHECKPOINTS_DIR",
+    "Checkpoint",
+    "CheckpointInfo",
+    "DownloadCancelledError",
+    "Entry",
+    "Fetched",
+    "entry",
+    "fetch",
+    "load_checkpoint",
+    "manifest",
+    "path_of",
+    "read_manifest",
+    "recorded_sha256",
+    "save_checkpoint",
+    "status",
+    "weights_dir",
+]

@@ -1,0 +1,178 @@
+"""The manifest: every checkpoint that Pannscope knows, where its file lies, and whether it can be used now."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Any
+
+from core.errors import CheckpointError
+from core.models.registry import ARCHITECTURES
+
+CHECKPOINTS_DIR = Path(__file__).resolve().parents[2] / "checkpoints"
+"""The folder with the manifest and the embedded pair."""
+
+MANIFEST = CHECKPOINTS_DIR / "manifest.toml"
+
+KINDS = ("embedded", "official", "published")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint of the manifest.
+
+    Attributes
+    ----------
+    name, title : as typed on the command line, and as shown.
+    architecture : a name of ``core.models.registry`` (or one that Pannscope cannot build yet).
+    kind : "embedded" (in the repository), "official" (downloaded on request) or "published" (no file exists).
+    file : file name, without a folder; None for "published".
+    url, record : where it is downloaded, and the Zenodo record whose API lists its checksum.
+    size_bytes, md5, sha256 : as published; None where the manifest does not know.
+    licence, source, about : the weights' licence, who made them, and what they are in one sentence.
+    widths, embedding : filters of each convolution and units before the classifier; None where they are not data.
+    classes : "audioset" (all 527), or the display names of those the network knows.
+    published_mAP : on AudioSet's evaluation set, as published.
+    params, macs_10s : trainable parameters, and multiply-accumulate operations for a 10 s clip (see the manifest's head
+        for the convention).
+    """
+
+    name: str
+    title: str
+    architecture: str
+    kind: str
+    licence: str
+    source: str
+    about: str
+    file: str | None = None
+    url: str | None = None
+    record: str | None = None
+    size_bytes: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    widths: tuple[int, ...] | None = None
+    embedding: int | None = None
+    classes: str | tuple[str, ...] = "audioset"
+    published_mAP: float | None = None  # noqa: N815 (the field's own word)
+    params: int | None = None
+    macs_10s: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise CheckpointError(
+                f"Checkpoint {self.name!r} has kind {self.kind!r}; use one of {', '.join(KINDS)}."
+            )
+        if self.kind != "published" and not self.file:
+            raise CheckpointError(f"Checkpoint {self.name!r} is {self.kind} and names no file; add one.")
+        if self.file is not None and PurePath(self.file).name != self.file:
+            raise CheckpointError(
+                f"Checkpoint {self.name!r} names the file {self.file!r}; give a name without a folder."
+            )
+        if self.kind == "official" and not (self.url or "").startswith(("https://", "http://")):
+            raise CheckpointError(f"Checkpoint {self.name!r} is official and has no http(s) url; add one.")
+
+
+def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
+    """Read a manifest file: name -> ``Entry``, in the file's order. Raises ``CheckpointError``."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("checkpoint", [])
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"The manifest {path} is missing; Pannscope runs from its repository: clone it, and install with pip install -e ."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The manifest {path} cannot be read: {error}.") from error
+    entries: dict[str, Entry] = {}
+    for table in tables:
+        made = _entry(table, path)
+        if made.name in entries:
+            raise CheckpointError(f"The manifest {path} lists {made.name!r} twice; names are unique.")
+        entries[made.name] = made
+    return entries
+
+
+def _entry(table: dict[str, Any], path: Path) -> Entry:
+    known = {field.name for field in fields(Entry)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise CheckpointError(
+            f"The manifest {path} has an unknown field {unknown[0]!r}; known are {sorted(known)}."
+        )
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
+    try:
+        return Entry(**values)
+    except TypeError as error:
+        raise CheckpointError(
+            f"The manifest {path}: {table.get('name', 'an entry without a name')}: {error}."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _manifest() -> dict[str, Entry]:
+    return read_manifest()
+
+
+def manifest() -> dict[str, Entry]:
+    """Every known checkpoint, name -> ``Entry``, in the order in which they are shown."""
+    return dict(_manifest())
+
+
+def entry(name: str) -> Entry:
+    """The checkpoint called ``name``; raises ``CheckpointError`` that lists the known names."""
+    known = _manifest()
+    if name in known:
+        return known[name]
+    close = get_close_matches(str(name), known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise CheckpointError(f"Unknown checkpoint {name!r}; known are {', '.join(known)}.{hint}")
+
+
+def weights_dir() -> Path:
+    """Where downloads are kept: ``$PANNSCOPE_WEIGHTS``, or ``checkpoints/weights`` in the repository."""
+    named = os.environ.get("PANNSCOPE_WEIGHTS", "").strip()
+    return Path(named).expanduser() if named else CHECKPOINTS_DIR / "weights"
+
+
+def path_of(checkpoint: Entry) -> Path:
+    """Where the checkpoint's file lies, or would lie once it is fetched. Raises ``CheckpointError`` if it has none."""
+    if checkpoint.file is None:
+        raise CheckpointError(
+            f"{checkpoint.title} is known from its publication only ({checkpoint.source}): there is no file to use."
+        )
+    return (CHECKPOINTS_DIR if checkpoint.kind == "embedded" else weights_dir()) / checkpoint.file
+
+
+def buildable(checkpoint: Entry) -> bool:
+    """Whether Pannscope can put the checkpoint's architecture up."""
+    return checkpoint.architecture in ARCHITECTURES
+
+
+def status(checkpoint: Entry) -> str:
+    """What can be done with the checkpoint now.
+
+    Returns
+    -------
+    str
+        "embedded" (in the repository), "installed" (downloaded), "available" (``fetch`` gets it), or "published-only" (no
+        file exists, or Pannscope cannot build its architecture yet).
+    """
+    if checkpoint.kind == "embedded":
+        return "embedded"
+    if checkpoint.kind == "published" or not buildable(checkpoint):
+        return "published-only"
+    return "installed" if _complete(checkpoint) else "available"
+
+
+def _complete(checkpoint: Entry) -> bool:
+    path = path_of(checkpoint)
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    return path.is_file() and size > 0 and checkpoint.size_bytes in (None, size)

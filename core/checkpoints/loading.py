@@ -1,0 +1,271 @@
+"""Loading a checkpoint: which layout it has, whether it fits its architecture, and then its weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
+from core.checkpoints.install import digest
+from core.checkpoints.tensorfile import TensorFile, is_tensor_file, open_tensor_file
+from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
+from core.classes import ClassSet
+from core.errors import CheckpointError, ModelError
+from core.logmel import FRONT_END, mel_matrix
+from core.models.cnn import CNN14_WIDTHS, Cnn14
+from core.models.registry import ARCHITECTURES, config_from_state_dict
+from core.models.registry import architecture as known_architecture
+
+_BINS = FRONT_END.n_fft // 2 + 1
+MEL = "logmel_extractor.melW"
+FRONT_END_SHAPES = {
+    "spectrogram_extractor.stft.conv_real.weight": (_BINS, 1, FRONT_END.n_fft),
+    "spectrogram_extractor.stft.conv_imag.weight": (_BINS, 1, FRONT_END.n_fft),
+    MEL: (_BINS, FRONT_END.mel_bins),
+}
+"""The official layout's frozen front end. Pannscope computes the same by FFT, so it is checked and dropped."""
+
+_MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_FIRST_PRUNED = 6  # position of C7: the E-PANNs prune C7..C12
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    architecture: str | None = None,
+    classes: ClassSet | Sequence[str] | str | None = None,
+    ratio: float | None = None,
+) -> Checkpoint:
+    """Load a file in the official layout (``.pth``, ``.pt``) or in ours (``.safetensors``); its content decides which.
+
+    Names, shapes and dtypes are checked before a weight is read. Nothing of a file is executed, and no file makes more be
+    allocated than it holds. Half-precision weights are loaded as float32.
+
+    Parameters
+    ----------
+    path : the file.
+    name : what to call it; by default the name it was saved under, or the file's.
+    architecture : one of the registry's; by default what the file says, or the first that fits its names.
+    classes : what the outputs are, where the file does not say: "audioset", display names, or a ``ClassSet``. By default
+        AudioSet's, if there are 527.
+    ratio : the share of filters removed from each of C7..C12. The widths are read from the tensors anyway; a ratio that
+        contradicts them is an error.
+
+    Raises
+    ------
+    CheckpointError
+        One line that says what is wrong with the file: missing, truncated, foreign, unsafe, of another architecture …
+    """
+    source = Path(path)
+    file = _open(source)
+    meta = file.metadata if isinstance(file, TensorFile) else None
+    if meta and architecture not in (None, meta.architecture):
+        raise CheckpointError(
+            f"{source} holds a {meta.architecture}, not a {architecture}; leave the architecture out."
+        )
+    given = classes if classes is not None or meta is None else meta.classes
+    try:
+        chosen = architecture or (meta.architecture if meta else _recognise(file.shapes()))
+        model = _fit(source, chosen, file.shapes())
+        outputs = _classes(source, model.config.classes, given)
+    except ModelError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    if meta and (meta.widths, meta.embedding) != (model.config.widths, model.config.embedding):
+        raise CheckpointError(f"{source} is damaged: its weights have other widths than it says.")
+    if ratio is not None:
+        _check_ratio(source, chosen, model.config.widths, ratio)
+    state = file.tensors()
+    _check_front_end(source, state)
+    model.load_state_dict({key: _ready(source, key, state[key]) for key in model.state_dict()}, assign=True)
+    notes = meta or Metadata(
+        source.stem, chosen, model.config.widths, model.config.embedding, outputs, kept={}, training={}
+    )
+    described = {**vars(notes), "name": name or notes.name, "classes": outputs}
+    try:
+        sha256, size = digest(source)["sha256"], source.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{source} cannot be read: {error.strerror or error}.") from error
+    info = CheckpointInfo(**described, sha256=sha256, size_bytes=size, path=source)
+    return Checkpoint(model.eval(), info)
+
+
+def _open(path: Path) -> TorchFile | TensorFile:
+    """Tell the layout by the file's first bytes."""
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder; give a checkpoint file (.safetensors, .pth or .pt).")
+        if not path.is_file():
+            raise CheckpointError(
+                f"There is no file {path}; check the path, or `pannscope models` for known checkpoints."
+            )
+        with path.open("rb") as file:
+            start = file.read(512)
+        if not start:
+            raise CheckpointError(f"{path} is empty; its download or copy failed: get it again.")
+        if is_zip(path) or (start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+            return open_torch_file(path)
+        if is_tensor_file(path):
+            return open_tensor_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    raise CheckpointError(
+        f"{path} is no checkpoint: it {_foreign(start)}. Give a .safetensors file of Pannscope's, or a .pth or .pt file with "
+        "a CNN14 state dict."
+    )
+
+
+def _foreign(start: bytes) -> str:
+    """A guess at what a file is that is no checkpoint."""
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "is a web page (a download that was answered with an error or a login?)"
+    if text.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer; the file itself was not checked out"
+    if start.startswith(b"\x89HDF"):
+        return "is an HDF5 (Keras) file"
+    if start.startswith(b"\x1f\x8b"):
+        return "is gzip-compressed; unpack it first"
+    if start[257:262] == b"ustar":
+        return "is a tar archive"
+    printable = all(byte in b"\t\r\n" or byte >= 32 for byte in start)
+    if printable and start.decode("utf-8", errors="ignore"):
+        return "is a text file"
+    return "is neither a safetensors nor a torch file, or its beginning is damaged"
+
+
+def _recognise(shapes: dict[str, Tensor]) -> str:
+    """The first architecture whose tensors are there."""
+    problem: ModelError | None = None
+    for name in ARCHITECTURES:
+        try:
+            config_from_state_dict(name, shapes)
+            return name
+        except ModelError as error:
+            problem = problem or error
+    raise problem or ModelError("no architecture is known")
+
+
+def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
+    """An empty network (on the meta device) that the tensors fit, or an error that says which do not."""
+    for key, wanted in FRONT_END_SHAPES.items():
+        if key in shapes and tuple(shapes[key].shape) != wanted:
+            _other_front_end(path, f"{key} is {tuple(shapes[key].shape)}, here it is {wanted}")
+    weights = {key: value for key, value in shapes.items() if key not in FRONT_END_SHAPES}
+    config = config_from_state_dict(name, weights)
+    try:
+        with torch.device("meta"):
+            model = known_architecture(name).build(config)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} claims impossible widths {list(config.widths)}.") from error
+    expected = model.state_dict()
+    problems = [
+        _listed("missing", [key for key in expected if key not in weights]),
+        _listed("unexpected", [key for key in weights if key not in expected]),
+        _listed(
+            "of another shape",
+            [
+                f"{key} {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
+                for key, value in expected.items()
+                if key in weights and weights[key].shape != value.shape
+            ],
+        ),
+        _listed(
+            "of another type",
+            [
+                f"{key} {weights[key].dtype} instead of {value.dtype}".replace("torch.", "")
+                for key, value in expected.items()
+                if key in weights and not _same_kind(weights[key].dtype, value.dtype)
+            ],
+        ),
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise CheckpointError(
+            f"{path} does not fit {name} with widths {list(config.widths)}: {'; '.join(found)}."
+        )
+    return model
+
+
+def _same_kind(given: torch.dtype, wanted: torch.dtype) -> bool:
+    return given in _FLOATS if wanted.is_floating_point else given == wanted
+
+
+def _listed(what: str, items: list[str]) -> str:
+    """``2 missing (a, b)``, with the first three named; empty where there are none."""
+    if not items:
+        return ""
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return f"{len(items)} {what} ({', '.join(item[:120] for item in items[:3])}{more})"
+
+
+def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:
+    if MEL in state:
+        difference = float(np.abs(state[MEL].float().numpy() - mel_matrix()).max())
+        if not difference <= _MEL_TOLERANCE:  # NaN is a difference, too
+            _other_front_end(path, f"its mel filters differ from ours by up to {difference:.2g}")
+
+
+def _other_front_end(path: Path, detail: str) -> None:
+    front = FRONT_END
+    raise CheckpointError(
+        f"{path} was trained with another front end ({detail}); Pannscope's is {front.sample_rate} Hz, windows of "
+        f"{front.n_fft}, {front.mel_bins} mel bands from {front.fmin:g} to {front.fmax:g} Hz. Use a checkpoint trained with that."
+    )
+
+
+def _ready(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """A tensor as the network takes it. Vectors are looked through; the large ones may be mapped, and are not touched."""
+    if tensor.is_floating_point():
+        tensor = tensor.to(torch.float32).contiguous()
+        if tensor.ndim < 2 and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{path} holds values in {name} that are not finite: its training went wrong."
+            )
+    return tensor
+
+
+def _classes(path: Path, outputs: int, given: ClassSet | Sequence[str] | str | None) -> ClassSet:
+    if given is None:
+        given = "audioset"
+        if outputs != len(ClassSet.audioset()):
+            raise CheckpointError(
+                f"{path} has {outputs} outputs and does not say what they are (AudioSet has 527); name their classes."
+            )
+    if isinstance(given, ClassSet):
+        chosen = given
+    elif isinstance(given, str):
+        if given != "audioset":
+            raise CheckpointError(f"Classes are 'audioset' or a list of display names; got {given!r}.")
+        chosen = ClassSet.audioset()
+    else:
+        chosen = ClassSet.from_names(given)
+    if len(chosen) != outputs:
+        raise CheckpointError(
+            f"{path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
+        )
+    return chosen
+
+
+def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -> None:
+    """Hold a pruning ratio against widths that were read from the tensors: floor(n (1 - p)) filters stay of C7..C12."""
+    if not 0 <= ratio < 1:
+        raise CheckpointError(f"A pruning ratio is at least 0 and under 1; got {ratio}.")
+    if name != "cnn14":
+        return
+    unpruned = [full * widths[0] // CNN14_WIDTHS[0] for full in CNN14_WIDTHS]
+    expected = unpruned[:_FIRST_PRUNED] + [
+        max(1, math.floor(full * (1 - ratio) + 1e-9)) for full in unpruned[_FIRST_PRUNED:]
+    ]
+    if list(widths) != expected:
+        raise CheckpointError(
+            f"{path} has widths {list(widths)}, which a ratio of {ratio} does not give ({expected}); leave the ratio out: "
+            "widths are read from the file."
+        )
