@@ -203,7 +203,12 @@ def _listed(what: str, items: list[str]) -> str:
     if not items:
         return ""
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return f"{len(items)} {what} ({', '.join(item[:120] for item in items[:3])}{more})"
+    return f"{len(items)} {what} ({', '.join(_plain(item[:120]) for item in items[:3])}{more})"
+
+
+def _plain(text: str) -> str:
+    """A name from a file as one that can be shown on one line, without control characters."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:

@@ -101,7 +101,7 @@ def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
     key = "model" if isinstance(root.get("model"), dict) else None
     state = root["model"] if key else root
     if not any(isinstance(value, TensorClaim) for value in state.values()):
-        names = ", ".join(str(name)[:40] for name in list(root)[:5]) or "nothing"
+        names = ", ".join(ascii(name)[:40] for name in list(root)[:5]) or "nothing"
         raise CheckpointError(
             f"holds no weights: it has {names}, and tensors are expected on top or under 'model'"
         )

@@ -195,6 +195,7 @@ def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str, total: 
     [
         ({"bn0.bias": None, "fc1.bias": None}, r"2 missing \(bn0.bias, fc1.bias\)"),
         ({"extra.weight": torch.zeros(2)}, r"1 unexpected \(extra.weight\)"),
+        ({"a\n\x1b[31mb": torch.zeros(2)}, r"1 unexpected \('a\\n\\x1b\[31mb'\)"),
         (
             {"conv_block2.conv1.weight": torch.zeros(6, 9, 3, 3)},
             r"1 of another shape \(conv_block2.conv1.weight \(6, 9, 3, 3\) instead of \(6, 5, 3, 3\)\)",
@@ -286,9 +287,9 @@ def test_a_pickled_module(tmp_path: Path, legacy: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ({"model": {}}, "holds no weights: it has model"),
-        ({"epoch": 3}, "holds no weights: it has epoch, and tensors are expected on top or under 'model'"),
-        ({"state_dict": {"a": torch.zeros(1)}}, "holds no weights: it has state_dict"),
+        ({"model": {}}, "holds no weights: it has 'model'"),
+        ({"epoch": 3}, "holds no weights: it has 'epoch', and tensors are expected on top or under 'model'"),
+        ({"state_dict": {"a": torch.zeros(1)}}, "holds no weights: it has 'state_dict'"),
         ([torch.zeros(1)], "holds a list instead of a state dict"),
         (torch.zeros(3), "holds a TensorClaim|holds a tensor|instead of a state dict"),
         ({"model": {"a": torch.zeros(1), "b": "text"}}, "'b' is a str, not a tensor"),
