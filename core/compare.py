@@ -152,4 +152,4 @@ def _aligned(tags: Tags, indices: list[int]) -> np.ndarray:
 def _mean_ranks(values: np.ndarray) -> np.ndarray:
     _, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    return ((last - counts + 1 + last) / 2)[groups]  # type: ignore[no-any-return]
+    return ((last - counts + 1 + last) / 2)[groups]

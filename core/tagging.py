@@ -112,7 +112,7 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
         network(torch.from_numpy(np.array(samples[start:end]))[None])[0].numpy()
         for start, end in windows(len(samples))
     ]
-    return np.mean(parts, axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
 class Tagger:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
-import click
 import typer
 
 from core.cli import models, pruning, tagging, training
@@ -14,6 +14,10 @@ from core.errors import PannscopeError
 
 USER_ERROR = 2
 """Exit code of a user's mistake; 0 is success, anything else is a defect of ours."""
+
+# typer carries its own copy of click and exports only this leaf of its errors; their root is two
+# classes up.
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="pannscope",
@@ -34,17 +38,17 @@ def main(arguments: list[str] | None = None) -> Any:
         code = app(args=arguments, standalone_mode=False)
     except PannscopeError as error:
         sys.exit(_complain(str(error)))
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "pannscope"
-        sys.exit(_complain(f"{error.format_message().rstrip('.')}. See: {command} --help"))
-    except click.ClickException as error:
-        sys.exit(_complain(error.format_message()))
-    except (click.Abort, KeyboardInterrupt):
+    except _ClickError as error:
+        said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "pannscope"
+        sys.exit(_complain(f"{said}. See: {command} --help"))
+    except (typer.Abort, KeyboardInterrupt):
         print("pannscope: stopped.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader (head, less) has left; devnull keeps Python from complaining about it at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
 

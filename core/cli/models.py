@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress, TaskID
 
 from core.checkpoints import Entry, entry, fetch, manifest, status
 from core.cli.output import JsonOption, print_json, print_table, progress_bar, short
@@ -48,16 +50,17 @@ def fetch_command(
     for name in names:
         with progress_bar(download=True) as bar:
             task = bar.add_task(name, total=None)
-            done = fetch(
-                name,
-                progress=lambda got, total, bar=bar, task=task: bar.update(task, completed=got, total=total),
-            )
+            done = fetch(name, progress=partial(_show, bar, task))
         if json_output:
             print_json(
                 {"name": done.name, "path": str(done.path), "sha256": done.sha256}, lines=len(names) > 1
             )
         else:
             typer.echo(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
+
+
+def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None:
+    bar.update(task, completed=received, total=total)
 
 
 def _describe(model: Entry) -> dict[str, Any]:

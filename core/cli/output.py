@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ def tagger_from(
 ) -> Tagger:
     """Load what ``--model`` or ``--checkpoint`` names; a ``--model`` that is no known name may be a file."""
     if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
-        model, checkpoint = None, Path(model)
+        return load_tagger(checkpoint=Path(model), architecture=architecture, ratio=ratio)
     return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio)
 
 
@@ -91,7 +92,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="left" if position < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=False).print(table)
+    # Cut off from a terminal (a pipe, a file) nothing needs to be folded into 80 columns.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def warn(message: str) -> None:

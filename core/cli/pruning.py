@@ -179,7 +179,7 @@ def _print_profile(counted: Profile) -> None:
         f"{short(counted.macs_network)} in convolutions and linear layers alone."
     )
     typer.echo(f"Size: {counted.size_bytes / 1e6:.1f} MB in float32.")
-    if counted.paper:
+    if counted.paper and counted.paper["params_reduction_pct"]:
         typer.echo(
             f"The paper states {counted.paper['params_reduction_pct']:g}% fewer parameters, "
             f"{counted.paper['macs_reduction_pct']:g}% fewer MACs and an mAP of {counted.paper['mAP']:.3f}."

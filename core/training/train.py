@@ -181,7 +181,7 @@ class Trainer:
         copy = deepcopy(self.model)
         if self._average is not None:
             copy.load_state_dict(self._average)
-        return copy.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload, no-any-return]
+        return copy.to(memory_format=torch.contiguous_format).eval()
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on: tensors, and JSON for the rest (so that no pickle is needed)."""

@@ -17,7 +17,9 @@ def reference():
     from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
     spectrogram = Spectrogram(1024, 320, 1024, "hann", True, "reflect", freeze_parameters=True)
-    logmel = LogmelFilterBank(32000, 1024, 64, 50, 14000, ref=1.0, amin=1e-10, top_db=None, freeze_parameters=True)
+    logmel = LogmelFilterBank(
+        32000, 1024, 64, 50, 14000, ref=1.0, amin=1e-10, top_db=None, freeze_parameters=True
+    )
 
     def run(waveform: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -56,7 +58,9 @@ def test_silence_is_the_floor(reference):
 def test_tone_equals_the_reference_down_to_rounding(reference):
     """70 dB under a tone's peak the reference shows its own float32 rounding; exact arithmetic arbitrates there."""
     tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(tone.astype(np.float64), 512, mode="reflect"), 1024)[::320]
+    frames = np.lib.stride_tricks.sliding_window_view(
+        np.pad(tone.astype(np.float64), 512, mode="reflect"), 1024
+    )[::320]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
     power = np.abs(np.fft.rfft(frames * window)) ** 2
     exact = 10 * np.log10(np.maximum(power @ mel_matrix().astype(np.float64), 1e-10))

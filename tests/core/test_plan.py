@@ -15,7 +15,16 @@ MODEL = Cnn14(Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16), 6, 16))
 
 @pytest.mark.parametrize(
     ("filters", "ratio", "kept"),
-    [(512, 0.5, 256), (2048, 0.75, 512), (1024, 0.25, 768), (5, 0.5, 2), (10, 0.9, 1), (10, 0.7, 3), (3, 0.99, 1), (7, 0, 7)],
+    [
+        (512, 0.5, 256),
+        (2048, 0.75, 512),
+        (1024, 0.25, 768),
+        (5, 0.5, 2),
+        (10, 0.9, 1),
+        (10, 0.7, 3),
+        (3, 0.99, 1),
+        (7, 0, 7),
+    ],
 )
 def test_kept_count_is_the_floor_and_at_least_one(filters, ratio, kept):
     assert kept_count(filters, ratio) == kept

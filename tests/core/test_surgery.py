@@ -63,8 +63,13 @@ def test_the_pruned_network_is_narrower_and_the_original_untouched(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     made = plan(model, 0.5)
     pruned = prune(model, made)
-    assert pruned.config.widths == pruned_widths(0.5, widths=CONFIG.widths) == tuple(
-        len(made.kept.get(layer, range(width))) for layer, width in zip(LAYERS, CONFIG.widths, strict=True)
+    assert (
+        pruned.config.widths
+        == pruned_widths(0.5, widths=CONFIG.widths)
+        == tuple(
+            len(made.kept.get(layer, range(width)))
+            for layer, width in zip(LAYERS, CONFIG.widths, strict=True)
+        )
     )
     with torch.no_grad():
         pruned.fc1.weight.zero_()
@@ -85,7 +90,12 @@ def test_kept_indices_refer_to_the_original_after_two_prunings(model):
 
 @pytest.mark.parametrize(
     ("kept", "said"),
-    [({"C12": ()}, "without filters"), ({"C12": (0, 99)}, "0 to 19"), ({"C12": (3, 1)}, "ascending"), ({"C99": (0,)}, "C99")],
+    [
+        ({"C12": ()}, "without filters"),
+        ({"C12": (0, 99)}, "0 to 19"),
+        ({"C12": (3, 1)}, "ascending"),
+        ({"C99": (0,)}, "C99"),
+    ],
 )
 def test_plans_that_do_not_fit_are_refused(model, kept, said):
     with pytest.raises(PruningError, match=said):

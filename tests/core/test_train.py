@@ -1,0 +1,131 @@
+"""Training: that it learns, that a stopped run goes on exactly, and that the optimiser is the published one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from core.errors import CheckpointError, DataError
+from core.models.cnn import Cnn14, Cnn14Config
+from core.training.data import read_manifest
+from core.training.train import Trainer, TrainingConfig, run
+
+WIDTHS = (4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16)
+BASE = TrainingConfig(
+    steps=6, batch=4, seconds=0.5, save_every=3, average=0.9, disguise=True, schedule="cosine"
+)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Two classes that a small network can tell apart: a tone, and noise."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    lines = ["filename,labels,fold"]
+    for index in range(12):
+        tone = 0.3 * np.sin(2 * np.pi * rng.uniform(300, 3000) * np.arange(16000) / 32000)
+        wave, label = (
+            (tone, "Beep, bleep") if index % 2 else (0.1 * rng.standard_normal(16000), "White noise")
+        )
+        soundfile.write(folder / f"{index}.wav", wave, 32000)
+        lines.append(f'{index}.wav,"{label}",{1 + index % 4 // 2}')
+    (folder / "clips.csv").write_text("\n".join(lines))
+    return read_manifest(folder / "clips.csv", folder)
+
+
+def network() -> Cnn14:
+    torch.manual_seed(0)
+    return Cnn14(Cnn14Config(WIDTHS, 2, 16))
+
+
+def test_a_stopped_run_goes_on_exactly(clips, tmp_path):
+    whole = run(Trainer(network(), clips, BASE), tmp_path / "whole.pt", metrics_file=tmp_path / "whole.jsonl")
+
+    trainer = Trainer(network(), clips, BASE)
+    for _ in range(3):
+        trainer.advance()
+    torch.save(trainer.state(), tmp_path / "half.pt")
+    for _ in range(2):  # steps that were done but not saved, as when a run is killed
+        trainer.advance()
+    torch.manual_seed(99)
+    resumed = run(Trainer(network(), clips, BASE), tmp_path / "half.pt", resume=True)
+
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
+
+
+def test_it_learns(clips, tmp_path):
+    config = TrainingConfig(
+        steps=60, batch=8, seconds=0.5, learning_rate=1e-2, mixup_alpha=0.0, spec_augment=False
+    )
+    trainer = Trainer(network(), clips, config)
+    run(trainer, tmp_path / "state.pt", metrics_file=tmp_path / "metrics.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [20, 40, 60]
+    assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
+    assert lines[-1]["learning_rate"] == 1e-2
+
+
+def test_one_step_is_adam_with_amsgrad_on_binary_cross_entropy(clips, monkeypatch):
+    """The same step by hand, from the batch that the sampler draws: no mixup, no augmentation, no dropout."""
+    monkeypatch.setattr("core.models.cnn._BLOCK_DROPOUT", 0.0)
+    monkeypatch.setattr("core.models.cnn._EMBEDDING_DROPOUT", 0.0)
+    config = TrainingConfig(steps=1, batch=4, seconds=0.5, mixup_alpha=0.0, spec_augment=False)
+    trainer = Trainer(network(), clips, config)
+    reference = network().train()
+    optimiser = torch.optim.Adam(reference.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=True)
+    drawn = type(trainer._sampler)(clips.targets, np.random.default_rng(0)).draw(4)
+    power = trainer._spectrograms.batch(drawn)
+    logits = reference.network(reference.front_end.decibels(power))
+    targets = torch.from_numpy(clips.targets[drawn])
+    probabilities = torch.sigmoid(logits).double()
+    loss = -(targets * probabilities.log() + (1 - targets) * (1 - probabilities).log()).mean()
+    loss.backward()
+    optimiser.step()
+    assert trainer.advance() == pytest.approx(loss.item(), abs=1e-5)
+    for ours, theirs in zip(trainer.model.parameters(), reference.parameters(), strict=True):
+        assert (ours - theirs).abs().max() < 1e-4
+
+
+def test_bfloat16_keeps_float32_weights(clips):
+    trainer = Trainer(network(), clips, TrainingConfig(steps=1, batch=4, seconds=0.5, precision="bfloat16"))
+    trainer.advance()
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+
+
+def test_the_cosine_schedule_rises_and_ends_at_zero(clips):
+    trainer = Trainer(network(), clips, TrainingConfig(steps=100, batch=4, seconds=0.5, schedule="cosine"))
+    rates = []
+    for step in range(101):
+        trainer.step = step
+        rates.append(trainer._learning_rate())
+    assert rates[0] == pytest.approx(2e-4)
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_resuming_with_other_settings_is_refused(clips, tmp_path):
+    run(Trainer(network(), clips, TrainingConfig(steps=1, batch=4, seconds=0.5)), tmp_path / "s.pt")
+    other = Trainer(network(), clips, TrainingConfig(steps=1, batch=6, seconds=0.5))
+    with pytest.raises(CheckpointError, match="batch = 4, not 6"):
+        run(other, tmp_path / "s.pt", resume=True)
+    with pytest.raises(CheckpointError, match="no training state"):
+        run(other, tmp_path / "none.pt", resume=True)
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(other, tmp_path / "bad.pt", resume=True)
+
+
+def test_bad_settings_are_refused(clips):
+    with pytest.raises(DataError, match="learning rate = 5"):
+        TrainingConfig(steps=1, learning_rate=5)
+    with pytest.raises(DataError, match="schedule = 'step'"):
+        TrainingConfig(steps=1, schedule="step")
+    with pytest.raises(DataError, match="has 3 classes"):
+        Trainer(Cnn14(Cnn14Config(WIDTHS, 3, 16)), clips, BASE)
