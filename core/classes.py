@@ -1,8 +1,8 @@
 """AudioSet's 527 classes, their places in the ontology, and sets of them that a model may know.
 
-The table (``core/data/audioset_classes.csv``) holds facts of the AudioSet ontology (Gemmeke et al., ICASSP 2017;
-github.com/audioset/ontology), (c) Google Inc., CC BY-SA 4.0. A class can stand in several places of the ontology:
-"Hiss" is an animal's, steam's and a sound of no one source.
+The table (``core/data/audioset_classes.csv``) holds facts of the AudioSet ontology (Gemmeke et al., ICASSP
+2017; github.com/audioset/ontology), (c) Google Inc., CC BY-SA 4.0. A class can stand in several places of
+the ontology: "Hiss" is an animal's, steam's and a sound of no one source.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class AudioSetClass:
     index : its place among the 527, which is its output of a published network.
     mid : its identifier in the ontology.
     name : its display name.
-    paths : its ancestors' names, outermost first, once for every place; one empty path for a top-level category.
+    paths : its ancestors' names, outermost first, once for every place; one empty path for a top-level
+    category.
     """
 
     index: int
