@@ -1,0 +1,1 @@
+"""Pannscope's pages: they read widgets, call ``core`` and draw; there is no science here."""

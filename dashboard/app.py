@@ -1,0 +1,21 @@
+"""The entry point of the pages: ``streamlit run dashboard/app.py``. Navigation and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
+    sys.path.insert(0, str(ROOT))
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
+
+PAGES = [st.Page("app_pages/compare.py", title="Compare", default=True)]
+
+st.navigation(PAGES, position="top").run()

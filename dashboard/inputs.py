@@ -1,0 +1,88 @@
+"""Where recordings come in: files, the microphone, and the examples; an example is always there to begin with."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from core.audio import SAMPLE_RATE
+from core.synthesis import EXAMPLES
+from dashboard import formats, links
+from dashboard.sources import FORMATS, Source
+
+_TITLES = {example.key: example.title for example in EXAMPLES}
+
+
+def choose(place_for_examples: DeltaGenerator) -> list[Source]:
+    """Draw the three ways in and give what is to be compared, never nothing.
+
+    A chosen example is shown; where none is chosen, the person's own recordings are, latest kind first. Giving a
+    recording lets go of the example, and choosing an example keeps the recordings for later.
+    """
+    if "example" not in st.session_state:  # a default of the widget itself could not be let go of later
+        st.session_state["example"] = links.linked("example", _TITLES) or EXAMPLES[0].key
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
+        uploads = st.file_uploader(
+            "Your recordings",
+            type=list(FORMATS),
+            accept_multiple_files=True,
+            key="uploads",
+            on_change=_own,
+            args=("uploads",),
+            label_visibility="collapsed",
+        )
+        with st.popover("Record", icon=":material/mic:"):
+            recording = st.audio_input(
+                "Microphone",
+                sample_rate=SAMPLE_RATE,
+                key="recording",
+                on_change=_own,
+                args=("recording",),
+            )
+            st.caption(
+                "Browsers treat what a microphone hears as speech: they level it and take noise out, which changes "
+                "sirens, rain or birds. For a fair test of such sounds, record with another app and add the file."
+            )
+    example = place_for_examples.pills(
+        "Or an example",
+        list(_TITLES),
+        format_func=_TITLES.__getitem__,
+        key="example",
+        bind="query-params",
+        wrap=False,
+        help="Made by this program from sines and noise, so that they can be shared; they are no recordings.",
+    )
+    own = _own_sources(uploads or [], recording)
+    if own and example:
+        kept = formats.plural(len(own), "recording")
+        st.caption(
+            f"Your {kept} {'is' if len(own) == 1 else 'are'} kept: choose the marked example again to go back."
+        )
+    if own and not example:
+        return own
+    chosen = example or EXAMPLES[0].key
+    return [Source.of_example(chosen, _TITLES[chosen])]
+
+
+def _own(kind: str) -> None:
+    """A recording was given, or taken away: show the person's own, this kind first."""
+    st.session_state["latest_kind"] = kind
+    if st.session_state.get(kind):
+        st.session_state["example"] = None
+    elif not st.session_state.get("uploads") and not st.session_state.get("recording"):
+        st.session_state["example"] = EXAMPLES[0].key
+
+
+def _own_sources(uploads: list[UploadedFile], recording: UploadedFile | None) -> list[Source]:
+    """The person's recordings; each is digested once, and let go of when it is taken away."""
+    before: dict[str, Source] = st.session_state.get("digested", {})
+    now: dict[str, Source] = {}
+    spoken = [(recording, "Microphone recording")] if recording is not None else []
+    files = [(upload, upload.name) for upload in uploads]
+    last = st.session_state.get("latest_kind")
+    for upload, name in spoken + files if last == "recording" else files + spoken:
+        identity = upload.file_id
+        now[identity] = before.get(identity) or Source.of_bytes(name, upload.getvalue())
+    st.session_state["digested"] = now
+    return list(now.values())

@@ -1,0 +1,37 @@
+"""What a person gave the page to listen to, before anything is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+FORMATS = ("wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac", "mp4", "webm")
+"""The endings that ``core.audio`` decodes; what is inside a file is checked there, not here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One recording to be.
+
+    Attributes
+    ----------
+    name : for display, never a path.
+    key : sha256 of the bytes, or the example's key; everything computed from the source is stored under it.
+    data : the bytes as given, or None for an example.
+    example : the key of a synthesised clip, or None.
+    """
+
+    name: str
+    key: str
+    data: bytes | None = None
+    example: str | None = None
+
+    @classmethod
+    def of_example(cls, key: str, title: str) -> Source:
+        """A synthesised clip."""
+        return cls(name=title, key=f"example:{key}", example=key)
+
+    @classmethod
+    def of_bytes(cls, name: str, data: bytes) -> Source:
+        """A file or a recording of the person's own. Equal bytes under another name share their results, not the name."""
+        return cls(name=name, key=f"{hashlib.sha256(data).hexdigest()}:{name}", data=data)

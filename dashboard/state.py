@@ -1,0 +1,173 @@
+"""What the server keeps between reruns and visitors: opened clips, loaded models, their tags, counts and times.
+
+Results are kept under the sha256 of the bytes and the model's file, so that a moved slider never computes anything
+twice, and no clip can ever be given another one's result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core import checkpoints
+from core.audio import Clip, encode_wav, load_clip
+from core.checkpoints import Entry
+from core.compare import Comparison, agreement
+from core.profiling import Latency, Profile, measure_latency, profile_model
+from core.synthesis import EXAMPLES, example_clip
+from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger
+from dashboard.fetching import Downloads
+from dashboard.gate import Gate
+from dashboard.pictures import ClipPicture, draw
+from dashboard.shelf import Shelf
+from dashboard.sources import Source
+
+TIMED_SECONDS = 10.0
+"""Length of the clip on which models are timed and for which MACs are counted, as in the paper."""
+
+_CLIP_BYTES = 160 * 2**20
+_MODEL_BYTES = 520 * 2**20
+_TAG_BYTES = 32 * 2**20
+
+Tell = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A decoded clip with what the page draws and plays of it."""
+
+    clip: Clip
+    picture: ClipPicture
+    wav: bytes
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds."""
+        drawn = self.picture.levels.nbytes + 2 * self.picture.low.nbytes
+        return int(self.clip.waveform.nbytes) + len(self.wav) + drawn
+
+
+class Server:
+    """Everything that outlives a page; one for the process."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.clips: Shelf[Opened] = Shelf(_CLIP_BYTES, lambda opened: opened.weight)
+        self.taggers: Shelf[Tagger] = Shelf(_MODEL_BYTES, lambda tagger: 4 * _parameters(tagger))
+        self.tags: Shelf[Tags] = Shelf(_TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes))
+        self.profiles: Shelf[Profile] = Shelf(2**20, lambda _: 4096)
+        self.latencies: Shelf[Latency] = Shelf(2**20, lambda _: 256)
+        self.downloads = Downloads(checkpoints.fetch)
+        if os.environ.get("PANNSCOPE_AUTO_FETCH") == "1":
+            self.downloads.start(missing_official())
+
+
+@st.cache_resource(show_spinner=False)
+def server() -> Server:
+    """The process's one ``Server``."""
+    return Server()
+
+
+def usable() -> dict[str, Entry]:
+    """The models that can be loaded now, name -> entry, in the manifest's order."""
+    return {
+        name: entry
+        for name, entry in checkpoints.manifest().items()
+        if checkpoints.status(entry) in ("embedded", "installed")
+    }
+
+
+def missing_official() -> tuple[str, ...]:
+    """Which of the two published networks are not installed."""
+    return tuple(name for name in OFFICIAL_PAIR if checkpoints.status(checkpoints.entry(name)) == "available")
+
+
+def opened(source: Source) -> Opened:
+    """Decode, check and draw a source, once. Raises ``AudioError``."""
+    return server().clips.get_or_make(source.key, lambda: _open(source))
+
+
+def tagger(name: str) -> Tagger:
+    """The loaded model; reloaded when its file changes. Raises ``CheckpointError``."""
+    return server().taggers.get_or_make(_fingerprint(name), lambda: load_tagger(name))
+
+
+def tags(source: Source, name: str, tell: Tell | None = None) -> Tags:
+    """What ``name`` says about ``source``, computed once, in one's turn."""
+    key = (source.key, _fingerprint(name))
+    found = server().tags.get(key)
+    if found is not None:
+        return found
+    clip = opened(source).clip
+    with server().gate.turn(tell):
+        return server().tags.get_or_make(key, lambda: tagger(name).tag(clip))
+
+
+def tagged(source: Source, names: tuple[str, str]) -> bool:
+    """Whether both models' answers are there already."""
+    return all(server().tags.get((source.key, _fingerprint(name))) is not None for name in names)
+
+
+def comparison(
+    source: Source, names: tuple[str, str], *, top_k: int, threshold: float, tell: Tell | None = None
+) -> Comparison:
+    """Both models on one source. Raises ``AudioError`` or ``CheckpointError``."""
+    clip = opened(source).clip
+    baseline, candidate = tags(source, names[0], tell), tags(source, names[1], tell)
+    return Comparison(
+        clip, baseline, candidate, agreement(baseline, candidate, top_k=top_k, threshold=threshold)
+    )
+
+
+def profile(name: str) -> Profile:
+    """Counts of a model for 10 s of audio."""
+    return server().profiles.get_or_make(
+        _fingerprint(name), lambda: profile_model(tagger(name).model, seconds=TIMED_SECONDS)
+    )
+
+
+def known_latency(name: str) -> Latency | None:
+    """The time of a model on this machine, if it has been measured."""
+    return server().latencies.get(_fingerprint(name))
+
+
+def latency(name: str, tell: Tell | None = None) -> Latency:
+    """Time a model on 10 s of audio, alone on the machine as far as this server goes."""
+    found = known_latency(name)
+    if found is not None:
+        return found
+    waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * 32_000))
+    with server().gate.turn(tell):
+        return server().latencies.get_or_make(
+            _fingerprint(name), lambda: measure_latency(tagger(name), waveform)
+        )
+
+
+def file_bytes(name: str) -> int:
+    """Size of a model's file on disk."""
+    return checkpoints.path_of(checkpoints.entry(name)).stat().st_size
+
+
+def _open(source: Source) -> Opened:
+    if source.example is not None:
+        clip = example_clip(source.example)
+    else:
+        clip = load_clip(source.data or b"", name=source.name)
+    return Opened(clip, draw(clip.waveform), encode_wav(clip.waveform))
+
+
+def _fingerprint(name: str) -> Hashable:
+    path = checkpoints.path_of(checkpoints.entry(name))
+    try:
+        stat = path.stat()
+    except OSError:
+        return (name, None)
+    return (name, str(path), stat.st_size, stat.st_mtime_ns)
+
+
+def _parameters(loaded: Tagger) -> int:
+    return sum(parameter.numel() for parameter in loaded.model.parameters())

@@ -1,0 +1,87 @@
+"""Results as tables and files: every tag of a clip, one row a clip, CSV and JSON to take away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from core.classes import audioset
+
+from core.compare import Comparison, Row, rows
+from dashboard import formats
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def guarded(text: str) -> str:
+    """A text cell that no spreadsheet takes for a formula: those that start with = + - @ are quoted."""
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+def shown_rows(
+    comparison: Comparison, *, limit: int | None = None, categories: Sequence[str] = ()
+) -> list[Row]:
+    """The tags to show: by the larger of the two probabilities, of the chosen categories (all, where none is chosen)."""
+    chosen = [
+        row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row, categories)
+    ]
+    return chosen[:limit]
+
+
+def in_categories(row: Row, categories: Sequence[str]) -> bool:
+    """Whether a tag stands under one of the top-level categories; with none given, every tag does."""
+    return not categories or any(name in categories for name in audioset()[row.index].categories)
+
+
+def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.DataFrame:
+    """Every tag with both probabilities, for the page's table."""
+    listed = list(tag_rows)
+    return pd.DataFrame(
+        {
+            "Tag": [row.name for row in listed],
+            "Category": [", ".join(audioset()[row.index].categories) for row in listed],
+            baseline: [row.baseline for row in listed],
+            candidate: [row.candidate for row in listed],
+            "Difference": [row.difference for row in listed],
+        }
+    )
+
+
+def csv_text(comparisons: Sequence[Comparison]) -> str:
+    """Every tag of every clip, one line each: clip, index, tag, both probabilities and their difference."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    names = (
+        (comparisons[0].baseline.model, comparisons[0].candidate.model)
+        if comparisons
+        else ("baseline", "candidate")
+    )
+    writer.writerow(["clip", "sha256", "index", "tag", *(guarded(name) for name in names), "difference"])
+    for comparison in comparisons:
+        clip = comparison.clip
+        for row in rows(comparison.baseline, comparison.candidate):
+            figures = (row.baseline, row.candidate, row.difference)
+            cells = ["" if value is None else f"{value:.6f}" for value in figures]
+            writer.writerow([guarded(clip.name), clip.sha256, row.index, guarded(row.name), *cells])
+    return out.getvalue()
+
+
+def json_text(comparisons: Sequence[Comparison]) -> str:
+    """What ``pannscope compare --json`` prints: one document, or one line for each of several clips."""
+    if len(comparisons) == 1:
+        return json.dumps(comparisons[0].document(), indent=2, ensure_ascii=False)
+    return "".join(json.dumps(each.document(), ensure_ascii=False) + "\n" for each in comparisons)
+
+
+def answer(comparison: Comparison) -> str:
+    """The result in one sentence."""
+    measured = comparison.agreement
+    first = f"the first {measured.top_k} tags" if measured.top_k > 1 else "the first tag"
+    largest = formats.probability(measured.max_abs_difference)
+    return (
+        f"They agree on {measured.top_k_overlap} of {first} · "
+        f"largest difference {largest} ({measured.max_difference_tag})"
+    )

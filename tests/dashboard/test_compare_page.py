@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.audio import load_clip
+from core.compare import compare
+from core.synthesis import EXAMPLES
+from core.tagging import load_tagger
+from dashboard import charts, tables
+
+APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
+
+
+def bars(page: AppTest) -> tuple[list[str], dict, dict]:
+    """Names, and the two bar traces, of the mirrored chart."""
+    specs = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
+    (spec,) = [spec for spec in specs if spec["data"][0]["type"] == "bar"]
+    return [note["text"] for note in spec["layout"]["annotations"]], spec["data"][0], spec["data"][1]
+
+
+def errors(page: AppTest) -> str:
+    return " ".join(error.value for error in page.error)
+
+
+def test_the_page_opens_with_an_example_and_an_answer(page: AppTest) -> None:
+    assert not page.exception
+    assert not page.error
+    assert page.title[0].value == "Hear what pruning changes"
+    assert page.subheader[0].value.startswith("They agree on ")
+    names, left, right = bars(page)
+    assert len(names) == len(left["text"]) == len(right["text"]) == 10
+    assert left["marker"]["color"] == charts.LIGHT.baseline
+    shown = " ".join(line.value for line in page.markdown)
+    assert EXAMPLES[0].title in shown
+    for figure in ("4.99\u00a0M", "1.39\u00a0M", "2.33\u00a0G", "1.85\u00a0G"):
+        assert figure in shown
+    assert any("18 sounds, not the published" in line.value for line in page.caption)
+
+
+def test_a_file_gives_what_core_gives(page: AppTest, wav: Callable[..., bytes]) -> None:
+    data = wav(2.0, rate=44_100, channels=2, seed=5)
+    page.file_uploader[0].upload("street.wav", data, "audio/wav")
+    page.run()
+    direct = compare(
+        load_clip(data, name="street.wav"), load_tagger("demo-cnn14"), load_tagger("demo-epanns"), top_k=10
+    )
+    assert page.subheader[0].value == tables.answer(direct)
+    names, left, right = bars(page)
+    rows = tables.shown_rows(direct, limit=10)
+    assert left["text"] == [f"{row.baseline:.2f}" for row in rows]
+    assert right["text"] == [f"{row.candidate:.2f}" for row in rows]
+    assert all(row.name in name for row, name in zip(rows, names, strict=True))
+
+
+def test_one_bad_file_among_many_is_said_and_the_others_are_done(
+    page: AppTest, wav: Callable[..., bytes]
+) -> None:
+    page.file_uploader[0].upload("a.wav", wav(1.0, seed=1), "audio/wav")
+    page.file_uploader[0].upload("bad.mp3", b"this is no audio", "audio/mpeg")
+    page.file_uploader[0].upload("short.wav", wav(0.2, seed=2), "audio/wav")
+    page.run()
+    assert not page.exception
+    assert "bad\\.mp3" in errors(page)
+    table = page.dataframe[0].value
+    assert list(table["Clip"]) == ["a.wav", "bad.mp3", "short.wav"]
+    assert table["Shared"].isna().tolist() == [False, True, False]
+    assert "padded" in table["Remark"][2]
+    assert page.subheader[0].value.startswith("They agree on ")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("empty.wav", b""), ("cut.wav", b"RIFF\x24\x00\x00\x00WAVEfmt "), ("text.flac", b"hello")],
+)
+def test_a_bad_file_alone_is_one_readable_line(page: AppTest, name: str, data: bytes) -> None:
+    page.file_uploader[0].upload(name, data, "audio/wav")
+    page.run()
+    assert not page.exception
+    assert len(page.error) == 1
+    assert name.replace(".", "\\.") in errors(page)
+    assert "Traceback" not in errors(page)
+    page.pills(key="example").set_value(EXAMPLES[1].key).run()
+    assert not page.error
+    assert page.subheader[0].value.startswith("They agree on ")
+
+
+def test_short_and_silent_clips_say_what_was_done(page: AppTest, wav: Callable[..., bytes]) -> None:
+    page.file_uploader[0].upload("tick.wav", wav(0.2, level=0.0), "audio/wav")
+    page.run()
+    told = " ".join(line.value for line in page.info)
+    assert "padded with silence to 0.31 s" in told
+    assert "It is silent." in told
+
+
+def test_a_recording_is_compared_and_given_its_place(page: AppTest, wav: Callable[..., bytes]) -> None:
+    page.get("audio_input")[0].upload("recording.wav", wav(1.0), "audio/wav")
+    page.run()
+    assert not page.exception
+    assert any("Microphone recording" in line.value for line in page.markdown)
+
+
+def test_top_k_changes_chart_and_answer_at_once(page: AppTest) -> None:
+    page.slider(key="top_k").set_value(3)
+    began = time.perf_counter()
+    page.run()
+    assert time.perf_counter() - began < 1.0  # 0.1 s on an idle laptop: everything comes from the store
+    assert " of the first 3 tags" in page.subheader[0].value
+    assert len(bars(page)[0]) == 3
+
+
+def test_the_threshold_decides_what_is_gained_and_lost(page: AppTest) -> None:
+    page.slider(key="threshold").set_value(0.05).run()
+    direct = [line.value for line in page.markdown]
+    assert "**Gained at 0.05**" in direct
+    assert "**Lost at 0.05**" in direct
+
+
+def test_categories_narrow_the_chart_and_say_so(page: AppTest) -> None:
+    page.multiselect(key="categories").set_value(["Animal"]).run()
+    names = " ".join(bars(page)[0])
+    assert "Dog" in names
+    assert "Music" not in names
+    assert any("the agreement is over all tags" in line.value for line in page.caption)
+    page.multiselect(key="categories").set_value(["Channel, environment and background"]).run()
+    assert any("Neither network knows a tag" in line.value for line in page.info)
+
+
+def test_the_same_model_twice_agrees_with_itself(page: AppTest) -> None:
+    page.selectbox(key="candidate").set_value("demo-cnn14").run()
+    assert not page.exception
+    assert "10 of the first 10 tags · largest difference 0.00" in page.subheader[0].value
+
+
+def test_a_link_restores_the_settings(embedded: None) -> None:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["top_k"] = "4"
+    page.query_params["threshold"] = "0.2"
+    page.query_params["candidate"] = "demo-cnn14"
+    page.query_params["example"] = EXAMPLES[2].key
+    page.run()
+    assert page.slider(key="top_k").value == 4
+    assert page.slider(key="threshold").value == pytest.approx(0.2)
+    assert page.selectbox(key="candidate").value == "demo-cnn14"
+    assert any(f"**{EXAMPLES[2].title}**" in line.value for line in page.markdown)
+
+
+def test_a_foolish_link_falls_back_to_the_defaults(embedded: None) -> None:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["top_k"] = "900"
+    page.query_params["baseline"] = "../../etc/passwd"
+    page.query_params["example"] = "nothing"
+    page.run()
+    assert not page.exception
+    assert page.selectbox(key="baseline").value == "demo-cnn14"
+    assert page.subheader[0].value.startswith("They agree on ")
