@@ -1,0 +1,113 @@
+"""Windows, tags and loading; parity with the reference is in test_parity.py."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from core.audio import Clip
+from core.checkpoints import save_checkpoint
+from core.classes import ClassSet
+from core.errors import AudioError, CheckpointError, ModelError
+from core.models.cnn import Cnn14, Cnn14Config
+from core.tagging import Tags, default_pair, load_tagger, mean_probabilities, windows
+
+RATE = 32_000
+CLASSES = ClassSet.from_names(["Dog", "Rain", "Speech"])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    model = Cnn14(Cnn14Config((4,) * 6 + (8,) * 6, 3, 16)).eval()
+    save_checkpoint(path, model, classes=CLASSES, name="small")
+    return path
+
+
+def clip(seconds: float) -> Clip:
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(round(seconds * RATE))).astype(np.float32)
+    return Clip(waveform, "noise.wav", RATE, 1, seconds, "0" * 64, ())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lengths"),
+    [
+        (0.5, [0.5]),
+        (30.0, [30.0]),
+        (31.0, [15.5, 15.5]),
+        (45.0, [22.5, 22.5]),
+        (600.0, [30.0] * 20),
+        (90.001, [22.50025] * 4),
+    ],
+)
+def test_windows_are_the_fewest_equal_ones_of_at_most_30_s(seconds, lengths):
+    spans = windows(round(seconds * RATE))
+    assert [(end - start) / RATE for start, end in spans] == pytest.approx(lengths, abs=1.1 / RATE)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == round(seconds * RATE)
+    assert all(left[1] == right[0] for left, right in pairwise(spans))
+
+
+def test_probabilities_are_the_mean_over_the_windows():
+    seen = []
+
+    def network(waveform: torch.Tensor) -> torch.Tensor:
+        seen.append(waveform.shape[1])
+        return torch.full((1, 2), float(len(seen)))
+
+    assert mean_probabilities(network, np.zeros(70 * RATE, np.float32)).tolist() == [
+        2.0,
+        2.0,
+    ]  # (1 + 2 + 3) / 3
+    assert sum(seen) == 70 * RATE
+
+
+def test_a_short_clip_is_padded_and_says_so(checkpoint):
+    tagger = load_tagger(checkpoint=checkpoint)
+    short = clip(0.2)
+    tags = tagger.tag(short)
+    padded = np.pad(short.waveform, (0, 9920 - 6400))
+    assert np.array_equal(tags.probabilities, tagger.probabilities(padded))
+    assert tags.windows_s == ((0.0, 0.31),)
+    assert "padded with silence to 0.31 s" in tags.notes[0]
+
+
+def test_a_long_clip_says_its_windows(checkpoint):
+    tags = load_tagger(checkpoint=checkpoint).tag(clip(45.0))
+    assert tags.windows_s == ((0.0, 22.5), (22.5, 45.0))
+    assert "2 windows of 22.5 s" in tags.notes[0]
+    assert load_tagger(checkpoint=checkpoint).tag(clip(29.0)).notes == ()
+
+
+def test_tags_are_sorted_masked_and_cut():
+    tags = Tags("m", CLASSES, np.array([0.2, 0.9, 0.5], np.float32), "torch", 1.0, ((0.0, 1.0),))
+    assert [tag.name for tag in tags.top(2)] == ["Rain", "Speech"]
+    assert [tag.name for tag in tags.top(5, mask=CLASSES.in_categories(["Animal"]))] == ["Dog"]
+    assert [tag.name for tag in tags.above(0.5)] == ["Rain", "Speech"]
+    assert tags.top(1)[0].index == CLASSES.indices[1]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(0, np.float32), np.zeros((2, RATE), np.float32)])
+def test_a_waveform_is_one_row_of_samples(checkpoint, wrong):
+    with pytest.raises(AudioError, match="one row of samples"):
+        load_tagger(checkpoint=checkpoint).probabilities(wrong)
+
+
+def test_what_cannot_be_loaded_says_why(checkpoint):
+    with pytest.raises(CheckpointError, match="published figures only"):
+        load_tagger("epanns-75")
+    with pytest.raises(CheckpointError, match="give one of them"):
+        load_tagger("demo-cnn14", checkpoint=checkpoint)
+    with pytest.raises(ModelError, match="runtime 'tpu'"):
+        load_tagger(checkpoint=checkpoint, runtime="tpu")
+
+
+def test_official_models_must_be_fetched_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
+    assert default_pair() == ("demo-cnn14", "demo-epanns")
+    with pytest.raises(CheckpointError, match="pannscope fetch cnn14"):
+        load_tagger("cnn14")
