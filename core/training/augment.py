@@ -40,17 +40,17 @@ class RecordingConfig:
     """
 
     shift: bool = True
-    level_db: tuple[float, float] = (-30.0, 6.0)
-    low_pass: float = 0.5
+    level_db: tuple[float, float] = (-24.0, 6.0)
+    low_pass: float = 0.4
     low_pass_hz: tuple[float, float] = (3000.0, 14000.0)
-    high_pass: float = 0.3
+    high_pass: float = 0.2
     high_pass_hz: tuple[float, float] = (60.0, 400.0)
-    tilt_db: float = 6.0
-    reverb: float = 0.4
-    reverb_s: tuple[float, float] = (0.15, 0.9)
-    reverb_db: tuple[float, float] = (-6.0, 12.0)
-    noise: float = 0.6
-    noise_db: tuple[float, float] = (3.0, 40.0)
+    tilt_db: float = 4.0
+    reverb: float = 0.25
+    reverb_s: tuple[float, float] = (0.15, 0.6)
+    reverb_db: tuple[float, float] = (0.0, 12.0)
+    noise: float = 0.5
+    noise_db: tuple[float, float] = (8.0, 40.0)
     noise_slope_db: float = 6.0
     speed: float = 0.1
 
