@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import os
 import sys
-from typing import Any
+from typing import NoReturn
 
 import typer
 
 from core.cli import models, pruning, tagging, training
+from core.cli.output import complain
 from core.errors import PannscopeError
 
 USER_ERROR = 2
-"""Exit code of a user's mistake; 0 is success, anything else is a defect of ours."""
+"""Exit code of a user's mistake; 0 is success, 130 is Ctrl-C, anything else is a defect of ours."""
+
+STOPPED = 130
 
 # typer carries its own copy of click and exports only this leaf of its errors; their root is two
 # classes up.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
+_WANTED = {"int": "a whole number", "float": "a number"}
+
 app = typer.Typer(
     name="pannscope",
     help="Hear, see and measure what filter pruning does to an audio tagger.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -31,28 +35,46 @@ for group in (models, tagging, pruning, training):
     group.register(app)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    given = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file's name may hold what a terminal cannot show
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=given or ["--help"], prog_name="pannscope", standalone_mode=False)
     except PannscopeError as error:
-        sys.exit(_complain(str(error)))
+        complain(str(error))
+        code = USER_ERROR
     except _ClickError as error:
-        said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "pannscope"
-        sys.exit(_complain(f"{said}. See: {command} --help"))
+        complain(_usage_problem(error))
+        code = USER_ERROR
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        complain(
+            f"The system refused: {error.strerror or error}{where}. Check the free space and the permissions."
+        )
+        code = USER_ERROR
     except (typer.Abort, KeyboardInterrupt):
-        print("pannscope: stopped.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (head, less) has left; devnull keeps Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = STOPPED
+    if code == STOPPED:
+        complain("stopped.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str) -> int:
-    print("pannscope: " + " ".join(message.split()), file=sys.stderr)
-    return USER_ERROR
+def _usage_problem(error: Exception) -> str:
+    """What typer found wrong with the words on the command line, and where to look."""
+    context = getattr(error, "ctx", None)
+    see = f"See: {context.command_path if context else 'pannscope'} --help"
+    parameter = getattr(error, "param", None)
+    problems = getattr(error.__cause__, "errors", None)  # of the wrong type: pydantic's description
+    if parameter is not None and problems is not None:
+        found = problems()[0]
+        wanted = _WANTED.get(str(found["type"]).partition("_")[0])
+        if wanted:
+            name = max(parameter.opts, key=len)
+            return f"{name} takes {wanted}; got {str(found['input'])!r}. {see}"
+    said = error.format_message().strip()  # type: ignore[attr-defined]
+    return f"{said if said.endswith(('?', '.')) else said + '.'} {see}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress, TaskID
 
-from core.checkpoints import Entry, entry, fetch, manifest, status
-from core.cli.output import JsonOption, print_json, print_table, progress_bar, short
+from core.cli.output import JsonOption, print_json, print_table, progress_bar, say, short
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from core.checkpoints import Entry
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def models_command(json_output: JsonOption = False) -> None:
     """List every known model and whether it can be used now."""
+    from core.checkpoints import manifest
+
     known = [_describe(model) for model in manifest().values()]
     if json_output:
         print_json(known)
@@ -27,24 +32,28 @@ def models_command(json_output: JsonOption = False) -> None:
     rows = [
         [
             model["name"],
-            model["architecture"],
             model["status"],
             short(model["params"]),
             short(model["macs_10s"]),
             "-" if model["published_mAP"] is None else f"{model['published_mAP']:.3f}",
-            model["licence"],
         ]
         for model in known
     ]
-    columns = ["name", "architecture", "status", "parameters", "MACs (10 s)", "published mAP", "licence"]
-    print_table("", columns, rows, left=3)
+    columns = ["name", "status", "parameters", "MACs (10 s)", "published mAP"]
+    print_table("", columns, rows, text=("status",))
+    say("Architectures, licences and sources: pannscope models --json")
 
 
 def fetch_command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models to download.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models to download.")],
     json_output: JsonOption = False,
 ) -> None:
-    """Download official models, verify them and install them; an interrupted download goes on where it stopped."""
+    """Download, verify and install official models.
+
+    A download that was interrupted goes on where it stopped.
+    """
+    from core.checkpoints import entry, fetch
+
     for name in names:
         entry(name)  # a mistyped name ends here, before anything is downloaded
     for name in names:
@@ -56,7 +65,7 @@ def fetch_command(
                 {"name": done.name, "path": str(done.path), "sha256": done.sha256}, lines=len(names) > 1
             )
         else:
-            typer.echo(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
+            say(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
 
 
 def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None:
@@ -64,6 +73,8 @@ def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None
 
 
 def _describe(model: Entry) -> dict[str, Any]:
+    from core.checkpoints import status
+
     return {
         "name": model.name,
         "architecture": model.architecture,

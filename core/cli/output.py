@@ -8,23 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 
-from core.checkpoints import manifest
-from core.errors import CheckpointError, PannscopeError
-from core.tagging import Tagger, load_tagger
+from core.errors import CheckpointError
+
+# What a command computes with is imported when it runs: torch and scikit-learn take two seconds, and --help needs neither.
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from core.audio import Clip
+    from core.tagging import Tagger, Tags
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 ModelOption = Annotated[
@@ -32,23 +27,29 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="MODEL",
         help="A model's name (see `pannscope models`) or a checkpoint file.",
         show_default=False,
     ),
 ]
 CheckpointOption = Annotated[
-    Path | None, typer.Option("--checkpoint", help="A checkpoint file, in the official layout or ours.")
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="A checkpoint file, in the official layout or ours."),
 ]
 ArchitectureOption = Annotated[
-    str | None, typer.Option("--architecture", help="The checkpoint's architecture: cnn14.")
+    str | None, typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14.")
 ]
 RatioOption = Annotated[
     float | None,
     typer.Option(
-        "--ratio", help="Share of filters already removed from C7-C12; normally read from the file."
+        "--ratio",
+        metavar="SHARE",
+        help="Share of filters already removed from C7-C12; normally read from the file.",
     ),
 ]
-MaxSecondsOption = Annotated[float, typer.Option("--max-seconds", help="Refuse longer recordings.")]
+MaxSecondsOption = Annotated[
+    float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
+]
 
 
 def tagger_from(
@@ -58,6 +59,9 @@ def tagger_from(
     ratio: float | None = None,
 ) -> Tagger:
     """Load what ``--model`` or ``--checkpoint`` names; a ``--model`` that is no known name may be a file."""
+    from core.checkpoints import manifest
+    from core.tagging import load_tagger
+
     if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
         return load_tagger(checkpoint=Path(model), architecture=architecture, ratio=ratio)
     return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio)
@@ -80,42 +84,80 @@ def output_file(path: Path, force: bool, suffix: str = ".safetensors") -> Path:
     return path
 
 
+def say(text: str) -> None:
+    """A line on stdout. A reader that has had enough (``| head``) ends the command quietly."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains about it at exit
+        raise typer.Exit(0) from None
+
+
 def print_json(document: Any, *, lines: bool = False) -> None:
-    """One JSON document on stdout; with ``lines`` on a single line, for one document a clip."""
-    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=None if lines else 2))
+    """One JSON document on stdout, in ASCII; with ``lines`` on a single line, for one document a clip."""
+    say(json.dumps(document, allow_nan=False, indent=None if lines else 2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
-    """A table on stdout; the first ``left`` columns are text, the others figures."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", overflow="fold")
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[str] = ()
+) -> None:
+    """A table on stdout; the first column and those in ``text`` are words, the others figures."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        words = column == columns[0] or column in text
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     # Cut off from a terminal (a pipe, a file) nothing needs to be folded into 80 columns.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    say("\n".join([title, *lines] if title else lines))
 
 
-def warn(message: str) -> None:
-    """A line on stderr that does not stop anything."""
-    typer.echo(message, err=True)
+def print_notes(clip: Clip, *tags: Tags) -> None:
+    """On stderr, each once: what a listener should know of a clip, and what was done to it."""
+    for note in dict.fromkeys((*clip.notes, *(note for made in tags for note in made.notes))):
+        typer.echo(f'"{clip.name}": {note}', err=True)
 
 
-def complain(error: PannscopeError) -> None:
-    """Say on stderr what is wrong with one of several things; the caller goes on and exits 2 at the end."""
-    warn("pannscope: " + " ".join(str(error).split()))
+def complain(message: str) -> None:
+    """One line on stderr that says what is wrong."""
+    typer.echo("pannscope: " + " ".join(message.split()), err=True)
 
 
 @contextmanager
 def progress_bar(*, download: bool = False) -> Iterator[Progress]:
     """A progress bar on stderr that leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     columns = [TextColumn("{task.description}"), BarColumn()]
     extra = (
         [DownloadColumn(), TransferSpeedColumn()]
         if download
         else [TextColumn("{task.completed:.0f}/{task.total:.0f}")]
     )
-    bar = Progress(*columns, *extra, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    bar = Progress(
+        *columns,
+        *extra,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
     with bar:
         yield bar
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.checkpoints import entry, manifest, save_checkpoint
 from core.cli.output import (
     ArchitectureOption,
     CheckpointOption,
@@ -16,20 +15,22 @@ from core.cli.output import (
     output_file,
     print_json,
     print_table,
+    say,
     short,
     tagger_from,
 )
 from core.errors import ModelError
-from core.profiling import Profile, profile, profile_model
-from core.pruning.importance import CRITERIA, layer_importance
-from core.pruning.plan import parse_layers, plan
-from core.pruning.surgery import compose, prune
+
+if TYPE_CHECKING:
+    from core.profiling import Profile
 
 LayersOption = Annotated[
-    str, typer.Option("--layers", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all.")
+    str,
+    typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
 ]
 CriterionOption = Annotated[
-    str, typer.Option("--criterion", help=f"How filters are ranked: {', '.join(CRITERIA)}.")
+    str,
+    typer.Option("--criterion", metavar="NAME", help="How filters are ranked; operator-norm is the paper's."),
 ]
 
 
@@ -45,15 +46,24 @@ def profile_command(
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
     ratio: Annotated[
-        float | None, typer.Option("--ratio", help="Count as if this share of the filters were gone.")
+        float | None,
+        typer.Option("--ratio", metavar="SHARE", help="Count as if this share of the filters were gone."),
     ] = None,
     layers: LayersOption = "C7-C12",
     seconds: Annotated[
-        float, typer.Option("--seconds", help="Length of the clip that MACs are counted for.")
+        float,
+        typer.Option("--seconds", metavar="S", help="Length of the clip that MACs are counted for."),
     ] = 10.0,
     json_output: JsonOption = False,
 ) -> None:
-    """Count parameters, MACs and size, per layer and in total. A known model need not be installed."""
+    """Count parameters, MACs and size, per layer and in total.
+
+    A known model need not be installed.
+    """
+    from core.checkpoints import manifest
+    from core.profiling import profile
+    from core.pruning.plan import parse_layers
+
     chosen = parse_layers(layers)
     if architecture is not None and model is None and checkpoint is None:
         counted = profile(architecture, ratio=ratio, layers=chosen, seconds=seconds)
@@ -76,6 +86,9 @@ def profile_command(
 
 
 def _profile_known(name: str, ratio: float | None, layers: tuple[str, ...], seconds: float) -> Profile:
+    from core.checkpoints import entry
+    from core.profiling import profile
+
     known = entry(name)
     if known.widths is None or known.embedding is None:
         raise ModelError(f"{name} is known by its published figures only; `pannscope models` prints them.")
@@ -92,7 +105,7 @@ def _profile_known(name: str, ratio: float | None, layers: tuple[str, ...], seco
 
 
 def importance_command(
-    layer: Annotated[str, typer.Option("--layer", help="A convolution, C1 to C12.")],
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12.")],
     criterion: CriterionOption = "operator-norm",
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
@@ -100,6 +113,8 @@ def importance_command(
     json_output: JsonOption = False,
 ) -> None:
     """Score the filters of one layer, 1 for the most important."""
+    from core.pruning.importance import layer_importance
+
     tagger = tagger_from(model, checkpoint, architecture)
     name = layer.upper()
     scores = layer_importance(tagger.model, name, criterion)
@@ -116,9 +131,14 @@ def importance_command(
 
 def prune_command(
     ratio: Annotated[
-        float, typer.Option("--ratio", help="Share of filters to remove from each layer, 0 to below 1.")
+        float,
+        typer.Option(
+            "--ratio", metavar="SHARE", help="Share of filters to remove from each layer, 0 to below 1."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The pruned checkpoint, a .safetensors file.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The pruned checkpoint, a .safetensors file.")
+    ],
     layers: LayersOption = "C7-C12",
     criterion: CriterionOption = "operator-norm",
     model: ModelOption = None,
@@ -128,7 +148,12 @@ def prune_command(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Remove the least important filters and save the narrower network."""
+    """Remove the least important filters and save what is left."""
+    from core.checkpoints import save_checkpoint
+    from core.profiling import profile_model
+    from core.pruning.plan import parse_layers, plan
+    from core.pruning.surgery import compose, prune
+
     output_file(out, force)
     chosen = parse_layers(layers)
     tagger = tagger_from(model, checkpoint, architecture)
@@ -154,12 +179,12 @@ def prune_command(
         kept = {layer: list(indices) for layer, indices in made.kept.items()}
         print_json({"path": str(out), "kept": kept, "profile": counted.document()})
         return
-    typer.echo(f"{out}: {100 * ratio:g}% of the filters of {', '.join(chosen)} removed by {criterion}.")
+    say(f"{out}: {100 * ratio:g}% of the filters of {', '.join(chosen)} removed by {criterion}.")
     for label, old, new in (
         ("parameters", before.params_trainable, counted.params_trainable),
         ("MACs, 10 s", before.macs, counted.macs),
     ):
-        typer.echo(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
+        say(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
 
 
 def _print_profile(counted: Profile) -> None:
@@ -171,16 +196,16 @@ def _print_profile(counted: Profile) -> None:
             for row in counted.layers
         ],
     )
-    typer.echo(
+    say(
         f"Parameters: {counted.params_trainable:,} learned, {counted.params_total:,} with the frozen front end."
     )
-    typer.echo(
+    say(
         f"MACs: {short(counted.macs)} in the paper's convention (thop, the STFT as two convolutions), "
         f"{short(counted.macs_network)} in convolutions and linear layers alone."
     )
-    typer.echo(f"Size: {counted.size_bytes / 1e6:.1f} MB in float32.")
+    say(f"Size: {counted.size_bytes / 1e6:.1f} MB in float32.")
     if counted.paper and counted.paper["params_reduction_pct"]:
-        typer.echo(
+        say(
             f"The paper states {counted.paper['params_reduction_pct']:g}% fewer parameters, "
             f"{counted.paper['macs_reduction_pct']:g}% fewer MACs and an mAP of {counted.paper['mAP']:.3f}."
         )

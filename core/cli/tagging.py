@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from core.audio import MAX_SECONDS, load_clip
 from core.cli.output import (
     ArchitectureOption,
     CheckpointOption,
@@ -17,15 +16,16 @@ from core.cli.output import (
     RatioOption,
     complain,
     print_json,
+    print_notes,
     print_table,
+    say,
     tagger_from,
-    warn,
 )
-from core.compare import compare, rows
 from core.errors import AudioError, ModelError
-from core.tagging import default_pair
 
-TopOption = Annotated[int | None, typer.Option("--top", "-k", help="Print only the likeliest tags.")]
+TopOption = Annotated[
+    int | None, typer.Option("--top", "-k", metavar="K", help="Print only the likeliest tags.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,33 +36,41 @@ def register(app: typer.Typer) -> None:
 
 def tag_command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
+        list[Path], typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
     ],
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
     ratio: RatioOption = None,
     top: TopOption = None,
-    max_seconds: MaxSecondsOption = MAX_SECONDS,
+    max_seconds: MaxSecondsOption = 600.0,
     json_output: JsonOption = False,
 ) -> None:
-    """Tag recordings. With --json all classes are printed (or --top K), one line a clip where there are several."""
+    """Tag recordings.
+
+    With --json all classes are printed (or --top K), one line a clip where there are several.
+    """
+    from core.audio import load_clip
+
     _check_top(top)
     tagger = tagger_from(model, checkpoint, architecture, ratio)
-    failed = False
+    failed = printed = False
     for file in files:
         try:
             clip = load_clip(file, max_seconds=max_seconds)
         except AudioError as error:
-            complain(error)
+            complain(str(error))
             failed = True
             continue
         tags = tagger.tag(clip)
+        print_notes(clip, tags)
         if json_output:
-            print_json({"clip": clip.describe(), **tags.document(top)}, lines=len(files) > 1)
+            notes = [*clip.notes, *tags.notes]
+            print_json({"clip": clip.describe(), **tags.document(top), "notes": notes}, lines=len(files) > 1)
         else:
-            for note in (*clip.notes, *tags.notes):
-                warn(note)
+            if printed:
+                say("")
+            printed = True
             print_table(
                 f"{clip.name} ({clip.duration_s:.1f} s), {tags.model}, {tags.latency_ms:.0f} ms",
                 ["tag", "probability"],
@@ -75,19 +83,28 @@ def tag_command(
 def compare_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
     baseline: Annotated[
-        str | None, typer.Option("--baseline", "-a", help="Name or file of the first model.")
+        str | None, typer.Option("--baseline", "-a", metavar="MODEL", help="Name or file of the first model.")
     ] = None,
     candidate: Annotated[
-        str | None, typer.Option("--candidate", "-b", help="Name or file of the second model.")
+        str | None,
+        typer.Option("--candidate", "-b", metavar="MODEL", help="Name or file of the second model."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-k", help="Tags to compare and to print.")] = 10,
+    top: Annotated[int, typer.Option("--top", "-k", metavar="K", help="Tags to compare and to print.")] = 10,
     threshold: Annotated[
-        float, typer.Option("--threshold", help="Probability from which a tag counts as given.")
+        float,
+        typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as given."),
     ] = 0.5,
-    max_seconds: MaxSecondsOption = MAX_SECONDS,
+    max_seconds: MaxSecondsOption = 600.0,
     json_output: JsonOption = False,
 ) -> None:
-    """Tag a recording with two models and say how far they agree. With --json all classes are printed."""
+    """Tag a recording with two models and say how far they agree.
+
+    With --json all classes are printed.
+    """
+    from core.audio import load_clip
+    from core.compare import compare, rows
+    from core.tagging import default_pair
+
     _check_top(top)
     names = default_pair()
     clip = load_clip(file, max_seconds=max_seconds)
@@ -98,12 +115,11 @@ def compare_command(
         top_k=top,
         threshold=threshold,
     )
+    left, right, agreed = result.baseline, result.candidate, result.agreement
+    print_notes(clip, left, right)
     if json_output:
         print_json(result.document())
         return
-    left, right, agreed = result.baseline, result.candidate, result.agreement
-    for note in dict.fromkeys((*clip.notes, *left.notes, *right.notes)):
-        warn(note)
     print_table(
         f"{clip.name} ({clip.duration_s:.1f} s)",
         ["tag", left.model, right.model, "change"],
@@ -113,7 +129,7 @@ def compare_command(
         ],
     )
     rank = "not defined" if agreed.spearman is None else f"{agreed.spearman:.2f}"
-    typer.echo(
+    say(
         f"They agree on {agreed.top_k_overlap} of the first {agreed.top_k} tags; rank correlation {rank}; "
         f"largest difference {agreed.max_abs_difference:.2f} ({agreed.max_difference_tag}); "
         f"{left.latency_ms:.0f} and {right.latency_ms:.0f} ms."

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
-from core.checkpoints import save_checkpoint
-from core.classes import ClassSet
 from core.cli.output import (
     ArchitectureOption,
     CheckpointOption,
@@ -20,57 +17,41 @@ from core.cli.output import (
     print_json,
     print_table,
     progress_bar,
+    say,
     tagger_from,
 )
-from core.errors import DataError
-from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
-from core.tagging import load_tagger
-from core.training.data import LabelledClips, read_manifest
-from core.training.evaluate import evaluate
-from core.training.metrics import Quality
-from core.training.train import Progress, Trainer, TrainingConfig, run
+from core.cli.recipe import (
+    AudioOption,
+    AverageOption,
+    BatchOption,
+    DisguiseOption,
+    EvaluateFoldsOption,
+    FoldsOption,
+    ForceOption,
+    HalfOption,
+    ManifestOption,
+    MixupOption,
+    OutOption,
+    PrecisionOption,
+    RateOption,
+    ResumeOption,
+    SaveEveryOption,
+    ScheduleOption,
+    SecondsOption,
+    SeedOption,
+    SpecAugmentOption,
+    StepsOption,
+    ThreadsOption,
+)
+from core.errors import CheckpointError, DataError
 
-ManifestOption = Annotated[
-    Path,
-    typer.Option(
-        "--manifest", help="CSV with the columns filename, labels (separated by ;) and, if wanted, fold."
-    ),
-]
-AudioOption = Annotated[Path, typer.Option("--audio", help="Folder of the recordings.")]
-OutOption = Annotated[Path, typer.Option("--out", help="The trained checkpoint, a .safetensors file.")]
-FoldsOption = Annotated[
-    str | None, typer.Option("--folds", help="Use only these folds of the manifest, as 1,2,3.")
-]
-EvaluateFoldsOption = Annotated[
-    str | None, typer.Option("--evaluate-folds", help="Score the result on these folds, as 4.")
-]
-StepsOption = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
-BatchOption = Annotated[int, typer.Option("--batch", help="Clips a step, after mixup.")]
-RateOption = Annotated[float, typer.Option("--learning-rate", help="Adam's learning rate.")]
-ScheduleOption = Annotated[str, typer.Option("--schedule", help="constant, or cosine (up, then down to 0).")]
-MixupOption = Annotated[float, typer.Option("--mixup", help="Beta parameter of mixup; 0 switches it off.")]
-SpecAugmentOption = Annotated[
-    bool, typer.Option("--spec-augment/--no-spec-augment", help="Blank stripes while training.")
-]
-DisguiseOption = Annotated[
-    bool,
-    typer.Option(
-        "--disguise/--no-disguise", help="Random level, band limit, room, noise, pace and position."
-    ),
-]
-AverageOption = Annotated[
-    float, typer.Option("--average", help="Save a running average of the weights; 0 is off.")
-]
-SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of the training window.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of every random choice.")]
-SaveEveryOption = Annotated[
-    int, typer.Option("--save-every", help="Steps between two saves of the training state.")
-]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", help="CPU threads; by default one a core.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, exactly.")]
-HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+if TYPE_CHECKING:
+    from core.models.cnn import Cnn14
+    from core.training.data import LabelledClips
+    from core.training.metrics import Quality
+    from core.training.train import Progress, TrainingConfig
+
+MAX_THREADS = 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +66,9 @@ def train_command(
     audio: AudioOption,
     out: OutOption,
     steps: StepsOption,
-    width: Annotated[float, typer.Option("--width", help="Share of CNN14's filters in every layer.")] = 1.0,
+    width: Annotated[
+        float, typer.Option("--width", metavar="SHARE", help="Share of CNN14's filters in every layer.")
+    ] = 1.0,
     folds: FoldsOption = None,
     evaluate_folds: EvaluateFoldsOption = None,
     batch: BatchOption = 32,
@@ -105,7 +88,17 @@ def train_command(
     force: ForceOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Train a CNN14 of any width from labelled clips, with the published recipe."""
+    """Train a CNN14 of any width on labelled clips.
+
+    The recipe is the published one; --schedule, --disguise, --average and --precision go beyond it. The state that
+    --resume needs and the metrics are written beside --out.
+    """
+    import torch
+
+    from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
+    from core.training.data import read_manifest
+    from core.training.train import TrainingConfig
+
     config = TrainingConfig(
         steps,
         batch,
@@ -157,7 +150,13 @@ def finetune_command(
     force: ForceOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Go on training a checkpoint, for instance a pruned one; its classes stay as they are."""
+    """Go on training a checkpoint, for instance a pruned one.
+
+    Its classes stay as they are; labels outside of them are ignored.
+    """
+    from core.training.data import read_manifest
+    from core.training.train import TrainingConfig
+
     config = TrainingConfig(
         steps,
         batch,
@@ -204,7 +203,13 @@ def evaluate_command(
     folds: FoldsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Score a model on labelled clips: mAP, AUC and d', overall and per class."""
+    """Score a model on labelled clips: mAP, AUC and d'.
+
+    Classes that no clip carries are left out.
+    """
+    from core.training.data import read_manifest
+    from core.training.evaluate import evaluate
+
     tagger = tagger_from(model, checkpoint, architecture)
     clips = _fold(read_manifest(manifest, audio, tagger.classes), folds)
     with progress_bar() as bar:
@@ -218,10 +223,21 @@ def evaluate_command(
 
 def _prepare(out: Path, force: bool, resume: bool, threads: int | None) -> None:
     output_file(out, force or resume)
+    state = _state_file(out)
+    if state.exists() and not (force or resume):
+        raise CheckpointError(
+            f"{state} holds the state of an earlier training; go on with --resume, or replace it with --force."
+        )
     if threads is not None:
-        if threads < 1:
-            raise DataError(f"--threads is a number of CPU threads, 1 or more; got {threads}.")
+        import torch
+
+        if not 1 <= threads <= MAX_THREADS:
+            raise DataError(f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {threads}.")
         torch.set_num_threads(threads)
+
+
+def _state_file(out: Path) -> Path:
+    return out.with_suffix(".state.pt")
 
 
 def _train(
@@ -238,6 +254,12 @@ def _train(
     json_output: bool,
 ) -> None:
     """Train, save the checkpoint beside its state and metrics files, score it, and report."""
+    from core.checkpoints import save_checkpoint
+    from core.classes import ClassSet
+    from core.tagging import load_tagger
+    from core.training.evaluate import evaluate
+    from core.training.train import Trainer, run
+
     held_out = _fold(clips, evaluate_folds) if evaluate_folds else None
     chosen = _fold(clips, folds)
     trainer = Trainer(model, chosen, config)
@@ -249,7 +271,7 @@ def _train(
 
         trained = run(
             trainer,
-            out.with_suffix(".state.pt"),
+            _state_file(out),
             metrics_file=out.with_suffix(".metrics.jsonl"),
             resume=resume,
             on_progress=show,
@@ -275,7 +297,7 @@ def _train(
     if json_output:
         print_json({"checkpoint": str(info.path or out), "steps": trainer.step, "metrics": metrics})
         return
-    typer.echo(f"{out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
+    say(f"{out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
     if found:
         _print_quality(found)
 
@@ -300,6 +322,6 @@ def _print_quality(found: Quality) -> None:
     )
     separation = "-" if found.d_prime is None else f"{found.d_prime:.2f}"
     area = "-" if found.auc is None else f"{found.auc:.4f}"
-    typer.echo(
+    say(
         f"mAP {found.mean_average_precision:.4f}, AUC {area}, d' {separation}, over {len(found.per_class)} classes."
     )
