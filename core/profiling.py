@@ -12,6 +12,7 @@ Conventions, since a count means nothing without one:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,6 +153,10 @@ def _thop_macs(config: Cnn14Config, frames: int) -> int:
 
 
 def _count(config: Cnn14Config, seconds: float, paper: dict[str, float] | None) -> Profile:
+    if not math.isfinite(seconds):
+        raise ModelError(
+            f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10."
+        )
     samples = round(seconds * FRONT_END.sample_rate)
     if samples < MIN_SAMPLES:
         raise ModelError(

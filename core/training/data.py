@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.audio import load_clip
+from core.audio import MAX_SECONDS, load_clip
 from core.classes import ClassSet, audioset
 from core.errors import DataError
 from core.logmel import FRONT_END, LogMel
+from core.models.cnn import MIN_SAMPLES
 
 _LABEL_COLUMNS = ("labels", "audioset_labels")
 
@@ -138,8 +139,11 @@ class Spectrograms:
     """
 
     def __init__(self, clips: LabelledClips, seconds: float = 5.0, cache_mb: float = 2048.0) -> None:
-        if seconds * FRONT_END.sample_rate < FRONT_END.n_fft:
-            raise DataError(f"Clips of {seconds} s are too short to train on; use at least 0.32 s.")
+        least = MIN_SAMPLES / FRONT_END.sample_rate
+        if not least <= seconds <= MAX_SECONDS:
+            raise DataError(
+                f"Training cannot use windows of {seconds:g} s; give {least:.2f} to {MAX_SECONDS:g} s."
+            )
         self.clips = clips
         self.samples = round(seconds * FRONT_END.sample_rate)
         self._front_end = LogMel()

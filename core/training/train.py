@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,9 +67,10 @@ class TrainingConfig:
             "batch": (self.batch >= 2, "at least 2"),
             "learning rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
             "schedule": (self.schedule in ("constant", "cosine"), "'constant' or 'cosine'"),
-            "mixup": (self.mixup_alpha >= 0, "0 (off) or more"),
+            "mixup": (0 <= self.mixup_alpha <= 100, "0 (off) to 100"),
             "average": (0 <= self.average < 1, "0 (off) to below 1"),
             "precision": (self.precision in ("float32", "bfloat16"), "'float32' or 'bfloat16'"),
+            "seed": (0 <= self.seed < 1 << 63, "a whole number from 0 to 2^63 - 1"),
             "save-every": (self.save_every >= 1, "at least 1"),
         }
         for name, (good, wanted) in accepted.items():
@@ -294,5 +296,6 @@ def _read_state(path: Path) -> dict[str, Any]:
 def _keep_lines(path: Path, step: int) -> None:
     """Drop the lines that a stopped run wrote after its last saved state, so that each step is told once."""
     lines = path.read_text().splitlines() if path.is_file() and step else []
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    told = [re.match(r'\{"step": (\d+),.*\}$', line) for line in lines]  # the last line may be cut short
+    kept = [line for line, match in zip(lines, told, strict=True) if match and int(match[1]) <= step]
     path.write_text("".join(line + "\n" for line in kept))
