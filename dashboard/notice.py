@@ -23,10 +23,10 @@ def _line(chosen: Settings, active: bool) -> None:
     @st.fragment(run_every=1.0 if active else None)
     def line() -> None:
         progress = state.server().downloads.progress()
-        if active and not progress.active:
-            if progress.done and chosen.models == EMBEDDED_PAIR:
-                settings.use_pair(*OFFICIAL_PAIR)
-            st.rerun()
+        if active and progress.done and chosen.models == EMBEDDED_PAIR:
+            settings.use_pair(*OFFICIAL_PAIR)
+        if progress.active != active or settings.pair_is_waiting():
+            st.rerun()  # the whole page: a button in a fragment runs the fragment alone
         if progress.active:
             _underway(progress)
         else:

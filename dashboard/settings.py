@@ -44,6 +44,11 @@ def use_pair(baseline: str, candidate: str) -> None:
     st.session_state["pair_to_show"] = (baseline, candidate)
 
 
+def pair_is_waiting() -> bool:
+    """Whether two models were asked for that the page does not show yet."""
+    return "pair_to_show" in st.session_state
+
+
 def choose(models: dict[str, Entry]) -> Settings:
     """Draw the knobs where they stand and read them. ``models`` are those that can be loaded."""
     names = list(models)

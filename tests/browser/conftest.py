@@ -1,0 +1,111 @@
+"""A running server and a headless browser; skipped, with the reason, where there is no chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core import checkpoints
+from core.tagging import EMBEDDED_PAIR
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ROOT = Path(__file__).parents[2]
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+NAMES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
+
+
+def chromium_path() -> str | None:
+    """The machine's chromium, or the one that PANNSCOPE_CHROMIUM names."""
+    named = os.environ.get("PANNSCOPE_CHROMIUM")
+    return next((found for name in ([named] if named else NAMES) if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard on a free port, with a folder for downloads of its own and no way out."""
+    for name in EMBEDDED_PAIR:
+        if not checkpoints.path_of(checkpoints.entry(name)).is_file():
+            pytest.skip(f"{name} is not in checkpoints/")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    weights = tmp_path_factory.mktemp("weights")
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **nowhere, "PANNSCOPE_WEIGHTS": str(weights), "PANNSCOPE_AUTO_FETCH": "0"}
+    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.headless=true"]
+    command += [f"--server.port={port}", "--server.address=127.0.0.1", "--server.fileWatcherType=none"]
+    log = open(weights / "server.log", "w", encoding="utf-8")  # noqa: SIM115 (open as long as the server)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=2).close()
+                break
+            except OSError:
+                assert process.poll() is None, (weights / "server.log").read_text()
+                time.sleep(0.25)
+        else:
+            pytest.fail("the server did not answer within a minute")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[playwright.Browser]:
+    """Headless chromium, whose microphone is a made-up one."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip("no chromium on this machine: install it, or name it in PANNSCOPE_CHROMIUM")
+    with playwright.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        launched = driver.chromium.launch(executable_path=path, args=flags)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., playwright.Page]]:
+    """Opener of a page: visit(width=1440, height=900, scheme="light", query=""). No console error may be left."""
+    contexts, complaints = [], []
+
+    def open_page(
+        width: int = 1440, height: int = 900, scheme: str = "light", query: str = ""
+    ) -> playwright.Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(server + query)
+        page.wait_for_selector(".barlayer path", state="attached")
+        page.wait_for_selector(IDLE)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def settled(page: playwright.Page) -> None:
+    """Wait until the page has answered the last action."""
+    page.wait_for_timeout(400)
+    page.wait_for_selector(IDLE)
+    page.wait_for_timeout(250)

@@ -1,0 +1,202 @@
+"""The Compare page in a real browser: what a person does in the first minutes, and what the page must not do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from dashboard import charts
+
+from .conftest import IDLE, ROOT, settled
+
+Visit = Callable[..., Any]
+
+
+def wav_bytes(seconds: float = 2.5, rate: int = 44_100, channels: int = 2, seed: int = 0) -> bytes:
+    """A dog-like thing: bursts of a falling harmonic tone over noise."""
+    time = np.arange(round(seconds * rate)) / rate
+    burst = np.exp(-8 * (time % 0.7)) * np.sign(np.sin(2 * np.pi * 500 * time * (1 - 0.1 * (time % 0.7))))
+    noise = np.random.default_rng(seed).standard_normal((len(time), channels))
+    out = io.BytesIO()
+    soundfile.write(out, 0.4 * burst[:, None] + 0.02 * noise, rate, format="WAV", subtype="PCM_16")
+    return out.getvalue()
+
+
+def upload(page: Any, *files: tuple[str, bytes]) -> None:
+    payload = [{"name": name, "mimeType": "audio/wav", "buffer": data} for name, data in files]
+    page.locator("input[type=file]").first.set_input_files(payload)
+    settled(page)
+
+
+def chart(page: Any) -> tuple[list[str], list[float], list[float]]:
+    """Names and both models' values as they stand on the page."""
+    plot = page.locator(".js-plotly-plot", has=page.locator(".bartext"))
+    names = [text.split("  ")[0] for text in plot.locator(".annotation-text").all_text_contents()]
+    values = [float(text) for text in plot.locator(".bartext").all_text_contents()]
+    return names, values[: len(names)], values[len(names) :]
+
+
+def by_cli(path: Path, baseline: str, candidate: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "core.cli", "compare", str(path), "--json"]
+    command += ["--baseline", baseline, "--candidate", candidate]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(done.stdout)
+
+
+def probabilities(answer: dict[str, Any]) -> dict[str, float]:
+    return {tag["name"]: tag["probability"] for tag in answer["tags"]}
+
+
+def choose_model(page: Any, box: str, title: str) -> None:
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("combobox", name=box).click()
+    page.get_by_role("option", name=title, exact=True).click()
+    settled(page)
+    page.keyboard.press("Escape")
+
+
+def download(page: Any, button: str) -> str:
+    page.get_by_role("tab", name="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=button).first.click()
+    return Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def test_a_real_file_from_upload_to_json(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "yard.wav"
+    path.write_bytes(wav_bytes())
+    expected = by_cli(path, "demo-cnn14", "demo-epanns")
+    page = visit()
+    upload(page, ("yard.wav", path.read_bytes()))
+
+    names, left, right = chart(page)
+    assert len(names) == 10
+    for name, one, two in zip(names, left, right, strict=True):
+        assert one == pytest.approx(probabilities(expected["baseline"])[name], abs=0.005001)
+        assert two == pytest.approx(probabilities(expected["candidate"])[name], abs=0.005001)
+    shared = expected["agreement"]["top_k_overlap"]
+    assert f"They agree on {shared} of the first 10 tags" in page.locator("h3").first.inner_text()
+
+    document = json.loads(download(page, "JSON"))
+    assert document["clip"] == expected["clip"]
+    for measure, value in expected["agreement"].items():
+        close = pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+        assert document["agreement"][measure] == close, measure
+    for side in ("baseline", "candidate"):
+        assert probabilities(document[side]) == pytest.approx(probabilities(expected[side]), abs=1e-5)
+    table = list(csv.DictReader(io.StringIO(download(page, "CSV"))))
+    assert {row["tag"]: float(row["demo-epanns"]) for row in table} == pytest.approx(
+        probabilities(expected["candidate"]), abs=1e-5
+    )
+
+    choose_model(page, "Baseline", "Demo E-PANNs")
+    switched = by_cli(path, "demo-epanns", "demo-epanns")
+    document = json.loads(download(page, "JSON"))
+    assert document["baseline"]["model"] == switched["baseline"]["model"] == "demo-epanns"
+    assert probabilities(document["baseline"]) == pytest.approx(probabilities(switched["baseline"]), abs=1e-5)
+    assert chart(page)[1] == chart(page)[2]
+    assert "largest difference 0.00" in page.locator("h3").first.inner_text()
+    assert "baseline=Demo" in page.url
+
+
+def test_bad_files_are_said_in_place_and_the_page_goes_on(visit: Visit) -> None:
+    page = visit()
+    float_tag = wav_bytes(0.5, channels=1).replace(
+        b"fmt \x10\x00\x00\x00\x01\x00", b"fmt \x10\x00\x00\x00\x11\x00"
+    )
+    upload(
+        page,
+        ("empty.wav", b""),
+        ("words.mp3", b"these are words, not sound " * 40),
+        ("cut.wav", wav_bytes(1.0)[:30]),
+        ("adpcm.wav", float_tag),
+        ("good.wav", wav_bytes(1.0, seed=3)),
+    )
+    said = page.locator("[data-testid=stAlert]").all_inner_texts()
+    for name in ("empty.wav", "words.mp3", "cut.wav", "adpcm.wav"):
+        assert name in " ".join(said)
+    assert "Traceback" not in page.inner_text("body")
+    assert "good.wav" in page.inner_text("body")
+    assert len(chart(page)[0]) == 10
+    page.get_by_text("Siren", exact=True).click()
+    settled(page)
+    assert page.locator("[data-testid=stAlert]", has_text="words.mp3").count() == 0
+    assert "Your 5 recordings are kept" in page.inner_text("body").replace("\u00a0", " ")
+
+
+def test_many_clips_open_one_by_one(visit: Visit) -> None:
+    page = visit()
+    upload(page, ("first.wav", wav_bytes(1.0, seed=1)), ("second.wav", wav_bytes(1.5, seed=2)))
+    body = page.inner_text("body").replace("\u00a0", " ")
+    assert "2 clips" in body
+    assert "first.wav 1.0 s" in body
+    grid = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+    page.mouse.click(grid["x"] + 16, grid["y"] + 38 + 35 + 17)
+    settled(page)
+    assert "second.wav 1.5 s" in page.inner_text("body").replace("\u00a0", " ")
+    page.get_by_role("tab", name="Download").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="JSON").nth(1).click()
+    lines = Path(waiting.value.path()).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["clip"]["name"] for line in lines] == ["first.wav", "second.wav"]
+
+
+def test_the_microphone_records_at_32_khz(visit: Visit) -> None:
+    page = visit()
+    page.get_by_test_id("stPopover").filter(has_text="Record").get_by_role("button").click()
+    page.get_by_test_id("stAudioInput").get_by_role("button", name="Record").click()
+    page.wait_for_timeout(2000)
+    page.get_by_role("button", name="Stop recording").click()
+    page.wait_for_timeout(1500)
+    settled(page)
+    body = page.inner_text("body").replace("\u00a0", " ")
+    assert "Microphone recording" in body
+    assert "32 kHz mono" in body
+
+
+def test_a_fetch_that_fails_is_one_line_and_the_page_still_works(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("button", name="Fetch those").click()
+    page.get_by_text("The published networks were not fetched.").wait_for()
+    settled(page)
+    assert page.get_by_role("button", name="Try again").is_visible()
+    page.get_by_text("Rain", exact=True).first.click()
+    settled(page)
+    assert len(chart(page)[0]) == 10
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_nothing_overflows_and_the_theme_is_followed(visit: Visit, width: int, scheme: str) -> None:
+    page = visit(width=width, height=844, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    for text in page.locator(".js-plotly-plot text").all():
+        box = text.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width), text.inner_text()
+    colour = page.evaluate("getComputedStyle(document.querySelector('.barlayer .point path')).fill")
+    wanted = charts.PALETTES[scheme].baseline
+    assert colour == "rgb({}, {}, {})".format(*(int(wanted[i : i + 2], 16) for i in (1, 3, 5)))
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim()"
+        " && !b.getAttribute('aria-label') && !b.title && !b.closest('[aria-label]')).map(b => b.outerHTML)"
+    )
+    assert unnamed == []
+
+
+def test_a_link_opens_the_same_view(visit: Visit) -> None:
+    page = visit(query="/?example=Siren&top_k=4&threshold=0.3")
+    assert len(chart(page)[0]) == 4
+    assert "of the first 4 tags" in page.locator("h3").first.inner_text()
+    assert "Siren" in page.locator("[data-testid=stMain]").inner_text()
+    page.wait_for_selector(IDLE)
