@@ -99,6 +99,8 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
         labels.append([by_name[name] for name in names])
         folds.append((row.get("fold") or "").strip())
     if classes is None:
+        if not any(labels):
+            raise DataError(f"{manifest.name} labels no clip; there is nothing to learn.")
         classes = ClassSet(tuple(sorted({index for indices in labels for index in indices})))
     column = {index: position for position, index in enumerate(classes.indices)}
     targets = np.zeros((len(paths), len(classes)), np.float32)

@@ -1,0 +1,229 @@
+"""The command line's contract (docs/command-line.md): what every command prints, and how the commands work together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio import load_clip
+from core.checkpoints import entries
+from core.cli import main
+from core.compare import compare
+from core.tagging import load_tagger
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = {"name", "duration_s", "sample_rate_hz", "channels", "sha256"}
+ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
+PROFILE = {
+    "architecture", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
+}  # fmt: skip
+
+
+def command(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The real command, in a process of its own."""
+    words = [sys.executable, "-m", "core.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, capture_output=True, text=True, env=environment, input=stdin, timeout=120)
+
+
+def test_the_installed_command_is_main():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"pannscope": "core.cli:main"}
+
+
+def test_help_needs_neither_torch_nor_scikit_learn():
+    check = "import sys, core.cli; sys.exit(bool({'torch', 'sklearn', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_help_lists_every_command(cli, words):
+    run = cli(*words)
+    assert run.code == 0
+    listed = {line.split()[0] for line in run.out.partition("Commands:")[2].splitlines() if line.strip()}
+    assert listed == {
+        "models", "fetch", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate",
+    }  # fmt: skip
+    for name in listed:
+        page = cli(name, "--help")
+        assert page.code == 0
+        assert f"Usage: pannscope {name}" in page.out
+        assert "--json" in page.out
+    assert "..." not in run.out.partition("Commands:")[2]  # no description is cut off
+
+
+def test_models(cli):
+    listed = cli("models", "--json").document
+    assert [model["name"] for model in listed] == list(entries.manifest())
+    for model in listed:
+        assert set(model) == {
+            "name", "architecture", "status", "params", "macs_10s", "published_mAP", "licence", "source",
+        }  # fmt: skip
+        assert model["status"] in {"embedded", "installed", "available", "published-only"}
+    text = cli("models").out
+    assert all(model["name"] in text for model in listed)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_tag_in_a_process_of_its_own(studio):
+    model, file = studio / "small.safetensors", studio / "tone.wav"
+    done = command("tag", file, "--checkpoint", model, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert set(said) == ANSWER | {"clip"}
+    assert said["clip"] == {
+        "name": "tone.wav",
+        "duration_s": 1.0,
+        "sample_rate_hz": 44_100,
+        "channels": 2,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    assert (said["model"], said["runtime"]) == ("small", "torch")
+    assert {(tag["index"], tag["name"]) for tag in said["tags"]} == {
+        (0, "Speech"),
+        (289, "Rain"),
+        (396, "Siren"),
+    }
+    given = [tag["probability"] for tag in said["tags"]]
+    assert given == sorted(given, reverse=True)
+    waveform = load_clip(file).waveform
+    assert sorted(given) == pytest.approx(
+        sorted(load_tagger(checkpoint=model).probabilities(waveform)), abs=1e-6
+    )
+
+
+def test_several_clips_are_one_line_each(cli, studio):
+    names = ["tone.wav", "short.wav", "silent.wav", "long.wav"]
+    run = cli(
+        "tag", *(studio / name for name in names), "-m", studio / "small.safetensors", "--json", "--top", 2
+    )
+    assert run.code == 0
+    said = [json.loads(line) for line in run.out.splitlines()]
+    assert [one["clip"]["name"] for one in said] == names
+    assert {len(one["tags"]) for one in said} == {2}
+    assert [len(one["windows_s"]) for one in said] == [1, 1, 1, 2]
+    assert said[3]["windows_s"] == [[0.0, 15.5], [15.5, 31.0]]
+    notes = [f'"{one["clip"]["name"]}": {note}' for one in said for note in one["notes"]]
+    assert run.err.splitlines() == notes
+    assert ["padded" in notes[0], "silent" in notes[1], "2 windows" in notes[2]] == [True] * 3
+
+
+def test_tag_for_people(cli, studio):
+    run = cli("tag", studio / "tone.wav", studio / "noise.flac", "-m", studio / "small.safetensors", "-k", 2)
+    first, second = run.out.split("\n\n")
+    assert first.startswith("tone.wav (1.0 s), small, ")
+    assert [len(first.splitlines()), len(second.splitlines())] == [4, 4]
+    assert run.err == ""
+
+
+def test_one_bad_file_does_not_stop_the_others(cli, studio):
+    files = [studio / "tone.wav", studio / "nothing.wav", studio / "noise.flac"]
+    run = cli("tag", *files, "-m", studio / "small.safetensors", "--json")
+    assert run.code == 2
+    assert [json.loads(line)["clip"]["name"] for line in run.out.splitlines()] == ["tone.wav", "noise.flac"]
+    assert run.err.startswith('pannscope: "nothing.wav" does not exist.')
+    assert run.err.count("\n") == 1
+
+
+def test_a_longer_limit(cli, studio):
+    words = ["tag", studio / "long.wav", "-m", studio / "small.safetensors", "--max-seconds"]
+    assert "31 s" in cli(*words, 20).complaint
+    assert cli(*words, 40).code == 0
+
+
+def test_compare_prints_what_core_compares(cli, studio):
+    first, second = studio / "small.safetensors", studio / "other.safetensors"
+    said = cli(
+        "compare", studio / "tone.wav", "-a", first, "-b", second, "--top", 2, "--threshold", 0.4, "--json"
+    ).document
+    clip = load_clip(studio / "tone.wav")
+    a, b = load_tagger(checkpoint=first), load_tagger(checkpoint=second)
+    expected = compare(clip, a, b, top_k=2, threshold=0.4).document()
+    assert set(said) == {"clip", "baseline", "candidate", "agreement"}
+    for side in ("baseline", "candidate"):
+        assert set(said[side]) == ANSWER
+        assert said[side].pop("latency_ms") > 0
+        del expected[side]["latency_ms"]
+    assert said == json.loads(json.dumps(expected))
+    assert said["agreement"]["max_abs_difference"] == pytest.approx(
+        np.abs(a.probabilities(clip.waveform) - b.probabilities(clip.waveform)).max()
+    )
+    text = cli("compare", studio / "tone.wav", "-a", first, "-b", second, "-k", 1).out
+    assert f"largest difference {said['agreement']['max_abs_difference']:.2f}" in text
+    assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize("ratio", ["0.0", "0.25", "0.5", "0.75"])
+def test_profile_gives_the_references_counts(cli, shared, ratio):
+    golden = json.loads((shared / "facts" / "golden.json").read_text())["cnn14_by_ratio"][ratio]
+    said = cli("profile", "--architecture", "cnn14", "--ratio", ratio, "--json").document
+    assert set(said) == PROFILE
+    assert (said["params_total"], said["params_trainable"]) == (
+        golden["params_total"],
+        golden["params_trainable"],
+    )
+    assert said["macs"] == pytest.approx(golden["thop_macs"], rel=0.005)
+    assert said["paper"]["mAP"] == golden["paper_mAP"]
+    assert set(said["layers"][0]) == {"name", "in_channels", "out_channels", "params", "macs"}
+    assert [layer["name"] for layer in said["layers"]] == [f"C{n}" for n in range(1, 13)] + [
+        "fc1",
+        "fc_audioset",
+    ]
+
+
+def test_profile_of_a_model_that_is_not_installed(cli):
+    plain = cli("profile", "--json").document
+    assert cli("profile", "-m", "cnn14", "--json").document == plain
+    assert cli("profile", "-m", "cnn14", "--seconds", 5, "--json").document["macs"] < 0.51 * plain["macs"]
+    text = cli("profile", "--ratio", 0.5).out
+    assert "The paper states 70% fewer parameters, 36% fewer MACs and an mAP of 0.440." in text
+    row = next(line.split() for line in text.splitlines() if line.startswith("C12"))
+    assert row[:4] == [
+        "C12",
+        "1024",
+        "1024",
+        "9,439,232",
+    ]  # 1024 x 1024 x 3 x 3, and two a filter for its batch norm
+
+
+def test_importance(cli, studio):
+    said = cli("importance", "--layer", "c9", "-m", studio / "small.safetensors", "--json").document
+    assert {key: said[key] for key in ("model", "layer", "criterion")} == {
+        "model": "small", "layer": "C9", "criterion": "operator-norm",
+    }  # fmt: skip
+    assert (len(said["scores"]), max(said["scores"])) == (8, 1.0)
+    best = cli("importance", "--layer", "C9", "-m", studio / "small.safetensors").out.splitlines()[2]
+    assert int(best.split()[0]) == int(np.argmax(said["scores"]))
+
+
+def test_a_reader_that_leaves_early(studio):
+    """``pannscope tag … | head -1``: no traceback, no complaint about a broken pipe."""
+    words = [
+        sys.executable,
+        "-m",
+        "core.cli",
+        "tag",
+        *[str(studio / "tone.wav")] * 3,
+        "-m",
+        str(studio / "small.safetensors"),
+    ]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()  # before the first line is written
+    assert process.wait(timeout=60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_main_exits_rather_than_returns(studio):
+    with pytest.raises(SystemExit, match="0"):
+        main(["importance", "--layer", "C1", "-m", str(studio / "small.safetensors")])
