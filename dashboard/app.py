@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, str(ROOT))
 
+from dashboard.components import theme  # noqa: E402 (after the path is set)
+
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
@@ -19,3 +21,4 @@ st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="larg
 PAGES = [st.Page("app_pages/compare.py", title="Compare", default=True)]
 
 st.navigation(PAGES, position="top").run()
+theme.watch()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core import checkpoints
 from core.compare import Comparison
@@ -37,7 +38,7 @@ def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
     """Compare every source; one that fails leaves the others alone. Shows what is being done, and how to stop it."""
     identity = "|".join(source.key for source in sources)
     stopped = st.session_state.get("stopped") == identity
-    place = st.empty()
+    place, line = st.empty(), st.empty()
     outcomes = []
     for number, source in enumerate(sources):
         if not state.tagged(source, settings.models):
@@ -46,7 +47,7 @@ def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
                 continue
             with place.container():
                 _progress(number, sources, identity)
-        outcomes.append(_outcome(source, settings))
+        outcomes.append(_outcome(source, settings, line))
     place.empty()
     if stopped and any(outcome.opened is None and outcome.error is None for outcome in outcomes):
         with place.container(horizontal=True, vertical_alignment="center"):
@@ -120,9 +121,8 @@ def _first(tag: object) -> str:
     return f"{tag.name} {formats.probability(tag.probability)}"  # type: ignore[attr-defined]
 
 
-def _outcome(source: Source, settings: Settings) -> Outcome:
+def _outcome(source: Source, settings: Settings, line: DeltaGenerator) -> Outcome:
     opened: Opened | None = None
-    line = st.empty()
 
     def tell(before: int) -> None:
         line.caption(f"Somebody else's clip is being tagged: {formats.plural(before, 'turn')} before yours.")

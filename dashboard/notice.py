@@ -16,6 +16,13 @@ _BYTES_PER_PARAMETER = 4
 def networks(chosen: Settings) -> None:
     """Say what is shown; offer, follow or report the download of the published pair."""
     progress = state.server().downloads.progress()
+    if progress.active:
+        st.session_state["following"] = True
+    elif st.session_state.pop("following", False):
+        st.session_state["fetch_message"] = progress.message
+        if progress.done and chosen.models == EMBEDDED_PAIR:
+            settings.use_pair(*OFFICIAL_PAIR)
+            st.rerun()
     _line(chosen, progress.active)
 
 
@@ -23,16 +30,22 @@ def _line(chosen: Settings, active: bool) -> None:
     @st.fragment(run_every=1.0 if active else None)
     def line() -> None:
         progress = state.server().downloads.progress()
-        if active and progress.done and chosen.models == EMBEDDED_PAIR:
-            settings.use_pair(*OFFICIAL_PAIR)
-        if progress.active != active or settings.pair_is_waiting():
-            st.rerun()  # the whole page: a button in a fragment runs the fragment alone
+        ended = not progress.active and "following" in st.session_state
+        if progress.active != active or ended or settings.pair_is_waiting():
+            st.rerun()  # the whole page: a button in a fragment, and the clock, run the fragment alone
         if progress.active:
             _underway(progress)
         else:
-            _offer(chosen, progress)
+            _offer(chosen, st.session_state.get("fetch_message"))
 
     line()
+
+
+def _start(names: tuple[str, ...]) -> None:
+    """Begin a download, and let this visitor, who asked for it, hear of its end."""
+    st.session_state["following"] = True
+    st.session_state.pop("fetch_message", None)
+    state.server().downloads.start(names)
 
 
 def _underway(progress: Progress) -> None:
@@ -48,21 +61,18 @@ def _underway(progress: Progress) -> None:
         st.button("Cancel", key="cancel_fetch", on_click=state.server().downloads.cancel)
 
 
-def _offer(chosen: Settings, progress: Progress) -> None:
+def _offer(chosen: Settings, failure: str | None) -> None:
     embedded = [name for name in chosen.models if checkpoints.entry(name).kind == "embedded"]
     missing = state.missing_official()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if progress.message:
-            st.caption(f"The published networks were not fetched. {progress.message}", width="content")
-        else:
-            st.caption(_shown(chosen, embedded), width="content")
-        if missing and (embedded or progress.message):
+        st.caption(_shown(chosen, embedded), width="content")
+        if missing and (embedded or failure):
             st.button(
-                "Try again" if progress.message else f"Fetch those ({_size(missing)})",
+                "Try again" if failure else f"Fetch those ({_size(missing)})",
                 key="fetch_official",
                 type="tertiary",
                 icon=":material/download:",
-                on_click=state.server().downloads.start,
+                on_click=_start,
                 args=(missing,),
                 help="Downloads the networks' files from their Zenodo records, verifies and keeps them on this machine. "
                 "The page goes on working meanwhile.",
@@ -75,6 +85,8 @@ def _offer(chosen: Settings, progress: Progress) -> None:
                 on_click=settings.use_pair,
                 args=OFFICIAL_PAIR,
             )
+    if failure:
+        st.caption(f"The published networks were not fetched. {formats.escaped(failure)}")
 
 
 def _shown(chosen: Settings, embedded: list[str]) -> str:

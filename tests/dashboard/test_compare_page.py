@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +10,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import checkpoints
 from core.audio import load_clip
 from core.compare import compare
 from core.synthesis import EXAMPLES
 from core.tagging import load_tagger
-from dashboard import charts, tables
+from dashboard import charts, state, tables
+from dashboard.fetching import Downloads
+from dashboard.sources import Source
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 
@@ -159,3 +164,107 @@ def test_a_foolish_link_falls_back_to_the_defaults(embedded: None) -> None:
     assert not page.exception
     assert page.selectbox(key="baseline").value == "demo-cnn14"
     assert page.subheader[0].value.startswith("They agree on ")
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> state.Server:
+    """A server of the test's own, with an empty folder for downloads in which any file counts as complete."""
+    monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(
+        "core.checkpoints.entries._complete", lambda entry: checkpoints.path_of(entry).is_file()
+    )
+    own = state.Server()
+    monkeypatch.setattr(state, "server", lambda: own)
+    return own
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_published_pair_is_fetched_followed_and_shown(own_server: state.Server, embedded: None) -> None:
+    go_on = threading.Event()
+
+    def fetch(name: str, *, progress: Callable[[int, int | None], None], **_: object) -> None:
+        """Stands in for the network alone: the demonstration files arrive under the published names."""
+        progress(82_000_000, 327_428_481)
+        assert go_on.wait(20)
+        demo = {"cnn14": "demo-cnn14", "epanns": "demo-epanns"}[name]
+        shutil.copy(*(checkpoints.path_of(checkpoints.entry(each)) for each in (demo, name)))
+
+    own_server.downloads = Downloads(fetch)
+    page = AppTest.from_file(APP, default_timeout=60).run()
+    page.button(key="fetch_official").click()
+    page.run()
+    wait_until(lambda: own_server.downloads.progress().received > 0)
+    page.run()
+    bar = page.get("progress")[0].proto
+    assert bar.text.replace("\u00a0", " ") == "Fetching CNN14 (1 of 2): 82.0 MB of 327 MB"
+    assert bar.value == 25
+    assert page.button(key="cancel_fetch").label == "Cancel"
+    assert page.subheader[0].value.startswith("They agree on ")
+    go_on.set()
+    wait_until(lambda: own_server.downloads.progress().done)
+    page.run()
+    assert not page.exception
+    assert (page.selectbox(key="baseline").value, page.selectbox(key="candidate").value) == (
+        "cnn14",
+        "epanns",
+    )
+    assert any(line.value.startswith("Shown: CNN14, and E-PANNs") for line in page.caption)
+
+
+def test_work_that_was_stopped_can_go_on(page: AppTest, wav: Callable[..., bytes]) -> None:
+    files = {f"{seed}.wav": wav(1.0, seed=seed) for seed in (41, 42)}
+    for name, data in files.items():
+        page.file_uploader[0].upload(name, data, "audio/wav")
+    page.session_state["stopped"] = "|".join(Source.of_bytes(name, data).key for name, data in files.items())
+    page.run()
+    assert not page.exception
+    assert any("2\u00a0clips not done" in line.value for line in page.caption)
+    assert list(page.dataframe[0].value["Remark"]) == ["Not done.", "Not done."]
+    page.button(key="go_on").click().run()
+    assert page.dataframe[0].value["Shared"].notna().all()
+    assert page.subheader[0].value.startswith("They agree on ")
+
+
+def test_a_broken_model_file_is_said_and_the_recording_stays(
+    own_server: state.Server, embedded: None
+) -> None:
+    for name in ("cnn14", "epanns"):
+        checkpoints.path_of(checkpoints.entry(name)).write_bytes(b"not a checkpoint")
+    page = AppTest.from_file(APP, default_timeout=60).run()
+    assert not page.exception
+    assert len(page.error) == 1
+    assert "Cnn14" in errors(page)
+    assert any(f"**{EXAMPLES[0].title}**" in line.value for line in page.markdown)
+    page.selectbox(key="baseline").set_value("demo-cnn14")
+    page.selectbox(key="candidate").set_value("demo-epanns")
+    page.run()
+    assert not page.error
+    assert page.subheader[0].value.startswith("They agree on ")
+
+
+def test_a_visitor_who_waits_hears_the_place_in_the_line(own_server: state.Server, embedded: None) -> None:
+    told: list[int] = []
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with own_server.gate.turn():
+            held.set()
+            assert let_go.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(5)
+
+    def tell(before: int) -> None:
+        told.append(before)
+        let_go.set()
+
+    state.tags(Source.of_example(EXAMPLES[0].key, "x"), "demo-epanns", tell)
+    holder.join(5)
+    assert told[0] == 1
