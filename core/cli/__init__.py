@@ -1,4 +1,4 @@
-"""The command line: ``pannscope COMMAND``. See DESIGN's contract in ``docs/command-line.md`` for what scripts may rely on."""
+"""The command line: ``pannscope COMMAND``. What scripts may rely on stands in ``docs/command-line.md``."""
 
 from core.cli.main import app, main
 

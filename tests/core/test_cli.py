@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -20,18 +21,20 @@ from core.compare import compare
 from core.tagging import load_tagger
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIP = {"name", "duration_s", "sample_rate_hz", "channels", "sha256"}
+COMMANDS = {
+    "models", "fetch", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate",
+}  # fmt: skip
 ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
     "architecture", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
 }  # fmt: skip
 
 
-def command(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The real command, in a process of its own."""
     words = [sys.executable, "-m", "core.cli", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, capture_output=True, text=True, env=environment, input=stdin, timeout=120)
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
 
 
 def test_the_installed_command_is_main():
@@ -49,15 +52,22 @@ def test_help_lists_every_command(cli, words):
     run = cli(*words)
     assert run.code == 0
     listed = {line.split()[0] for line in run.out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert listed == {
-        "models", "fetch", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate",
-    }  # fmt: skip
+    assert listed == COMMANDS
     for name in listed:
         page = cli(name, "--help")
         assert page.code == 0
         assert f"Usage: pannscope {name}" in page.out
         assert "--json" in page.out
     assert "..." not in run.out.partition("Commands:")[2]  # no description is cut off
+
+
+def test_the_document_names_every_option(cli):
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    sections = {name: part for part in parts for name in re.findall(r"[a-z]+", part.partition("\n")[0])}
+    for name in COMMANDS:
+        options = set(re.findall(r"--[a-z-]+", cli(name, "--help").out)) - {"--help", "--json"}
+        assert options <= set(re.findall(r"--[a-z-]+", sections[name])), name
 
 
 def test_models(cli):
