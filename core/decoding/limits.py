@@ -52,7 +52,7 @@ def is_truncated(held_s: float, promised_s: float) -> bool:
 def too_long(name: str, duration_s: float, max_seconds: float) -> AudioError:
     """The error for a recording over the limit."""
     lasts = f"{duration_s:,.0f} s" if duration_s >= max_seconds + 1 else "longer"
-    problem = f"lasts {lasts}; recordings of up to {max_seconds:,.0f} s are accepted"
+    problem = f"lasts {lasts}; recordings of up to {max_seconds:,.10g} s are accepted"
     return refusal(name, problem, "Cut a shorter part out of it.")
 
 

@@ -411,6 +411,7 @@ def test_ogg_that_ends_between_pages_is_played_with_a_note() -> None:
 def test_the_limit_is_a_parameter() -> None:
     two_seconds = written(tone(44_100), 44_100, "WAV")
     assert "up to 1 s are accepted" in refusal(two_seconds, max_seconds=1.0)
+    assert "up to 0.5 s are accepted" in refusal(two_seconds, max_seconds=0.5)
     assert load_clip(two_seconds, max_seconds=2.0).duration_s == 2.0
     assert load_clip(two_seconds, max_seconds=None).duration_s == 2.0
     for limit in (0.0, -1.0, float("nan")):
