@@ -130,8 +130,8 @@ class Comparison:
         """What ``pannscope compare --json`` prints: {clip, baseline, candidate, agreement}."""
         return {
             "clip": self.clip.describe(),
-            "baseline": self.baseline.document(top),
-            "candidate": self.candidate.document(top),
+            "baseline": self.baseline.document(self.clip, top),
+            "candidate": self.candidate.document(self.clip, top),
             "agreement": self.agreement.document(),
         }
 

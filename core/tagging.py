@@ -73,14 +73,14 @@ class Tags:
             self.classes.indices[position], self.classes.names[position], float(self.probabilities[position])
         )
 
-    def document(self, top: int | None = None) -> dict[str, Any]:
-        """The part of the command line's JSON that describes one model's answer."""
+    def document(self, clip: Clip, top: int | None = None) -> dict[str, Any]:
+        """The part of the command line's JSON that describes one model's answer; its notes include the clip's own."""
         return {
             "model": self.model,
             "runtime": self.runtime,
             "latency_ms": round(self.latency_ms, 3),
             "windows_s": [list(window) for window in self.windows_s],
-            "notes": list(self.notes),
+            "notes": [*clip.notes, *self.notes],
             "tags": [vars(tag).copy() for tag in self.top(len(self.classes) if top is None else top)],
         }
 
@@ -100,12 +100,13 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
     network : (1, samples) float32 -> (1, classes) probabilities.
     waveform : (samples,) at 32 kHz. Under 0.31 s it is padded with silence to what the network needs; over 30 s it is
         tagged in equal windows whose probabilities are averaged.
+
+    Raises
+    ------
+    AudioError
+        The waveform is empty, has more than one row, or its samples are integers or not finite.
     """
-    samples = np.asarray(waveform, np.float32)
-    if samples.ndim != 1 or len(samples) == 0:
-        raise AudioError(
-            f"A waveform is one row of samples at 32 kHz; got an array of shape {samples.shape}."
-        )
+    samples = _checked(waveform)
     if len(samples) < MIN_SAMPLES:
         samples = np.pad(samples, (0, MIN_SAMPLES - len(samples)))
     parts = [
@@ -113,6 +114,25 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
         for start, end in windows(len(samples))
     ]
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
+
+
+def _checked(waveform: np.ndarray) -> np.ndarray:
+    """A caller's waveform as float32; integers are refused, because their full scale would be taken for 32,768 times ours."""
+    given = np.asarray(waveform)
+    if given.dtype.kind != "f":
+        raise AudioError(
+            f"A waveform's samples are floating-point numbers, full scale at ±1; got {given.dtype}. "
+            "Convert them first (16-bit integers: divide by 32,768)."
+        )
+    if given.ndim != 1 or len(given) == 0:
+        raise AudioError(f"A waveform is one row of samples at 32 kHz; got an array of shape {given.shape}.")
+    with np.errstate(over="ignore"):
+        samples = given.astype(np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        raise AudioError(
+            "The waveform holds samples that are no finite numbers; find out where they come from."
+        )
+    return samples
 
 
 class Tagger:
@@ -134,7 +154,7 @@ class Tagger:
         return self.info.classes
 
     def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-        """(samples,) float32 at 32 kHz -> (classes,) float32."""
+        """(samples,) float at 32 kHz, full scale at ±1 -> (classes,) float32; raises ``AudioError`` for anything else."""
         return mean_probabilities(self.model.probabilities, waveform)
 
     def tag(self, clip: Clip) -> Tags:
@@ -163,6 +183,12 @@ def default_pair() -> tuple[str, str]:
     """Baseline and candidate to start with: the official networks where both are installed, else the embedded pair."""
     installed = all(status(entry(name)) == "installed" for name in OFFICIAL_PAIR)
     return OFFICIAL_PAIR if installed else EMBEDDED_PAIR
+
+
+def default_baseline() -> str:
+    """The model to use where none is named: CNN14 as soon as it is installed, else the embedded one."""
+    official, embedded = OFFICIAL_PAIR[0], EMBEDDED_PAIR[0]
+    return official if status(entry(official)) == "installed" else embedded
 
 
 def load_tagger(
@@ -197,7 +223,7 @@ def load_tagger(
     if checkpoint is not None:
         loaded = load(Path(checkpoint))
     else:
-        chosen = entry(name or default_pair()[0])
+        chosen = entry(default_baseline() if name is None else name)
         state = status(chosen)
         if state == "published-only":
             raise CheckpointError(

@@ -65,8 +65,7 @@ def tag_command(
         tags = tagger.tag(clip)
         print_notes(clip, tags)
         if json_output:
-            notes = [*clip.notes, *tags.notes]
-            print_json({"clip": clip.describe(), **tags.document(top), "notes": notes}, lines=len(files) > 1)
+            print_json({"clip": clip.describe(), **tags.document(clip, top)}, lines=len(files) > 1)
         else:
             if printed:
                 say("")
@@ -110,8 +109,8 @@ def compare_command(
     clip = load_clip(file, max_seconds=max_seconds)
     result = compare(
         clip,
-        tagger_from(baseline or names[0]),
-        tagger_from(candidate or names[1]),
+        tagger_from(names[0] if baseline is None else baseline),
+        tagger_from(names[1] if candidate is None else candidate),
         top_k=top,
         threshold=threshold,
     )

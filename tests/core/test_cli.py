@@ -171,6 +171,13 @@ def test_compare_prints_what_core_compares(cli, studio):
     assert len(text.splitlines()) == 4
 
 
+def test_compare_says_what_tag_says_of_the_clip(cli, studio):
+    first, second = studio / "small.safetensors", studio / "other.safetensors"
+    said = cli("compare", studio / "silent.wav", "-a", first, "-b", second, "--json").document
+    tagged = cli("tag", studio / "silent.wav", "-m", first, "--json").document
+    assert said["baseline"]["notes"] == said["candidate"]["notes"] == tagged["notes"] == ["it is silent"]
+
+
 @pytest.mark.parametrize("ratio", ["0.0", "0.25", "0.5", "0.75"])
 def test_profile_gives_the_references_counts(cli, shared, ratio):
     golden = json.loads((shared / "facts" / "golden.json").read_text())["cnn14_by_ratio"][ratio]

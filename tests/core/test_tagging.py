@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 import torch
 
 from core.audio import Clip
-from core.checkpoints import save_checkpoint
+from core.checkpoints import entry, path_of, save_checkpoint
 from core.classes import ClassSet
 from core.errors import AudioError, CheckpointError, ModelError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.tagging import Tags, default_pair, load_tagger, mean_probabilities, windows
+from core.tagging import Tags, default_baseline, default_pair, load_tagger, mean_probabilities, windows
 
 RATE = 32_000
 CLASSES = ClassSet.from_names(["Dog", "Rain", "Speech"])
@@ -97,6 +98,40 @@ def test_a_waveform_is_one_row_of_samples(checkpoint, wrong):
         load_tagger(checkpoint=checkpoint).probabilities(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.zeros(RATE, np.int16), "got int16"),
+        (np.zeros(RATE, complex), "got complex128"),
+        (np.full(RATE, np.nan, np.float32), "no finite numbers"),
+        (np.full(RATE, 1e300), "no finite numbers"),
+    ],
+)
+def test_samples_are_finite_floats(checkpoint, wrong, said):
+    """16-bit integers would otherwise be heard 90 dB too loud, and NaN would end as probabilities that are no numbers."""
+    with pytest.raises(AudioError, match=said):
+        load_tagger(checkpoint=checkpoint).probabilities(wrong)
+
+
+def test_any_layout_of_the_samples_will_do(checkpoint):
+    tagger, waveform = load_tagger(checkpoint=checkpoint), clip(1.0).waveform
+    expected = tagger.probabilities(waveform)
+    read_only = waveform.copy()
+    read_only.setflags(write=False)
+    strided = np.repeat(waveform, 2)[::2]
+    for same in (read_only, strided, waveform.astype(np.float64), waveform.astype(">f4")):
+        assert np.array_equal(tagger.probabilities(same), expected)
+
+
+def test_threads_share_a_tagger(checkpoint):
+    tagger = load_tagger(checkpoint=checkpoint)
+    waveforms = [clip(seconds).waveform for seconds in (0.2, 0.5, 0.8, 1.1)]
+    alone = [tagger.probabilities(waveform) for waveform in waveforms]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(tagger.probabilities, waveforms * 4))
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(alone * 4, together, strict=True))
+
+
 def test_what_cannot_be_loaded_says_why(checkpoint):
     with pytest.raises(CheckpointError, match="published figures only"):
         load_tagger("epanns-75")
@@ -111,3 +146,17 @@ def test_official_models_must_be_fetched_first(tmp_path, monkeypatch):
     assert default_pair() == ("demo-cnn14", "demo-epanns")
     with pytest.raises(CheckpointError, match="pannscope fetch cnn14"):
         load_tagger("cnn14")
+
+
+def test_without_a_name_the_best_installed_baseline_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
+    assert default_baseline() == "demo-cnn14"
+    official = entry("cnn14")
+    with path_of(official).open("wb") as file:
+        file.truncate(official.size_bytes)  # as long as the real file, and nothing in it
+    assert default_baseline() == "cnn14"
+    with pytest.raises(CheckpointError, match="Cnn14_mAP"):
+        load_tagger()
+    assert default_pair() == ("demo-cnn14", "demo-epanns")  # a comparison wants both
+    with pytest.raises(CheckpointError, match="Unknown checkpoint ''"):
+        load_tagger("")
