@@ -18,6 +18,8 @@ KEY = "pannscope"
 FORMAT = 1
 """Version of the metadata; a file of another version is refused rather than guessed at."""
 
+MAX_NAME = 120
+
 
 @dataclass(frozen=True)
 class CheckpointInfo:
@@ -66,6 +68,7 @@ class Metadata:
     training: dict[str, Any]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _title(self.name))
         layers = architecture(self.architecture).layers
         if len(self.widths) != len(layers):
             raise CheckpointError(
@@ -133,6 +136,12 @@ class Metadata:
             raise CheckpointError(
                 f"has damaged metadata ({type(error).__name__}: {str(error)[:80]})"
             ) from error
+
+
+def _title(name: str) -> str:
+    """A file's own name for itself, in one printable line: it is written to terminals and pages."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in name)
+    return " ".join(printable.split())[:MAX_NAME] or "checkpoint"
 
 
 def _text(value: Any) -> str:

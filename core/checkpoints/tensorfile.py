@@ -168,9 +168,12 @@ def _write(target: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, draft, metadata)
+        with draft.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # as any file that this process makes
+        save_file(tensors, draft, metadata)  # puts a file in its place that only its owner may read
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
+        draft.chmod(mode)
         os.replace(draft, target)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(

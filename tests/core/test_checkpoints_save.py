@@ -76,6 +76,30 @@ def test_a_round_trip(tmp_path: Path, model: Cnn14, half: bool) -> None:
     )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_others_may_read_it_where_the_umask_lets_them(
+    tmp_path: Path, model: Cnn14, mask: int, mode: int
+) -> None:
+    """The image serves as another user than the one that built it."""
+    before = os.umask(mask)
+    try:
+        path = saved(tmp_path / "x.safetensors", model)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_name_that_would_play_with_the_terminal_is_shown_plainly(tmp_path: Path, model: Cnn14) -> None:
+    path = saved(tmp_path / "x.safetensors", model)
+    edited(path, name="\x1b[31mred\n \u202eenim" + 200 * "x")
+    name = load_checkpoint(path).info.name
+    assert name.startswith("[31mred enimx")
+    assert (len(name), name.isprintable()) == (120, True)
+    edited(path, name="\x07")
+    assert load_checkpoint(path).info.name == "checkpoint"
+
+
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:
     model = Cnn14(Cnn14Config((16,) * 12, 3, 64))
     full = saved(tmp_path / "full.safetensors", model).stat().st_size
