@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.logmel import FRONT_END, mel_matrix
-from core.models.cnn import CNN14_WIDTHS, Cnn14
+from core.models.cnn import CNN14_WIDTHS, Cnn14, filters_left
 from core.models.registry import ARCHITECTURES, config_from_state_dict
 from core.models.registry import architecture as known_architecture
 
@@ -242,7 +241,8 @@ def _classes(path: Path, outputs: int, given: ClassSet | Sequence[str] | str | N
         given = "audioset"
         if outputs != len(ClassSet.audioset()):
             raise CheckpointError(
-                f"{path} has {outputs} outputs and does not say what they are (AudioSet has 527); name their classes."
+                f"{path} has {outputs} outputs and does not say what they are (AudioSet has 527); name them in "
+                "`load_checkpoint(…, classes=[…])`, save it with `save_checkpoint`, and use that file."
             )
     if isinstance(given, ClassSet):
         chosen = given
@@ -266,9 +266,7 @@ def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -
     if name != "cnn14":
         return
     unpruned = [full * widths[0] // CNN14_WIDTHS[0] for full in CNN14_WIDTHS]
-    expected = unpruned[:_FIRST_PRUNED] + [
-        max(1, math.floor(full * (1 - ratio) + 1e-9)) for full in unpruned[_FIRST_PRUNED:]
-    ]
+    expected = unpruned[:_FIRST_PRUNED] + [filters_left(full, ratio) for full in unpruned[_FIRST_PRUNED:]]
     if list(widths) != expected:
         raise CheckpointError(
             f"{path} has widths {list(widths)}, which a ratio of {ratio} does not give ({expected}); leave the ratio out: "
