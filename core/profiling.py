@@ -12,7 +12,6 @@ Conventions, since a count means nothing without one:
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +37,8 @@ PAPER: dict[float, dict[str, float]] = {
 }
 """What the E-PANNs paper (Singh et al., Inter-Noise 2023) states for CNN14 with this share of C7..C12 removed."""
 
+MAX_SECONDS = 86_400
+
 
 @dataclass(frozen=True)
 class LayerProfile:
@@ -52,7 +53,10 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """A network's counts for one clip of ``seconds``; see the module for the conventions."""
+    """A network's counts for one clip of ``seconds``; see the module for the conventions.
+
+    ``paper`` has what the E-PANNs paper states for a network of this configuration, None where it has none.
+    """
 
     architecture: str
     seconds: float
@@ -110,13 +114,12 @@ def profile(
     config = base
     if ratio is not None:
         config = Cnn14Config(pruned_widths(ratio, layers, base.widths), classes, embedding)
-    published = base == Cnn14Config() and (ratio in (None, 0.0) or tuple(layers) == PAPER_LAYERS)
-    return _count(config, seconds, PAPER.get(ratio or 0.0) if published else None)
+    return _count(config, seconds)
 
 
 def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
     """Count a network by its configuration; the network itself is not touched."""
-    return _count(model.config, seconds, None)
+    return _count(model.config, seconds)
 
 
 def measure_latency(tagger: Tagger, waveform: np.ndarray, repeats: int = 5, warmup: int = 1) -> Latency:
@@ -152,10 +155,18 @@ def _thop_macs(config: Cnn14Config, frames: int) -> int:
     return int(macs)
 
 
-def _count(config: Cnn14Config, seconds: float, paper: dict[str, float] | None) -> Profile:
-    if not math.isfinite(seconds):
+def _paper(config: Cnn14Config) -> dict[str, float] | None:
+    """The paper's figures, where it has a network of exactly this configuration."""
+    for ratio, figures in PAPER.items():
+        if config == Cnn14Config(pruned_widths(ratio)):
+            return figures
+    return None
+
+
+def _count(config: Cnn14Config, seconds: float) -> Profile:
+    if not seconds <= MAX_SECONDS:
         raise ModelError(
-            f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10."
+            f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10, up to {MAX_SECONDS:,} (a day)."
         )
     samples = round(seconds * FRONT_END.sample_rate)
     if samples < MIN_SAMPLES:
@@ -178,7 +189,7 @@ def _count(config: Cnn14Config, seconds: float, paper: dict[str, float] | None) 
         macs_network=sum(layer.macs for layer in layers),
         size_bytes=stored + 4 * FRONT_END.frozen_parameters,
         layers=layers,
-        paper=paper,
+        paper=_paper(config),
     )
 
 

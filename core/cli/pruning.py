@@ -68,7 +68,7 @@ def profile_command(
     if architecture is not None and model is None and checkpoint is None:
         counted = profile(architecture, ratio=ratio, layers=chosen, seconds=seconds)
     elif checkpoint is None and (model is None or model in manifest()):
-        counted = _profile_known(model or "cnn14", ratio, chosen, seconds)
+        counted = _profile_known("cnn14" if model is None else model, architecture, ratio, chosen, seconds)
     else:
         config = tagger_from(model, checkpoint, architecture).model.config
         counted = profile(
@@ -85,13 +85,19 @@ def profile_command(
         _print_profile(counted)
 
 
-def _profile_known(name: str, ratio: float | None, layers: tuple[str, ...], seconds: float) -> Profile:
+def _profile_known(
+    name: str, architecture: str | None, ratio: float | None, layers: tuple[str, ...], seconds: float
+) -> Profile:
     from core.checkpoints import entry
     from core.profiling import profile
 
     known = entry(name)
     if known.widths is None or known.embedding is None:
         raise ModelError(f"{name} is known by its published figures only; `pannscope models` prints them.")
+    if architecture not in (None, known.architecture):
+        raise ModelError(
+            f"{name} is a {known.architecture}, not a {architecture}; leave the architecture out."
+        )
     classes = 527 if known.classes == "audioset" else len(known.classes)
     return profile(
         known.architecture,

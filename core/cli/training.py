@@ -260,8 +260,10 @@ def _train(
     from core.training.evaluate import evaluate
     from core.training.train import Trainer, run
 
-    held_out = _fold(clips, evaluate_folds) if evaluate_folds else None
+    held_out = None if evaluate_folds is None else _fold(clips, evaluate_folds)
     chosen = _fold(clips, folds)
+    if not resume:
+        _state_file(out).unlink(missing_ok=True)  # of a run that --force replaces: --resume must not find it
     trainer = Trainer(model, chosen, config)
     with progress_bar() as bar:
         task = bar.add_task("training", total=config.steps)
@@ -303,18 +305,27 @@ def _train(
 
 
 def _fold(clips: LabelledClips, folds: str | None) -> LabelledClips:
-    return clips.select([fold.strip() for fold in folds.split(",")]) if folds else clips
+    """The clips of these folds, all of them without any; refused where none of them carries a class."""
+    if folds is None:
+        return clips
+    chosen = clips.select([fold.strip() for fold in folds.split(",")])
+    if not chosen.targets.any():
+        raise DataError(
+            f"No clip of fold {folds} is labelled with a class of this model; there is nothing to learn or score. Give other folds."
+        )
+    return chosen
 
 
 def _print_quality(found: Quality) -> None:
     print_table(
         f"{found.clips} clips",
-        ["class", "average precision", "AUC", "positives"],
+        ["class", "average precision", "AUC", "d'", "positives"],
         [
             [
                 row.name,
                 f"{row.average_precision:.3f}",
                 "-" if row.auc is None else f"{row.auc:.3f}",
+                "-" if row.d_prime is None else f"{row.d_prime:.2f}",
                 f"{row.positives}",
             ]
             for row in found.per_class

@@ -23,6 +23,11 @@ class ClassQuality:
     auc: float | None
     positives: int
 
+    @property
+    def d_prime(self) -> float | None:
+        """Separation of the class's positives from the others; None where it is infinite or unknown."""
+        return d_prime(self.auc)
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -42,7 +47,7 @@ class Quality:
             "mAP": self.mean_average_precision,
             "auc": self.auc,
             "d_prime": self.d_prime,
-            "per_class": [vars(entry).copy() for entry in self.per_class],
+            "per_class": [vars(entry) | {"d_prime": entry.d_prime} for entry in self.per_class],
         }
 
 

@@ -199,6 +199,9 @@ def test_profile_gives_the_references_counts(cli, shared, ratio):
 def test_profile_of_a_model_that_is_not_installed(cli):
     plain = cli("profile", "--json").document
     assert cli("profile", "-m", "cnn14", "--json").document == plain
+    assert (
+        cli("profile", "-m", "epanns", "--json").document == cli("profile", "--ratio", 0.5, "--json").document
+    )
     assert cli("profile", "-m", "cnn14", "--seconds", 5, "--json").document["macs"] < 0.51 * plain["macs"]
     text = cli("profile", "--ratio", 0.5).out
     assert "The paper states 70% fewer parameters, 36% fewer MACs and an mAP of 0.440." in text

@@ -81,7 +81,7 @@ def test_train_prune_finetune_evaluate(cli, studio, train, tmp_path):
     assert (trained["checkpoint"], trained["steps"]) == (str(whole), 6)
     quality = trained["metrics"]["evaluation"]
     assert set(quality) == QUALITY
-    assert set(quality["per_class"][0]) == {"name", "average_precision", "auc", "positives"}
+    assert set(quality["per_class"][0]) == {"name", "average_precision", "auc", "d_prime", "positives"}
     assert [(row["name"], row["positives"]) for row in quality["per_class"]] == [
         ("Speech", 1), ("Rain", 1), ("Siren", 1),
     ]  # fmt: skip
@@ -129,6 +129,31 @@ def test_a_stopped_training_goes_on_to_the_same_weights(train, tmp_path, monkeyp
     assert train("train", stopped, "--resume").document["steps"] == 6
     first, second = load_file(whole), load_file(stopped)
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_resume_never_takes_up_a_run_that_force_replaced(train, tmp_path, monkeypatch):
+    out = tmp_path / "mine.safetensors"
+    assert train("train", out).code == 0
+
+    def ctrl_c(trainer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "advance", ctrl_c)
+    assert train("train", out, "--force").code == 130  # before its first state was saved
+    monkeypatch.undo()
+    assert "no training state" in train("train", out, "--resume").complaint
+
+
+def test_a_run_killed_between_its_last_state_and_its_checkpoint_is_finished(train, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    assert train("train", out).code == 0
+    first = load_file(out)
+    out.unlink()
+    out.with_name("mine.state.pt.part").write_bytes(b"what kill -9 leaves of a state that was being written")
+    assert train("train", out, "--resume").document["steps"] == 6
+    second = load_file(out)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert [json.loads(line)["step"] for line in out.with_suffix(".metrics.jsonl").open()] == [6]
 
 
 def test_fetch_installs_what_tag_then_uses(cli, studio, tmp_path, monkeypatch):

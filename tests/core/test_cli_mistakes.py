@@ -107,6 +107,8 @@ WORDS: dict[str, str] = {
     "profile --ratio 1": "a share from 0 up to, but not including, 1; got 1.",
     "profile --ratio 0.5 --layers C13": "Cannot read the layers 'C13'; give a layer",
     "profile --architecture vgg": "Unknown architecture 'vgg'; Pannscope can build cnn14",
+    "profile --seconds 1e15": "A clip of 1e+15 s cannot be counted",
+    "profile -m cnn14 --architecture vgg": "cnn14 is a cnn14, not a vgg",
     "profile -m resnet38": "known by its published figures only",
     "importance -m {small} --layer C0": "There is no layer 'C0'; CNN14's convolutions are C1 to C12.",
     "importance -m {small} --layer C1 --criterion fame": "Unknown criterion 'fame'; known: operator-norm",
@@ -125,6 +127,7 @@ WORDS: dict[str, str] = {
     "{train} --audio no": "'tone.wav' is not a file in no.",
     "{train} --manifest {tone}": "cannot be read (",
     "{train} --folds 3": "has no fold '3'; its folds are 1, 2.",
+    "{train} --folds= ": "has no fold ''; its folds are 1, 2.",
     "{train} --evaluate-folds 3": "has no fold '3'; its folds are 1, 2.",
     "{train} --width 0": "above 0 and at most 1; got 0.",
     "{train} --steps 0": "steps = 0; it has to be at least 1.",
@@ -181,6 +184,16 @@ def test_bad_manifests(cli, studio, tmp_path, text):
     out = tmp_path / "new.safetensors"
     assert MANIFESTS[text] in cli("train", *words, "--steps", 1, "--out", out).complaint
     assert list(tmp_path.iterdir()) == [manifest]
+
+
+@pytest.mark.parametrize("option", ["--folds", "--evaluate-folds"])
+def test_a_fold_without_labels_is_found_before_training(cli, studio, tmp_path, option):
+    (tmp_path / "clips.csv").write_text("filename,labels,fold\ntone.wav,Siren,1\nnoise.flac,,2\n")
+    data = ["--manifest", tmp_path / "clips.csv", "--audio", studio]
+    out = tmp_path / "new.safetensors"
+    said = cli("train", *data, "--width", 0.03, "--steps", 1, "--batch", 2, "--out", out, option, 2).complaint
+    assert "No clip of fold 2 is labelled with a class of this model" in said
+    assert list(tmp_path.iterdir()) == [tmp_path / "clips.csv"]
 
 
 def test_a_bad_recording_in_a_manifest_is_named(cli, studio, tmp_path):

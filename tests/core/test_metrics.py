@@ -23,6 +23,11 @@ def test_by_hand():
     assert (first.positives, first.auc) == (2, 0.75)
     assert first.average_precision == pytest.approx((1 + 2 / 3) / 2)
     assert (second.average_precision, second.auc) == (1.0, 1.0)
+    assert first.d_prime == pytest.approx(
+        0.953872552
+    )  # sqrt(2) x 0.674489750, the upper quartile of a Gaussian
+    assert second.d_prime is None  # infinite
+    assert found.document()["per_class"][0]["d_prime"] == first.d_prime
     assert found.mean_average_precision == pytest.approx((5 / 6 + 1) / 2)
     assert found.auc == pytest.approx(0.875)
     assert found.document()["classes"] == 2  # the class that no clip carries does not count

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from core.errors import ModelError, PruningError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.profiling import PAPER, profile, profile_model
+from core.pruning.plan import pruned_widths
 
 RATIOS = ("0.0", "0.25", "0.5", "0.75")
 
@@ -44,6 +45,8 @@ def test_only_the_published_network_stands_beside_the_paper():
     assert profile(ratio=0.5, classes=18).paper is None
     assert profile(ratio=0.6).paper is None
     assert profile(ratio=0.5, layers=("C12",)).paper is None
+    assert profile(widths=pruned_widths(0.5)).paper == PAPER[0.5]  # E-PANNs by its own widths
+    assert profile_model(Cnn14(Cnn14Config((4,) * 12))).paper is None
 
 
 @pytest.mark.parametrize("seconds", [1.0, 10.0])
@@ -83,6 +86,9 @@ def test_profiling_leaves_the_network_alone():
 def test_impossible_requests_are_refused():
     with pytest.raises(ModelError, match=r"0\.31 s"):
         profile(seconds=0.1)
+    for seconds in (float("nan"), float("inf"), 1e15):
+        with pytest.raises(ModelError, match="cannot be counted"):
+            profile(seconds=seconds)
     with pytest.raises(PruningError, match="share from 0"):
         profile(ratio=1.0)
     with pytest.raises(ModelError, match="cnn14"):
