@@ -52,7 +52,7 @@ def open_track(
         header = read_riff(stream, size, name)
         check_duration(name, header.frames, header.sample_rate_hz, max_seconds)
         notes = header.notes
-        if notes:
+        if not header.finished:
             stream = cast(BinaryIO, Finished(stream, header))
     elif container is Container.OGG:
         notes = check_ogg_end(stream, size, name)

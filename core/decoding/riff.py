@@ -42,13 +42,17 @@ UNKNOWN_SIZES_FROM = (
 
 @dataclass(frozen=True)
 class RiffHeader:
-    """What a WAV file says of itself, the frames it really holds, and where the samples' size is written."""
+    """What a WAV file says of itself, the frames it really holds, and where the samples' size is written.
+
+    ``finished`` tells whether the writer filled that size in when it was done.
+    """
 
     sample_rate_hz: int
     channels: int
     frames: int
     size_offset: int
     held_bytes: int
+    finished: bool
     notes: tuple[str, ...]
 
 
@@ -184,13 +188,17 @@ def _measure(stream: BinaryIO, layout: _Format, data: tuple[int, int], size: int
         declared, notes = held, ("its header does not say how long it is",)
     elif declared == 0 and held > 0 and not _is_chunk(stream, start, held):
         declared, notes = held, ("its header was never finished (length 0)",)
+    finished = not notes
     per_second = layout.frame_bytes * layout.sample_rate_hz
     frames = min(declared, held) // layout.frame_bytes
     if is_truncated(held / per_second, declared / per_second) or (frames == 0 and declared > held):
         raise truncated(name, held / per_second, declared / per_second)
     if frames == 0:
         raise refusal(name, "holds no sound (0 frames)")
-    return RiffHeader(layout.sample_rate_hz, layout.channels, frames, start - 4, held, notes)
+    missing_s = max(0, declared - held) / per_second
+    if missing_s >= 0.005:
+        notes = (f"its last {missing_s:.2f} s are missing",)
+    return RiffHeader(layout.sample_rate_hz, layout.channels, frames, start - 4, held, finished, notes)
 
 
 def _is_chunk(stream: BinaryIO, offset: int, held: int) -> bool:

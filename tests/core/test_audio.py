@@ -401,6 +401,14 @@ def test_a_file_cut_short_is_refused(make: Callable[[], bytes], share: float) ->
     assert message.startswith('"cut"')
 
 
+@pytest.mark.parametrize("container", ["WAV", "RF64"])
+def test_a_wav_that_lost_too_little_to_be_refused_says_so(container: str) -> None:
+    whole = written(tone(44_100), 44_100, container, "PCM_16")  # 2 s of 16-bit mono, the samples last
+    clip = load_clip(whole[: len(whole) - 2 * 2_205])
+    assert (clip.duration_s, clip.notes) == (1.95, ("its last 0.05 s are missing",))
+    assert load_clip(whole).notes == ()
+
+
 def test_ogg_that_ends_between_pages_is_played_with_a_note() -> None:
     whole = written(np.random.default_rng(2).uniform(-0.3, 0.3, 20 * 44_100), 44_100, "OGG", "VORBIS")
     clip = load_clip(whole[: whole.rindex(b"OggS")])
