@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import email
 import http.server
 import importlib.util
@@ -283,6 +284,35 @@ def test_scripts_are_bash_and_can_be_run(script: str) -> None:
     assert script.endswith(".sh") or os.access(ROOT / script, os.X_OK)
 
 
+# The packages
+
+
+def test_every_module_says_what_it_is() -> None:
+    modules = [
+        path for package in ("core", "dashboard", "scripts") for path in (ROOT / package).rglob("*.py")
+    ]
+    assert len(modules) > 50
+    silent = [
+        str(path) for path in modules if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_core_neither_imports_streamlit_nor_prints() -> None:
+    for path in (ROOT / "core").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] in ("streamlit", "dashboard")], path
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            assert called != "print", path
+
+
+def test_importing_core_takes_neither_torch_nor_numpy() -> None:
+    check = "import sys, core; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
+
+
 # The wheel and the image
 
 
@@ -312,7 +342,10 @@ def test_the_wheel_holds_packages_and_data(tmp_path: Path) -> None:
     expected = {str(path.relative_to(source)) for path in source.glob("core/**/*.py")}
     expected |= {str(path.relative_to(source)) for path in source.glob("dashboard/**/*.py")}
     expected |= {"core/data/audioset_classes.csv", "checkpoints/manifest.toml"}
-    expected |= {str(path.relative_to(source)) for path in source.glob("checkpoints/*.safetensors")}
+    expected |= {str(path.relative_to(source)) for path in source.glob("dashboard/assets/*")}
+    # the embedded networks travel with their model cards and the credits of what they were trained on
+    for pattern in ("*.safetensors", "*.md"):
+        expected |= {str(path.relative_to(source)) for path in source.glob(f"checkpoints/{pattern}")}
     assert expected <= names
     assert not [name for name in names if "weights/" in name]
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {

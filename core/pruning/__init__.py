@@ -1,0 +1,1 @@
+"""Filter pruning: ``importance`` scores filters, ``plan`` chooses what stays, ``surgery`` removes the rest."""

@@ -1,0 +1,1 @@
+"""Training and scoring on labelled clips: ``data``, ``augment`` and ``train`` make a network, ``metrics`` and ``evaluate`` score it."""
