@@ -1,4 +1,5 @@
-"""The whole way from waveform to probabilities against panns_inference's own CNN14, weights random but not degenerate.
+"""The whole way from file to probabilities, through `pannscope tag`, against panns_inference's own CNN14, weights random but not
+degenerate.
 
 The E-PANNs reference is the same network with narrower last six convolutions; panns_inference's class is narrowed to it here.
 """
@@ -6,9 +7,9 @@ The E-PANNs reference is the same network with narrower last six convolutions; p
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ import soundfile
 import torch
 from torch import nn
 
-from core.tagging import load_tagger, windows
+from core.tagging import windows
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 32_000
 EPANNS_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1024)
 
@@ -51,13 +53,21 @@ def reference_network(widths: tuple[int, ...] | None = None) -> nn.Module:
 def signals() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     time = np.arange(3 * RATE) / RATE
-    return {
-        "noise": 0.1 * rng.standard_normal(3 * RATE),
+    noise = 0.1 * rng.standard_normal(3 * RATE)
+    rising = 0.1 * rng.standard_normal(25 * RATE) * np.linspace(0, 1, 25 * RATE)
+    clips = {
+        "noise": noise,
         "tone": 0.5 * np.sin(2 * np.pi * 440 * time),
         "silence": np.zeros(3 * RATE),
-        "half a second": 0.1 * rng.standard_normal(RATE // 2),
-        "25 s": 0.1 * rng.standard_normal(25 * RATE) * np.linspace(0, 1, 25 * RATE),
+        "0.5 s": 0.1 * rng.standard_normal(RATE // 2),
+        "25 s": rising,
+        "0.2 s": noise[: RATE // 5],
+        "45 s": np.tile(rising, 2)[: 45 * RATE],
     }
+    return {name: clip.astype(np.float32) for name, clip in clips.items()}
+
+
+ONE_PASS = ("noise", "tone", "silence", "0.5 s", "25 s")
 
 
 def reference_probabilities(model: nn.Module, waveform: np.ndarray) -> np.ndarray:
@@ -76,44 +86,51 @@ def pair(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tagger(pair):
-    return load_tagger(checkpoint=pair[1])
-
-
-@pytest.mark.parametrize("name", list(signals()))
-def test_one_pass_equals_the_reference(pair, tagger, name):
-    waveform = signals()[name].astype(np.float32)
-    theirs = reference_probabilities(pair[0], waveform)
-    assert theirs.std() > 0.01  # the comparison means something
-    assert np.abs(tagger.probabilities(waveform) - theirs).max() < 1e-4
-
-
-def test_a_short_clip_equals_the_reference_on_the_padded_waveform(pair, tagger):
-    waveform = signals()["noise"][: RATE // 5].astype(np.float32)
-    padded = np.pad(waveform, (0, 9920 - len(waveform)))
-    assert np.abs(tagger.probabilities(waveform) - reference_probabilities(pair[0], padded)).max() < 1e-4
-
-
-def test_a_long_clip_equals_the_mean_over_its_windows(pair, tagger):
-    waveform = np.tile(signals()["25 s"], 2)[: 45 * RATE].astype(np.float32)
-    assert windows(len(waveform)) == [(0, 720_000), (720_000, 1_440_000)]  # 2 x 22.5 s, by hand
-    halves = [reference_probabilities(pair[0], part) for part in (waveform[:720_000], waveform[720_000:])]
-    assert np.abs(halves[0] - halves[1]).max() > 1e-3
-    assert np.abs(tagger.probabilities(waveform) - np.mean(halves, axis=0)).max() < 1e-4
-
-
-def test_the_command_line_gives_the_same(pair, tmp_path):
-    waveform = signals()["noise"].astype(np.float32)
-    soundfile.write(tmp_path / "noise.wav", waveform, RATE, subtype="FLOAT")
-    command = [sys.executable, "-m", "core.cli", "tag", str(tmp_path / "noise.wav"), "--json"]
+def tagged(pair, tmp_path_factory) -> dict[str, np.ndarray]:
+    """What `pannscope tag` gives for every signal, (527,) in AudioSet's order."""
+    folder = tmp_path_factory.mktemp("clips")
+    files = [folder / f"{name}.wav" for name in signals()]
+    for file, waveform in zip(files, signals().values(), strict=True):
+        soundfile.write(file, waveform, RATE, subtype="FLOAT")
+    command = [sys.executable, "-m", "core.cli", "tag", *map(str, files), "--json"]
     done = subprocess.run(
         [*command, "--checkpoint", str(pair[1]), "--architecture", "cnn14"],
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ,
+        cwd=ROOT,
     )
-    tags = json.loads(done.stdout)["tags"]
-    theirs = reference_probabilities(pair[0], waveform)
-    assert len(tags) == 527
-    assert max(abs(tag["probability"] - theirs[tag["index"]]) for tag in tags) < 1e-4
+    found = {}
+    for line in done.stdout.splitlines():
+        document = json.loads(line)
+        tags = {tag["index"]: tag["probability"] for tag in document["tags"]}
+        found[document["clip"]["name"].removesuffix(".wav")] = np.array([tags[i] for i in range(527)])
+    assert list(found) == list(signals())
+    return found
+
+
+@pytest.mark.parametrize("name", ONE_PASS)
+def test_one_pass_equals_the_reference(pair, tagged, name):
+    theirs = reference_probabilities(pair[0], signals()[name])
+    assert theirs.std() > 0.01  # the comparison means something
+    assert np.abs(tagged[name] - theirs).max() < 1e-4
+
+
+def test_a_short_clip_equals_the_reference_on_the_padded_waveform(pair, tagged):
+    padded = np.pad(signals()["0.2 s"], (0, 9920 - 6400))
+    assert np.abs(tagged["0.2 s"] - reference_probabilities(pair[0], padded)).max() < 1e-4
+
+
+def test_a_long_clip_equals_the_mean_over_its_windows(pair, tagged):
+    waveform = signals()["45 s"]
+    assert windows(len(waveform)) == [(0, 720_000), (720_000, 1_440_000)]  # 2 x 22.5 s, by hand
+    halves = [reference_probabilities(pair[0], part) for part in (waveform[:720_000], waveform[720_000:])]
+    assert np.abs(halves[0] - halves[1]).max() > 1e-3
+    assert np.abs(tagged["45 s"] - np.mean(halves, axis=0)).max() < 1e-4
+
+
+def test_the_signals_tell_networks_apart(tagged):
+    """Otherwise equal numbers would prove little."""
+    answers = np.stack([tagged[name] for name in ONE_PASS])
+    apart = np.abs(answers[:, None] - answers[None]).max(axis=2)
+    assert apart[~np.eye(len(ONE_PASS), dtype=bool)].min() > 1e-3
