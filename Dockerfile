@@ -34,7 +34,6 @@ RUN pip install --no-deps --no-build-isolation --editable . \
 
 ENV PANNSCOPE_WEIGHTS=/data/weights \
     PANNSCOPE_AUTO_FETCH=0 \
-    NUMBA_CACHE_DIR=/tmp/numba \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501 \
     STREAMLIT_SERVER_HEADLESS=true \
