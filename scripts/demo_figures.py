@@ -1,6 +1,6 @@
 """The tables of the embedded pair's model cards, from the scores that scripts/train-demo left: Markdown on stdout.
 
-    python scripts/demo_figures.py OUT
+python scripts/demo_figures.py OUT
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ def main(folder: Path) -> None:
         for fold in FOLDS
         for model in MODELS
     }
-    _print_row("held-out fold", "clips", *(f"mAP {title}" for title in TITLES), f"AUC {TITLES[0]}", f"AUC {TITLES[2]}")
+    _print_row(
+        "held-out fold",
+        "clips",
+        *(f"mAP {title}" for title in TITLES),
+        f"AUC {TITLES[0]}",
+        f"AUC {TITLES[2]}",
+    )
     _print_row(*["---"] * 7)
     for fold in FOLDS:
         row = [scores[fold, model] for model in MODELS]
