@@ -109,6 +109,7 @@ class Trainer:
         self.losses: list[float] = []
         torch.manual_seed(config.seed)
         self._generator = np.random.default_rng(config.seed)
+        self._clips_digest = clips.digest()
         self._targets = torch.from_numpy(clips.targets)
         self._spectrograms = Spectrograms(clips, config.seconds)
         self._sampler = BalancedSampler(clips.targets, self._generator)
@@ -191,6 +192,7 @@ class Trainer:
             "step": self.step,
             "config": asdict(self.config),
             "generator": self._generator.bit_generator.state,
+            "clips": self._clips_digest,
             "sampler": self._sampler.state(),
             "losses": self.losses,
         }
@@ -216,6 +218,11 @@ class Trainer:
                 raise CheckpointError(
                     f"This training was started with {key} = {rest['config'][key]!r}, not {asdict(self.config)[key]!r}; "
                     "resume with the same settings, or start afresh without --resume."
+                )
+            if rest.get("clips", self._clips_digest) != self._clips_digest:
+                raise CheckpointError(
+                    "This training was started with other clips; resume with the same manifest and folds, or start afresh "
+                    "without --resume."
                 )
             self.model.load_state_dict(state["model"])
             self._optimiser.load_state_dict(state["optimiser"])
