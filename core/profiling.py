@@ -122,16 +122,21 @@ def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
     return _count(model.config, seconds)
 
 
-def measure_latency(tagger: Tagger, waveform: np.ndarray, repeats: int = 5, warmup: int = 1) -> Latency:
-    """Time a tagger on a waveform (samples,), after ``warmup`` runs that do not count."""
-    for _ in range(warmup):
-        tagger.probabilities(waveform)
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        tagger.probabilities(waveform)
-        times.append(1e3 * (time.perf_counter() - started))
-    return Latency(float(np.median(times)), min(times), max(times), repeats)
+def measure_latencies(
+    taggers: Sequence[Tagger], waveform: np.ndarray, repeats: int = 7, warmup: int = 1
+) -> tuple[Latency, ...]:
+    """Time taggers on a waveform (samples,), turn about, after ``warmup`` rounds that do not count.
+
+    One after the other in every round, so that whatever else the machine does in between slows all of them alike.
+    """
+    times: list[list[float]] = [[] for _ in taggers]
+    for turn in range(warmup + repeats):
+        for tagger, taken in zip(taggers, times, strict=True):
+            started = time.perf_counter()
+            tagger.probabilities(waveform)
+            if turn >= warmup:
+                taken.append(1e3 * (time.perf_counter() - started))
+    return tuple(Latency(float(np.median(taken)), min(taken), max(taken), repeats) for taken in times)
 
 
 @lru_cache(maxsize=64)

@@ -125,18 +125,17 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
 
 
 def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
-    known = [state.known_latency(name) for name in settings.models]
-    if not all(known):
+    if state.known_latencies(settings.models) is None:
         with slot.container():
-            _frame("Time here", "measuring …", None, "Both networks are being timed, one after the other.")
-    measured = [state.latency(name) for name in settings.models]
+            _frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
+    measured = state.latencies(settings.models)
     with slot.container():
         _chip(
             "Time here",
             (measured[0].median_ms, measured[1].median_ms),
             formats.milliseconds,
             f"Waveform to probabilities for 10 s of audio, measured on this machine ({os.cpu_count()} processor cores), "
-            f"one network at a time: median of {measured[0].repeats} runs after a warm-up. "
+            f"turn about, never both at once: median of {measured[0].repeats} runs after a warm-up. "
             f"{titles[0]} {_spread(measured[0])}, {titles[1]} {_spread(measured[1])}.",
         )
 

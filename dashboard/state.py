@@ -17,7 +17,7 @@ from core import checkpoints
 from core.audio import Clip, encode_wav, load_clip
 from core.checkpoints import Entry
 from core.compare import Comparison, agreement
-from core.profiling import Latency, Profile, measure_latency, profile_model
+from core.profiling import Latency, Profile, measure_latencies, profile_model
 from core.synthesis import EXAMPLES, example_clip
 from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger
 from dashboard.fetching import Downloads
@@ -60,7 +60,7 @@ class Server:
         self.taggers: Shelf[Tagger] = Shelf(_MODEL_BYTES, lambda tagger: 4 * _parameters(tagger))
         self.tags: Shelf[Tags] = Shelf(_TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes))
         self.profiles: Shelf[Profile] = Shelf(2**20, lambda _: 4096)
-        self.latencies: Shelf[Latency] = Shelf(2**20, lambda _: 256)
+        self.latencies: Shelf[tuple[Latency, ...]] = Shelf(2**20, lambda _: 512)
         self.downloads = Downloads(checkpoints.fetch)
         if os.environ.get("PANNSCOPE_AUTO_FETCH") == "1":
             self.downloads.start(missing_official())
@@ -130,20 +130,21 @@ def profile(name: str) -> Profile:
     )
 
 
-def known_latency(name: str) -> Latency | None:
-    """The time of a model on this machine, if it has been measured."""
-    return server().latencies.get(_fingerprint(name))
+def known_latencies(names: tuple[str, str]) -> tuple[Latency, ...] | None:
+    """The times of two models on this machine, if they have been measured together."""
+    return server().latencies.get(tuple(map(_fingerprint, names)))
 
 
-def latency(name: str, tell: Tell | None = None) -> Latency:
-    """Time a model on 10 s of audio, alone on the machine as far as this server goes."""
-    found = known_latency(name)
+def latencies(names: tuple[str, str], tell: Tell | None = None) -> tuple[Latency, ...]:
+    """Time two models on 10 s of audio, turn about, alone on the machine as far as this server goes."""
+    found = known_latencies(names)
     if found is not None:
         return found
     waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * 32_000))
     with server().gate.turn(tell):
         return server().latencies.get_or_make(
-            _fingerprint(name), lambda: measure_latency(tagger(name), waveform)
+            tuple(map(_fingerprint, names)),
+            lambda: measure_latencies([tagger(name) for name in names], waveform),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.errors import ModelError, PruningError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.profiling import PAPER, profile, profile_model
+from core.profiling import PAPER, measure_latencies, profile, profile_model
 from core.pruning.plan import pruned_widths
 
 RATIOS = ("0.0", "0.25", "0.5", "0.75")
@@ -95,17 +96,22 @@ def test_impossible_requests_are_refused():
         profile("resnet1")
 
 
-def test_a_latency_is_measured_on_the_real_thing():
-    from core.profiling import measure_latency
+def test_latencies_are_measured_turn_about():
+    """The slow one takes 20 ms a call and the quick one none; both are called as often, in turn."""
+    calls: list[str] = []
 
-    class Slow:
-        calls = 0
+    class Sleeper:
+        def __init__(self, name: str, seconds: float) -> None:
+            self.name, self.seconds = name, seconds
 
         def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-            self.calls += 1
+            calls.append(self.name)
+            time.sleep(self.seconds)
             return waveform
 
-    tagger = Slow()
-    found = measure_latency(tagger, np.zeros(10, np.float32), repeats=3, warmup=2)  # type: ignore[arg-type]
-    assert tagger.calls == 5
-    assert 0 <= found.low_ms <= found.median_ms <= found.high_ms
+    pair = (Sleeper("a", 0.02), Sleeper("b", 0.0))
+    slow, quick = measure_latencies(pair, np.zeros(10, np.float32), repeats=3, warmup=2)  # type: ignore[arg-type]
+    assert calls == ["a", "b"] * 5
+    assert 20 <= slow.low_ms <= slow.median_ms <= slow.high_ms
+    assert quick.low_ms < 20
+    assert slow.repeats == 3

@@ -115,8 +115,8 @@ def test_resuming_with_other_settings_is_refused(clips, tmp_path):
     other = Trainer(network(), clips, TrainingConfig(steps=1, batch=6, seconds=0.5))
     with pytest.raises(CheckpointError, match="batch = 4, not 6"):
         run(other, tmp_path / "s.pt", resume=True)
+    half = Trainer(network(), clips.select(["1"]), TrainingConfig(steps=1, batch=4, seconds=0.5))
     with pytest.raises(CheckpointError, match="other clips"):
-        half = Trainer(network(), clips.select(["1"]), TrainingConfig(steps=1, batch=4, seconds=0.5))
         run(half, tmp_path / "s.pt", resume=True)
     with pytest.raises(CheckpointError, match="no training state"):
         run(other, tmp_path / "none.pt", resume=True)

@@ -65,10 +65,10 @@ def test_counts_are_those_of_the_manifest(embedded: None) -> None:
 
 
 def test_time_is_measured_once(embedded: None) -> None:
-    assert state.known_latency(PAIR[1]) is None
-    measured = state.latency(PAIR[1])
-    assert 0 < measured.low_ms <= measured.median_ms <= measured.high_ms
-    assert state.latency(PAIR[1]) is measured
+    assert state.known_latencies(PAIR) is None
+    measured = state.latencies(PAIR)
+    assert all(0 < each.low_ms <= each.median_ms <= each.high_ms for each in measured)
+    assert state.latencies(PAIR) is measured
 
 
 def test_auto_fetch_begins_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
