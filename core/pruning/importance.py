@@ -1,27 +1,68 @@
 """Importance of a convolution's filters: which of them the layer can do without.
 
-``operator_norm`` is the criterion that E-PANNs was made with: Singh & Plumbley, "Efficient CNNs via Passive Filter Pruning"
-(arXiv 2304.02319). Everything is computed in float64, from the weights as they are, layer by layer; batch norm is ignored.
+Everything is computed in float64, from the weights as they are, layer by layer; batch norm is ignored. A criterion turns a
+layer's weights (filters, input channels, height, width) into one score a filter, divided by the largest: 1 is the most
+important. ``operator_norm`` is the one that E-PANNs was made with (Singh & Plumbley, "Efficient CNNs via Passive Filter Pruning",
+arXiv 2304.02319); ``core.pruning.similarity`` has the one of the authors' earlier work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
+from core.pruning.similarity import similarity_order
 
-Criterion = Callable[[np.ndarray], np.ndarray]
+_CHANNEL_BLOCK = 128  # input channels at a time: C12 in float64 would take 300 MB at once
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A way to score filters.
+
+    Attributes
+    ----------
+    name : as the command line and the pages call it.
+    about : what it looks at, in one plain sentence.
+    score : (filters, input channels, height, width) -> (filters,) float64, at least 0.
+    """
+
+    name: str
+    about: str
+    score: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, weight: np.ndarray) -> np.ndarray:
+        """Scores (filters,) in [0, 1]; equal filters score 1 each. Raises ``PruningError`` for weights that cannot be ranked."""
+        return _relative(self.score(_checked(weight)))
+
+
+def _responses(weight: np.ndarray) -> np.ndarray:
+    """P: (input channels, filters), each filter's response along each channel's dominant direction, sign undecided.
+
+    For input channel c, A_c holds the filters' kernels (flattened, mean over filters removed) as rows, and v_c is its top right
+    singular vector; P_c = A_c v_c. v_c is computed as the top eigenvector of the K x K matrix A_c^T A_c (K = height x width, 9
+    here): exact, and a hundred times faster than the singular value decomposition of A_c (2048 x 9).
+    """
+    filters, channels = weight.shape[:2]
+    found = np.empty((channels, filters))
+    for start in range(0, channels, _CHANNEL_BLOCK):
+        block = weight[:, start : start + _CHANNEL_BLOCK].astype(np.float64)
+        kernels = block.reshape(filters, block.shape[1], -1).transpose(1, 0, 2)  # (block, N, K)
+        centred = kernels - kernels.mean(axis=1, keepdims=True)
+        _, vectors = np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)  # eigenvalues ascend
+        found[start : start + _CHANNEL_BLOCK] = (centred @ vectors[:, :, -1:])[:, :, 0]
+    return found
 
 
 def operator_norm(weight: np.ndarray) -> np.ndarray:
-    """Score filters by their response along each input channel's dominant direction.
+    """The published criterion: (sum of a filter's responses over the channels)^2, relative to the largest.
 
-    For input channel c, A_c holds the filters' kernels (flattened, mean over filters removed) as rows, and v_c is its top
-    right singular vector, turned so that filter 0 responds positively (its sign is that of u_c[0]; 0 counts as positive).
-    A filter's score is the square of its responses' sum over the channels, divided by the largest.
+    Each channel's direction is turned so that filter 0 responds positively (the sign of u_c[0]; 0 counts as positive). That makes
+    the score depend on the order of the filters; it is kept because it is the published method.
 
     Parameters
     ----------
@@ -29,24 +70,99 @@ def operator_norm(weight: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (filters,) float64 in [0, 1]. Equal filters score 1 each.
-
-    Notes
-    -----
-    v_c is computed as the top eigenvector of the K x K matrix A_c^T A_c (K = height x width, 9 here): exact, and a
-    hundred times faster than the singular value decomposition of A_c (2048 x 9). Turning by filter 0 makes the score depend
-    on the order of the filters; it is kept because it is the published method.
+    (filters,) float64 in [0, 1].
     """
-    filters, channels = _checked(weight).shape[:2]
-    kernels = weight.astype(np.float64).reshape(filters, channels, -1).transpose(1, 0, 2)  # (C, N, K)
-    centred = kernels - kernels.mean(axis=1, keepdims=True)
-    _, vectors = np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)  # eigenvalues ascend
-    responses = (centred @ vectors[:, :, -1:])[:, :, 0]  # P: (C, N)
+    return CRITERIA["operator-norm"](weight)
+
+
+def _operator_norm(weight: np.ndarray) -> np.ndarray:
+    responses = _responses(weight)
     signs = np.where(responses[:, 0] < 0, -1.0, 1.0)
-    return _relative((signs @ responses) ** 2)
+    return np.asarray((signs @ responses) ** 2)
 
 
-CRITERIA: dict[str, Criterion] = {"operator-norm": operator_norm}
+def _operator_norm_energy(weight: np.ndarray) -> np.ndarray:
+    return np.asarray((_responses(weight) ** 2).sum(axis=0))
+
+
+def _operator_norm_abs(weight: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(_responses(weight)).sum(axis=0) ** 2)
+
+
+def _l1(weight: np.ndarray) -> np.ndarray:
+    return np.abs(_flat(weight)).sum(axis=1, dtype=np.float64)
+
+
+def _l2(weight: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.square(_flat(weight), dtype=np.float64).sum(axis=1))
+
+
+def _geometric_median(weight: np.ndarray) -> np.ndarray:
+    """Sum of Euclidean distances to all other filters (He et al., "Filter Pruning via Geometric Median", CVPR 2019)."""
+    flat = _flat(weight).astype(np.float64)
+    flat = flat - flat.mean(axis=0)  # distances stay, and the subtraction below loses fewer digits
+    squares = np.einsum("ij,ij->i", flat, flat)
+    distances = squares[:, None] + squares[None, :] - 2.0 * (flat @ flat.T)
+    np.fill_diagonal(distances, 0.0)
+    return np.asarray(np.sqrt(np.maximum(distances, 0.0)).sum(axis=1))
+
+
+def _geometric_mean(weight: np.ndarray) -> np.ndarray:
+    """What the authors of E-PANNs call GM: how far a filter's geometric mean of |w| is from the layer's, squared."""
+    logs = np.log(np.maximum(np.abs(_flat(weight)).astype(np.float64), np.finfo(np.float64).tiny))
+    return np.asarray((np.exp(logs.mean()) - np.exp(logs.mean(axis=1))) ** 2)
+
+
+def _random(weight: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).permutation(len(weight)) + 1.0
+
+
+def _similarity(weight: np.ndarray) -> np.ndarray:
+    """Filters by when they go: first those whose nearest neighbour says almost the same (``similarity_order``)."""
+    scores = np.full(len(weight), float(len(weight)))
+    for turn, index in enumerate(similarity_order(weight, _l1(weight))):
+        scores[index] = turn
+    return scores
+
+
+CRITERIA: dict[str, Criterion] = {
+    entry.name: entry
+    for entry in (
+        Criterion(
+            "operator-norm",
+            "How strongly a filter responds along each input channel's dominant direction: the criterion of E-PANNs.",
+            _operator_norm,
+        ),
+        Criterion(
+            "operator-norm-energy",
+            "The same responses, squared before they are added up: the order of the filters does not matter.",
+            _operator_norm_energy,
+        ),
+        Criterion(
+            "operator-norm-abs",
+            "The same responses, added up without their signs: the order of the filters does not matter.",
+            _operator_norm_abs,
+        ),
+        Criterion("l1", "The sum of a filter's absolute weights.", _l1),
+        Criterion("l2", "The Euclidean length of a filter's weights.", _l2),
+        Criterion(
+            "geometric-median",
+            "The sum of a filter's distances to all others: what lies in the middle can be replaced.",
+            _geometric_median,
+        ),
+        Criterion(
+            "geometric-mean",
+            "How far a filter's geometric mean of absolute weights is from the layer's.",
+            _geometric_mean,
+        ),
+        Criterion(
+            "similarity",
+            "How unlike its nearest neighbour a filter is; of two that are alike, the one of smaller l1 goes first.",
+            _similarity,
+        ),
+        Criterion("random", "A fixed draw of lots: the control that every criterion has to beat.", _random),
+    )
+}
 """Every criterion by the name that the command line and the pages use."""
 
 
@@ -75,6 +191,10 @@ def _checked(weight: np.ndarray) -> np.ndarray:
             "The weights hold NaN or infinity, so their filters cannot be ranked; the checkpoint is damaged."
         )
     return weight
+
+
+def _flat(weight: np.ndarray) -> np.ndarray:
+    return weight.reshape(len(weight), -1)
 
 
 def _relative(scores: np.ndarray) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""Similarity of filters: which of them say almost the same (Singh & Plumbley, arXiv 2203.15751).
+
+A filter is stood for by the direction that its kernels have in common: with F_i the K x C matrix whose columns are the kernels of
+its C input channels (K = height x width taps, not centred) and (u_i, v_i) its top singular pair, n_i = sign(v_i[0]) u_i. Two
+filters are as far apart as 1 - <n_i, n_j>, from 0 to 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def prototypes(weight: np.ndarray) -> np.ndarray:
+    """Rank-1 prototypes: (filters, input channels, height, width) -> (filters, height x width), of length 1."""
+    filters, channels = weight.shape[:2]
+    taps = weight.astype(np.float64).reshape(filters, channels, -1).transpose(0, 2, 1)  # F: (N, K, C)
+    _, vectors = np.linalg.eigh(taps @ taps.transpose(0, 2, 1))  # of the K x K matrices F F^T
+    top = vectors[:, :, -1]
+    # v_i = F_i^T u_i / sigma: its first entry has the sign of <first kernel, u_i>
+    first = np.einsum("nk,nk->n", taps[:, :, 0], top)
+    return np.where(first < 0, -1.0, 1.0)[:, None] * top
+
+
+def distances(weight: np.ndarray) -> np.ndarray:
+    """Cosine distances of all pairs of filters, (filters, filters), 0 to 2; infinite on the diagonal."""
+    directions = prototypes(weight)
+    found = np.clip(1.0 - directions @ directions.T, 0.0, 2.0)
+    np.fill_diagonal(found, np.inf)
+    return found
+
+
+def similarity_kept(weight: np.ndarray) -> tuple[int, ...]:
+    """The published method, without a ratio: the data decide how many filters stay.
+
+    Filters are visited by the distance to their nearest neighbour, nearest first; one that is not redundant yet is kept, and
+    makes its neighbour redundant. What is redundant and was never kept goes. Returns the kept indices, ascending.
+    """
+    if len(weight) < 2:
+        return tuple(range(len(weight)))
+    apart = distances(weight)
+    nearest = apart.argmin(axis=1)
+    redundant: set[int] = set()
+    kept: set[int] = set()
+    for index in np.argsort(apart.min(axis=1), kind="stable").tolist():
+        if index not in redundant:
+            kept.add(index)
+            redundant.add(int(nearest[index]))
+    return tuple(sorted(set(range(len(weight))) - (redundant - kept)))
+
+
+def similarity_order(weight: np.ndarray, importance: np.ndarray) -> list[int]:
+    """Our variant for a chosen ratio: the order in which filters go, all but one of them.
+
+    Pairs are walked in ascending distance; while both of a pair are still there, the one of smaller ``importance`` goes (of
+    equals the later one).
+    """
+    count = len(weight)
+    apart = distances(weight)
+    first, second = np.triu_indices(count, 1)
+    order = np.argsort(apart[first, second], kind="stable")
+    there = [True] * count
+    gone: list[int] = []
+    for a, b in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        if there[a] and there[b]:
+            loser = a if importance[a] < importance[b] else b
+            there[loser] = False
+            gone.append(loser)
+            if len(gone) == count - 1:
+                break
+    return gone
