@@ -1,3 +1,5 @@
+"""The figure builders: what is drawn, in which colours, and that both themes can be read."""
+
 from __future__ import annotations
 
 import tomllib

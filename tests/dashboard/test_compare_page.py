@@ -1,3 +1,5 @@
+"""The Compare page by Streamlit's own test runner: every state that it can be in."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Downloads in the background: progress, failure, cancelling."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""Figures are written one way everywhere."""
+
 from __future__ import annotations
 
 import pytest

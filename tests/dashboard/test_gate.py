@@ -1,3 +1,5 @@
+"""One inference at a time, in the order of asking."""
+
 from __future__ import annotations
 
 import threading

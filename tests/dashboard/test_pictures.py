@@ -1,3 +1,5 @@
+"""Waveform envelopes and pooled spectrograms keep what must be seen."""
+
 from __future__ import annotations
 
 import numpy as np

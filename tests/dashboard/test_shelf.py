@@ -1,3 +1,5 @@
+"""The bounded store of results."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""What the server keeps equals what core computes, and never gets mixed up."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Rows, the one-sentence answer, and the files that are downloaded."""
+
 from __future__ import annotations
 
 import csv
