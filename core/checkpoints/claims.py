@@ -62,6 +62,7 @@ class TensorClaim:
     storage: StorageClaim
     offset: int
     shape: tuple[int, ...]
+    stride: tuple[int, ...]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -260,7 +261,7 @@ def _tensor(
         elements *= size
     if offset + prod(shape) > storage.elements:
         raise CheckpointError("is damaged: it claims a tensor that is larger than its own data")
-    return TensorClaim(storage, offset, shape)
+    return TensorClaim(storage, offset, shape, stride)
 
 
 def _storage(saved: tuple[Any, ...]) -> StorageClaim:

@@ -1,9 +1,9 @@
 """The official layout: a file of ``torch.save`` that holds a state dict, alone or under the key ``model``.
 
 There are two containers. Since PyTorch 1.6 ``torch.save`` writes a zip archive, whose tensors are mapped into memory; before,
-it wrote one stream of pickles with the tensors' bytes behind them ("legacy"), which has to be read. Either way the claims
-come first (``core.checkpoints.claims``) and are held against the file's size; then ``torch.load(weights_only=True)`` loads,
-and nothing else is ever tried.
+it wrote one stream of pickles with the tensors' bytes behind them ("legacy"), which are mapped from an aligned copy
+(``core.checkpoints.mapping``). Either way the claims come first (``core.checkpoints.claims``) and are held against the file's
+size. What is unpickled, is so by ``torch.load(weights_only=True)``; nothing else is ever tried.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoints.claims import MAX_PICKLE_BYTES, StorageClaim, TensorClaim, read_pickle
+from core.checkpoints.mapping import map_tensors
 from core.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -39,13 +40,13 @@ class TorchFile:
     path : the file.
     key : "model" where the state dict lies under that key, None where it is the whole file.
     claims : name -> what the file says of the tensor.
-    mapped : whether the tensors can be mapped into memory instead of being read.
+    places : of a legacy file: storage key -> position of its bytes; None for a zip archive.
     """
 
     path: Path
     key: str | None
     claims: dict[str, TensorClaim]
-    mapped: bool
+    places: dict[str, int] | None
 
     def shapes(self) -> dict[str, Tensor]:
         """The tensors without their values, on the meta device."""
@@ -56,8 +57,13 @@ class TorchFile:
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors. Mapped ones take memory only as they are used, and must not outlive a change of the file."""
+        if self.places is not None:
+            copied = map_tensors(self.path, self.claims, self.places)
+            if copied is not None:
+                return copied
         try:
-            loaded: Any = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self.mapped)
+            zipped = self.places is None
+            loaded: Any = torch.load(self.path, map_location="cpu", weights_only=True, mmap=zipped)
         except Exception as error:
             # PyTorch's own message advises weights_only=False, which is the one thing not to do.
             log.debug("torch.load refused %s", self.path, exc_info=error)
@@ -82,14 +88,13 @@ def is_zip(path: Path) -> bool:
 def open_torch_file(path: Path) -> TorchFile:
     """Read what the torch file ``path`` claims, and check it against the file. Raises ``CheckpointError``."""
     try:
-        mapped = is_zip(path)
-        found = _zip_root(path) if mapped else _legacy_root(path)
+        found, places = (_zip_root(path), None) if is_zip(path) else _legacy_root(path)
         key, claims = _state_dict(found)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return TorchFile(path, key, claims, mapped)
+    return TorchFile(path, key, claims, places)
 
 
 def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
@@ -177,8 +182,8 @@ def _zip_root(path: Path) -> Any:
     return root
 
 
-def _legacy_root(path: Path) -> Any:
-    """The root object of a file from before PyTorch 1.6, its storages held against the bytes behind the pickles."""
+def _legacy_root(path: Path) -> tuple[Any, dict[str, int]]:
+    """The root object of a file from before PyTorch 1.6, and where each storage's bytes begin behind the pickles."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
@@ -192,13 +197,15 @@ def _legacy_root(path: Path) -> Any:
         if not listed or set(keys) != set(storages) or len(keys) != len(storages):
             raise CheckpointError("is damaged: its list of storages does not fit its tensors")
         position = head.tell()
+        places = {}
         for key in keys:
             storage = storages[key]
             file.seek(position)
             length = file.read(8)
+            places[key] = position + 8
             position += 8 + storage.nbytes
             if len(length) < 8 or position > size:
                 raise CheckpointError(f"is truncated: it claims at least {position} bytes and holds {size}")
             if struct.unpack("<q", length)[0] != storage.elements:
                 raise CheckpointError(f"is damaged: storage {key[:20]!r} has another size than it claims")
-    return root
+    return root, places
