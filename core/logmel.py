@@ -1,7 +1,7 @@
 """The PANNs front end: waveform -> log-mel spectrogram, by FFT.
 
 The reference (torchlibrosa, used by PANNs and E-PANNs) computes the short-time Fourier transform as two frozen Conv1d
-layers with 1,050,624 weights. The same numbers come from an FFT in a sixth of the time and without the weights; only
+layers with 1,050,624 weights. The same numbers come from an FFT in a seventh of the time and without the weights; only
 the rounding differs. Parity with the reference is tested in ``tests/core/test_logmel.py``.
 """
 

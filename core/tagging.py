@@ -21,7 +21,7 @@ from core.models.cnn import MIN_SAMPLES, Cnn14
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
-takes about 250 MB) and keeps short events from being averaged away."""
+takes about 190 MB) and keeps short events from being averaged away."""
 
 EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
 OFFICIAL_PAIR = ("cnn14", "epanns")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +74,7 @@ def train_command(
     batch: BatchOption = 32,
     learning_rate: RateOption = 1e-3,
     schedule: ScheduleOption = "constant",
-    mixup: MixupOption = 1.0,
+    mixup_alpha: MixupOption = 1.0,
     spec_augment: SpecAugmentOption = True,
     disguise: DisguiseOption = False,
     average: AverageOption = 0.0,
@@ -93,26 +93,13 @@ def train_command(
     The recipe is the published one; --schedule, --disguise, --average and --precision go beyond it. The state that
     --resume needs and the metrics are written beside --out.
     """
+    config = _recipe(locals())
+
     import torch
 
     from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
     from core.training.data import read_manifest
-    from core.training.train import TrainingConfig
 
-    config = TrainingConfig(
-        steps,
-        batch,
-        learning_rate,
-        schedule,
-        mixup,
-        spec_augment,
-        disguise,
-        average,
-        seconds,
-        precision,
-        seed,
-        save_every,
-    )
     _prepare(out, force, resume, threads)
     if not 0 < width <= 1:
         raise DataError(f"--width is a share of CNN14's filters, above 0 and at most 1; got {width:g}.")
@@ -136,7 +123,7 @@ def finetune_command(
     batch: BatchOption = 32,
     learning_rate: RateOption = 1e-3,
     schedule: ScheduleOption = "constant",
-    mixup: MixupOption = 1.0,
+    mixup_alpha: MixupOption = 1.0,
     spec_augment: SpecAugmentOption = True,
     disguise: DisguiseOption = False,
     average: AverageOption = 0.0,
@@ -154,23 +141,10 @@ def finetune_command(
 
     Its classes stay as they are; labels outside of them are ignored.
     """
-    from core.training.data import read_manifest
-    from core.training.train import TrainingConfig
+    config = _recipe(locals())
 
-    config = TrainingConfig(
-        steps,
-        batch,
-        learning_rate,
-        schedule,
-        mixup,
-        spec_augment,
-        disguise,
-        average,
-        seconds,
-        precision,
-        seed,
-        save_every,
-    )
+    from core.training.data import read_manifest
+
     _prepare(out, force, resume, threads)
     tagger = tagger_from(model, checkpoint, architecture)
     clips = read_manifest(manifest, audio, tagger.classes)
@@ -219,6 +193,13 @@ def evaluate_command(
         print_json(found.document())
     else:
         _print_quality(found)
+
+
+def _recipe(options: dict[str, Any]) -> TrainingConfig:
+    """The recipe among a command's options, which are named as its fields are."""
+    from core.training.train import TrainingConfig
+
+    return TrainingConfig(**{field.name: options[field.name] for field in fields(TrainingConfig)})
 
 
 def _prepare(out: Path, force: bool, resume: bool, threads: int | None) -> None:

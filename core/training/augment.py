@@ -62,7 +62,7 @@ class Recording:
         self.config = config
         self._generator = generator
         self._hz = np.arange(_BINS) * _BIN_HZ
-        # Drawing noise afresh for every clip would cost a third of a training step; a stretch of one long field will do.
+        # Drawing noise afresh for every clip would cost a fifth of a training step; a stretch of one long field will do.
         field = np.random.default_rng(0).standard_exponential((_NOISE_FRAMES, _BINS), dtype=np.float32)
         self._field = torch.from_numpy(field)
 

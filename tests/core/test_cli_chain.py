@@ -189,3 +189,34 @@ def test_fetch_installs_what_tag_then_uses(cli, studio, tmp_path, monkeypatch):
     }
     assert run.err == ""
     assert len(cli("tag", studio / "tone.wav", "-m", "tiny", "--json").document["tags"]) == 527
+
+
+@pytest.mark.parametrize("word", ["train", "finetune"])
+def test_every_option_of_the_recipe_reaches_the_training(cli, studio, tmp_path, word):
+    """No option is at its default, and each has a value of its own: one that went astray would show."""
+    asked = {
+        "steps": 2, "batch": 3, "learning_rate": 2e-4, "schedule": "cosine", "mixup_alpha": 0.7, "spec_augment": False,
+        "disguise": True, "average": 0.5, "seconds": 0.6, "precision": "bfloat16", "seed": 11, "save_every": 4,
+    }  # fmt: skip
+    given = ["--no-spec-augment", "--disguise"]
+    for name, value in asked.items():
+        if not isinstance(value, bool):
+            given += ["--" + {"mixup_alpha": "mixup"}.get(name, name.replace("_", "-")), value]
+    own = ["--width", 0.03] if word == "train" else ["-m", studio / "small.safetensors"]
+    out = tmp_path / "made.safetensors"
+    done = cli(
+        word,
+        "--manifest",
+        studio / "clips.csv",
+        "--audio",
+        studio,
+        *own,
+        *given,
+        "--threads",
+        1,
+        "--out",
+        out,
+    )
+    assert done.code == 0, done.err
+    record = metadata(out)["training"]["training" if word == "train" else "finetuning"]
+    assert {name: record[name] for name in asked} == asked
