@@ -231,7 +231,8 @@ def _chip(label: str, values: tuple[float, float], form: formats.Form, help_text
 def _frame(label: str, figure: str, change: str | None, help_text: str) -> None:
     with st.container(border=True, gap="xsmall"):
         st.markdown(f":small[{label}]", help=help_text)
-        st.markdown(figure + (f" :gray-badge[{change}]" if change else ""))
+        # On a line of its own at every width: beside the figures it would wrap in some cards and not in others.
+        st.markdown(f"{figure}  \n" + (f":gray-badge[{change}]" if change else formats.NBSP))
 
 
 def _spread(latency: Latency) -> str:
