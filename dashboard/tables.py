@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-from core.classes import audioset
 
+from core.classes import audioset
 from core.compare import Comparison, Row, rows
 from dashboard import formats
 
