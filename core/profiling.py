@@ -24,7 +24,7 @@ from torch import nn
 
 from core.errors import ModelError
 from core.logmel import FRONT_END
-from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14, Cnn14Config, layer_modules
+from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14, Cnn14Config, ends_block
 from core.models.registry import architecture as find_architecture
 from core.pruning.plan import PAPER_LAYERS, pruned_widths
 from core.tagging import Tagger
@@ -210,8 +210,7 @@ def _layers(config: Cnn14Config, frames: int) -> tuple[LayerProfile, ...]:
         found.append(
             LayerProfile(name, conv.in_channels, conv.out_channels, learned, weights * height * width)
         )
-        last_of_block = layer_modules(name)[1] == "conv2"
-        if last_of_block and position < len(LAYERS) - 1:
+        if ends_block(name) and position < len(LAYERS) - 1:
             height, width = height // 2, width // 2
     for name in ("fc1", "fc_audioset"):
         linear = model.get_submodule(name)

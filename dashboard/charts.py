@@ -1,82 +1,21 @@
-"""Figure builders: data in, plotly figure out; nothing here knows of a page.
-
-Two colours tell the story: the baseline's and the pruned network's, each with one value for a light and one for a dark
-page, told apart by colour-blind eyes, by position (baseline left) and by name. Removed filters have a quiet third.
-Everything else is neutral. ``.streamlit/config.toml`` repeats these values for the words around the charts.
-"""
+"""Figures of a clip and its tags: data in, plotly figure out; nothing here knows of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import plotly.graph_objects as go
 
 from core.logmel import mel_centres
 from dashboard import formats
+from dashboard.palette import Palette, axis, plain, shape
 from dashboard.pictures import DYNAMIC_RANGE_DB, ClipPicture
-
-
-@dataclass(frozen=True)
-class Palette:
-    """The colours of one theme.
-
-    Attributes
-    ----------
-    baseline, pruned, removed : the two networks, and filters that pruning took away.
-    ink, quiet : text, and text that stands back.
-    hairline, band, wave : thin lines, the ground of a marked row, the waveform.
-    ramp : quiet to loud, from the page's ground to its ink.
-    """
-
-    baseline: str
-    pruned: str
-    removed: str
-    ink: str
-    quiet: str
-    hairline: str
-    band: str
-    wave: str
-    ramp: tuple[str, ...]
-
-
-LIGHT = Palette(
-    baseline="#2F6BDE",
-    pruned="#D9640B",
-    removed="#A3ABB8",
-    ink="#1A1F26",
-    quiet="#5B6470",
-    hairline="#C3CAD3",
-    band="#EEF1F5",
-    wave="#8A94A3",
-    ramp=("#F4F6F8", "#D8DEE6", "#AAB5C4", "#77869B", "#48566C", "#222D40", "#0C121E"),
-)
-DARK = Palette(
-    baseline="#7FB2FF",
-    pruned="#FF9F4A",
-    removed="#6B7483",
-    ink="#E6E9ED",
-    quiet="#9AA4B0",
-    hairline="#3A434F",
-    band="#1D242D",
-    wave="#7B8695",
-    ramp=("#151A21", "#252D38", "#404B5A", "#667487", "#94A2B4", "#C4CEDA", "#F7F9FB"),
-)
-PALETTES = {"light": LIGHT, "dark": DARK}
 
 MARKED_FROM = 0.10
 """Rows whose two probabilities differ by this much are marked; a reader's eye needs help there, not at 0.02."""
 
-CONFIG: dict[str, Any] = {
-    "displayModeBar": False,
-    "scrollZoom": False,
-    "doubleClick": False,
-    "responsive": True,
-}
-
-_CLEAR = "rgba(0, 0, 0, 0)"
 _ROW_PX = 38
 _PICTURE_PX = 300
 _REACH = 1.24
@@ -150,7 +89,7 @@ def mirrored_tags(
                 x1=1,
                 y0=place - 0.47,
                 y1=place + 0.47,
-                **_shape(fill=palette.band),
+                **shape(fill=palette.band),
             )
         figure.add_annotation(
             x=0, y=place - 0.25, text=_name(row), showarrow=False, font={"size": 13, "color": palette.ink}
@@ -162,18 +101,18 @@ def mirrored_tags(
             x1=mark,
             y0=-0.5,
             y1=len(rows) - 0.5,
-            **_shape(line=palette.hairline, dash="dot"),
+            **shape(line=palette.hairline, dash="dot"),
         )
     for place in places:
         figure.add_shape(
-            type="line", x0=0, x1=0, y0=place - 0.06, y1=place + 0.40, **_shape(line=palette.quiet)
+            type="line", x0=0, x1=0, y0=place - 0.06, y1=place + 0.40, **shape(line=palette.quiet)
         )
     figure.update_layout(
         barmode="overlay",
         height=len(rows) * _ROW_PX + 52,
         margin={"l": 0, "r": 0, "t": 4, "b": 40, "pad": 0},
         dragmode=False,
-        **_plain(palette),
+        **plain(palette),
     )
     figure.update_xaxes(
         range=[-_REACH, _REACH],
@@ -240,7 +179,7 @@ def clip_picture(picture: ClipPicture, *, palette: Palette) -> go.Figure:
             "range": [-reach * 1.05, reach * 1.05],
             "tickvals": [-reach, 0, reach],
             "ticktext": [formats.signed(-reach), "0", formats.probability(reach)],
-            **_axis(palette),
+            **axis(palette),
         },
         yaxis={
             "domain": [0.0, 0.66],
@@ -250,16 +189,16 @@ def clip_picture(picture: ClipPicture, *, palette: Palette) -> go.Figure:
                 f"{hz // 1000}{formats.NBSP}kHz" if hz >= 1000 else f"{hz}{formats.NBSP}Hz"
                 for hz in _FREQUENCIES_HZ
             ],
-            **_axis(palette),
+            **axis(palette),
         },
         xaxis={
             "range": [0, picture.duration_s],
             "anchor": "y",
             "title": {"text": "time (s)", "font": {"size": 12, "color": palette.quiet}, "standoff": 4},
             "nticks": 8,
-            **_axis(palette),
+            **axis(palette),
         },
-        **_plain(palette),
+        **plain(palette),
     )
     return figure
 
@@ -287,28 +226,3 @@ def _name(row: TagRow) -> str:
     if not differs(row) or row.baseline is None or row.candidate is None:
         return row.name
     return f"<b>{row.name}  {formats.signed(row.candidate - row.baseline)}</b>"
-
-
-def _plain(palette: Palette) -> dict[str, Any]:
-    return {
-        "paper_bgcolor": _CLEAR,
-        "plot_bgcolor": _CLEAR,
-        "font": {"size": 13, "color": palette.ink},
-        "hoverlabel": {"align": "left"},
-    }
-
-
-def _axis(palette: Palette) -> dict[str, Any]:
-    return {
-        "fixedrange": True,
-        "showgrid": False,
-        "zeroline": False,
-        "showline": False,
-        "ticks": "",
-        "tickfont": {"size": 11, "color": palette.quiet},
-    }
-
-
-def _shape(*, fill: str = _CLEAR, line: str | None = None, dash: str = "solid") -> dict[str, Any]:
-    edge = {"width": 0} if line is None else {"width": 1, "color": line, "dash": dash}
-    return {"fillcolor": fill, "line": edge, "layer": "below"}

@@ -13,16 +13,13 @@ from core.compare import Comparison
 from core.profiling import Latency
 from core.synthesis import EXAMPLES
 from dashboard import charts, formats, state, tables
+from dashboard.components.theme import palette
+from dashboard.palette import CONFIG, LIGHT
 from dashboard.settings import Settings
 from dashboard.sources import Source
 from dashboard.state import Opened
 
 EXAMPLE = {example.key: example for example in EXAMPLES}
-
-
-def palette() -> charts.Palette:
-    """The colours of the theme that the browser shows."""
-    return charts.PALETTES.get(st.context.theme.type or "light", charts.LIGHT)
 
 
 def recording(source: Source, opened: Opened) -> None:
@@ -41,11 +38,11 @@ def recording(source: Source, opened: Opened) -> None:
     st.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")
     st.plotly_chart(
         charts.clip_picture(opened.picture, palette=palette()),
-        config=charts.CONFIG,
+        config=CONFIG,
         key="clip_picture",
         alt=charts.clip_alt(source.name, opened.picture),
     )
-    louder = "darker" if palette() is charts.LIGHT else "brighter"
+    louder = "darker" if palette() is LIGHT else "brighter"
     st.caption(
         (f"{example.about} " if example else "")
         + f"Waveform, and the log-mel spectrogram that both networks see: {louder} is louder."
@@ -67,7 +64,7 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
         charts.mirrored_tags(
             rows, baseline=titles[0], candidate=titles[1], palette=palette(), threshold=settings.threshold
         ),
-        config=charts.CONFIG,
+        config=CONFIG,
         key="mirrored_tags",
         alt=charts.mirrored_alt(rows, baseline=titles[0], candidate=titles[1]),
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with batch norm and ReLU, then average pooling.
+    """The weights of two 3x3 convolutions, each with its batch norm; ``Cnn14.layer`` says how they are used.
 
-    (batch, in_channels, frames, mel_bins) -> (batch, out_channels, frames // pool, mel_bins // pool). The middle width
-    is free: pruning the first convolution narrows it without touching what the block gives out.
+    The middle width is free: pruning the first convolution narrows it without touching what the block gives out.
     """
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int) -> None:
@@ -19,11 +17,6 @@ class ConvBlock(nn.Module):
         self.conv2 = nn.Conv2d(mid_channels, out_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(mid_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor, pool: int) -> Tensor:
-        x = F.relu_(self.bn1(self.conv1(x)))
-        x = F.relu_(self.bn2(self.conv2(x)))
-        return F.avg_pool2d(x, pool) if pool > 1 else x
 
 
 def initialise(layer: nn.Module) -> None:

@@ -91,17 +91,37 @@ class Cnn14(nn.Module):
         ``augment`` is called on the normalised log-mel, where the published recipe applies SpecAugment and mixup; it
         may change the batch's size.
         """
-        x = self.bn0(logmel.transpose(1, 3)).transpose(1, 3)  # normalises each mel band
+        x = self.normalised(logmel)
         if augment is not None:
             x = augment(x)
-        for block in range(1, 7):
-            # The last block pools 1x1: it keeps the 31 x 2 map of a 10 s clip.
-            x = self.get_submodule(f"conv_block{block}")(x, pool=2 if block < 6 else 1)
-            x = F.dropout(x, _BLOCK_DROPOUT, self.training)
-        x = x.mean(dim=3)  # over frequency: (batch, C12, frames / 32)
-        x = x.amax(dim=2) + x.mean(dim=2)  # over time: (batch, C12)
-        x = F.relu_(self.fc1(F.dropout(x, _EMBEDDING_DROPOUT, self.training)))
-        return self.fc_audioset(x)
+        for layer in LAYERS:
+            x = self.layer(layer, x)
+            if ends_block(layer):
+                x = F.dropout(x, _BLOCK_DROPOUT, self.training)
+        return self.classified(x)
+
+    def normalised(self, logmel: Tensor) -> Tensor:
+        """What C1 listens to: each mel band brought to the mean and spread of the training data; the shape stays."""
+        return self.bn0(logmel.transpose(1, 3)).transpose(1, 3)
+
+    def layer(self, name: str, x: Tensor) -> Tensor:
+        """One layer alone: convolution, batch norm, ReLU, and the pooling that ends a block.
+
+        (batch, in channels, frames, bands) -> (batch, filters, frames, bands), both halved after C2, C4, C6, C8 and C10.
+        """
+        x = F.relu_(self.batch_norm(name)(self.convolution(name)(x)))
+        # The last block is not pooled: it keeps the 31 x 2 map of a 10 s clip.
+        return F.avg_pool2d(x, 2) if ends_block(name) and name != LAYERS[-1] else x
+
+    def classified(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes) of C12's feature maps (batch, C12, frames, bands)."""
+        x = F.dropout(self.summarised(x), _EMBEDDING_DROPOUT, self.training)
+        return self.fc_audioset(F.relu_(self.fc1(x)))
+
+    def summarised(self, x: Tensor) -> Tensor:
+        """What fc1 listens to, (batch, C12): each of C12's maps, its mean over the bands, then peak plus mean over time."""
+        x = x.mean(dim=3)
+        return x.amax(dim=2) + x.mean(dim=2)
 
     def convolution(self, layer: str) -> nn.Conv2d:
         """The convolution that the paper calls ``layer`` (C1..C12)."""
@@ -133,6 +153,11 @@ def layer_modules(layer: str) -> tuple[str, str, str]:
         raise ModelError(f"CNN14 has no layer {layer!r}; its convolutions are C1 to C12.")
     index = LAYERS.index(layer)
     return f"conv_block{index // 2 + 1}", f"conv{index % 2 + 1}", f"bn{index % 2 + 1}"
+
+
+def ends_block(layer: str) -> bool:
+    """Whether a layer is the second of its block, after which the network pools and drops out."""
+    return layer_modules(layer)[1] == "conv2"
 
 
 def config_from_state(state: dict[str, Tensor]) -> Cnn14Config:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.palette import LIGHT, PALETTES, Palette
+
 _SCRIPT = """
 export default function ({ setTriggerValue }) {
   const app = document.querySelector('[data-testid="stApp"]');
@@ -31,3 +33,8 @@ _component = st.components.v2.component("pannscope_theme", js=_SCRIPT)
 def watch() -> None:
     """Run the page again when its ground changes colour. Takes no room on the page."""
     _component(key="theme", on_changed_change=lambda: None, height=0)
+
+
+def palette() -> Palette:
+    """The colours of the theme that the browser shows."""
+    return PALETTES.get(st.context.theme.type or "light", LIGHT)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dashboard import charts
+from dashboard.palette import PALETTES
 
 from .conftest import IDLE, ROOT, settled
 
@@ -185,7 +185,7 @@ def test_nothing_overflows_and_the_theme_is_followed(visit: Visit, width: int, s
         box = text.bounding_box()
         assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width), text.inner_text()
     colour = page.evaluate("getComputedStyle(document.querySelector('.barlayer .point path')).fill")
-    wanted = charts.PALETTES[scheme].baseline
+    wanted = PALETTES[scheme].baseline
     assert colour == "rgb({}, {}, {})".format(*(int(wanted[i : i + 2], 16) for i in (1, 3, 5)))
     unnamed = page.evaluate(
         "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim()"

@@ -10,6 +10,7 @@ import pytest
 
 from core.compare import Row
 from dashboard import charts, pictures
+from dashboard.palette import DARK, LIGHT, PALETTES
 
 ROWS = [
     Row(390, "Siren", 0.913, 0.889),
@@ -37,7 +38,7 @@ def config() -> dict:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_words_and_charts_share_the_two_colours(theme: str, config: dict) -> None:
-    palette = charts.PALETTES[theme]
+    palette = PALETTES[theme]
     assert config[theme]["blueColor"] == palette.baseline == config[theme]["chartCategoricalColors"][0]
     assert config[theme]["orangeColor"] == palette.pruned == config[theme]["chartCategoricalColors"][1]
     assert config[theme]["textColor"] == palette.ink
@@ -45,7 +46,7 @@ def test_words_and_charts_share_the_two_colours(theme: str, config: dict) -> Non
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None:
-    palette, ground = charts.PALETTES[theme], config[theme]["backgroundColor"]
+    palette, ground = PALETTES[theme], config[theme]["backgroundColor"]
     assert contrast(palette.ink, ground) > 7
     assert contrast(palette.ink, palette.band) > 7
     assert contrast(palette.quiet, ground) > 4.5
@@ -53,18 +54,18 @@ def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None
 
 
 def test_bars_mirror_both_models_with_two_decimals() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=charts.LIGHT)
+    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=LIGHT)
     left, right = figure.data
     assert list(left.x) == [-0.913, -0.32, -0.10, -0.05]
     assert list(right.x) == [0.889, 0.11, 0.20, 0.0]
     assert list(left.text) == ["0.91", "0.32", "0.10", "0.05"]
     assert list(right.text) == ["0.89", "0.11", "0.20", "not a class of this model"]
-    assert (left.marker.color, right.marker.color) == (charts.LIGHT.baseline, charts.LIGHT.pruned)
+    assert (left.marker.color, right.marker.color) == (LIGHT.baseline, LIGHT.pruned)
     assert "difference −0.21" in left.hovertext[1]
 
 
 def test_rows_that_differ_by_a_tenth_or_more_are_marked_and_none_is_hidden() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=charts.DARK)
+    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=DARK)
     bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
     assert [(band.y0 + band.y1) / 2 for band in bands] == [1.0, 2.0]
     names = [note.text for note in figure.layout.annotations]
@@ -75,22 +76,22 @@ def test_rows_that_differ_by_a_tenth_or_more_are_marked_and_none_is_hidden() -> 
 
 
 def test_the_threshold_stands_on_both_sides() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=charts.LIGHT, threshold=0.35)
+    figure = charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT, threshold=0.35)
     assert sorted(shape.x0 for shape in figure.layout.shapes if shape.line.dash == "dot") == [-0.35, 0.35]
 
 
 def test_every_chart_leaves_the_ground_to_the_page() -> None:
     picture = pictures.draw(np.zeros(32_000, np.float32))
     for figure in (
-        charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=charts.LIGHT),
-        charts.clip_picture(picture, palette=charts.LIGHT),
+        charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT),
+        charts.clip_picture(picture, palette=LIGHT),
     ):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
 
 
 def test_waveform_and_spectrogram_share_one_time_axis() -> None:
     waveform = 0.5 * np.sin(np.arange(96_000) * 0.2).astype(np.float32)
-    figure = charts.clip_picture(pictures.draw(waveform), palette=charts.DARK)
+    figure = charts.clip_picture(pictures.draw(waveform), palette=DARK)
     low, high, heatmap = figure.data
     assert figure.layout.xaxis.range == (0, 3.0)
     assert low.xaxis is high.xaxis is heatmap.xaxis is None

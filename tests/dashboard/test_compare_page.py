@@ -17,8 +17,9 @@ from core.audio import load_clip
 from core.compare import compare
 from core.synthesis import EXAMPLES
 from core.tagging import load_tagger
-from dashboard import charts, state, tables
+from dashboard import state, tables
 from dashboard.fetching import Downloads
+from dashboard.palette import LIGHT
 from dashboard.sources import Source
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
@@ -42,7 +43,7 @@ def test_the_page_opens_with_an_example_and_an_answer(page: AppTest) -> None:
     assert page.subheader[0].value.startswith("They agree on ")
     names, left, right = bars(page)
     assert len(names) == len(left["text"]) == len(right["text"]) == 10
-    assert left["marker"]["color"] == charts.LIGHT.baseline
+    assert left["marker"]["color"] == LIGHT.baseline
     shown = " ".join(line.value for line in page.markdown)
     assert EXAMPLES[0].title in shown
     for figure in ("4.99\u00a0M", "1.39\u00a0M", "2.33\u00a0G", "1.85\u00a0G"):
