@@ -18,7 +18,11 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
 
-PAGES = [st.Page("app_pages/compare.py", title="Compare", default=True)]
+PAGES = [
+    st.Page("app_pages/compare.py", title="Compare", default=True),
+    st.Page("app_pages/prune.py", title="Prune"),
+    st.Page("app_pages/filters.py", title="Filters"),
+]
 
 st.navigation(PAGES, position="top").run()
 theme.watch()

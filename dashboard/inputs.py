@@ -1,4 +1,8 @@
-"""Where recordings come in: files, the microphone, and the examples; an example is always there to begin with."""
+"""Where recordings come in: files, the microphone, and the examples; an example is always there to begin with.
+
+What a person gave stays hers on every page: the uploader forgets its files when the page changes, so the digested
+recordings are kept in the session and listed, with a way to let them go.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,12 @@ _TITLES = {example.key: example.title for example in EXAMPLES}
 
 
 def choose(place_for_examples: DeltaGenerator) -> list[Source]:
-    """Draw the three ways in and give what is to be compared, never nothing.
+    """Draw the three ways in and give what is to be heard, never nothing.
 
     A chosen example is shown; where none is chosen, the person's own recordings are, latest kind first. Giving a
     recording lets go of the example, and choosing an example keeps the recordings for later.
     """
-    if "example" not in st.session_state:  # a default of the widget itself could not be let go of later
-        st.session_state["example"] = links.linked("example", _TITLES) or EXAMPLES[0].key
+    _keep_from_page_to_page()
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
         uploads = st.file_uploader(
             "Your recordings",
@@ -44,16 +47,23 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
                 "Browsers treat what a microphone hears as speech: they level it and take noise out, which changes "
                 "sirens, rain or birds. For a fair test of such sounds, record with another app and add the file."
             )
+    own = _own_sources(uploads or [], recording)
+    _earlier()
+    if st.session_state.get("example") is None and not own:
+        # A default of the widget itself could not be let go of later.
+        before = st.session_state.get("last_example")
+        st.session_state["example"] = links.linked("example", _TITLES) or before or EXAMPLES[0].key
     example = place_for_examples.pills(
         "Or an example",
         list(_TITLES),
         format_func=_TITLES.__getitem__,
         key="example",
         bind="query-params",
+        persist_state="session",
         wrap=False,
         help="Made by this program from sines and noise, so that they can be shared; they are no recordings.",
     )
-    own = _own_sources(uploads or [], recording)
+    st.session_state["last_example"] = example
     if own and example:
         kept = formats.plural(len(own), "recording")
         st.caption(
@@ -65,12 +75,27 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     return [Source.of_example(chosen, _TITLES[chosen])]
 
 
+def choose_one(place_for_examples: DeltaGenerator) -> Source:
+    """Like ``choose``, for pages that listen to one clip: of several recordings, a small choice says which."""
+    sources = choose(place_for_examples)
+    if len(sources) == 1:
+        return sources[0]
+    keys = [source.key for source in sources]
+    if st.session_state.get("current_clip") not in keys:
+        st.session_state["current_clip"] = keys[0]
+    names = {source.key: source.name for source in sources}
+    chosen = st.selectbox(
+        "Which recording", keys, format_func=names.__getitem__, key="current_clip", persist_state="session"
+    )
+    return sources[keys.index(chosen)]
+
+
 def _own(kind: str) -> None:
     """A recording was given, or taken away: show the person's own, this kind first."""
     st.session_state["latest_kind"] = kind
     if st.session_state.get(kind):
         st.session_state["example"] = None
-    elif not st.session_state.get("uploads") and not st.session_state.get("recording"):
+    elif not any(st.session_state.get(held) for held in ("uploads", "recording", "earlier")):
         st.session_state["example"] = EXAMPLES[0].key
 
 
@@ -85,4 +110,31 @@ def _own_sources(uploads: list[UploadedFile], recording: UploadedFile | None) ->
         identity = upload.file_id
         now[identity] = before.get(identity) or Source.of_bytes(name, upload.getvalue())
     st.session_state["digested"] = now
-    return list(now.values())
+    earlier: dict[str, Source] = st.session_state.get("earlier", {})
+    return list({source.key: source for source in (*now.values(), *earlier.values())}.values())
+
+
+def _keep_from_page_to_page() -> None:
+    """On a page's first run its uploader is empty: what the last page's held is kept in the session from here on."""
+    if "uploads" in st.session_state:
+        return
+    earlier: dict[str, Source] = st.session_state.get("earlier", {})
+    given: dict[str, Source] = st.session_state.get("digested", {})
+    st.session_state["earlier"] = {source.key: source for source in given.values()} | earlier
+
+
+def _earlier() -> None:
+    """The recordings that were given on another page, with a way to let them go."""
+    earlier: dict[str, Source] = st.session_state.get("earlier", {})
+    if not earlier:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        names = ", ".join(formats.escaped(source.name) for source in earlier.values())
+        st.caption(f"Your recordings ({len(earlier)}): {names}", width="content")
+        st.button("Let go", key="let_go", icon=":material/close:", type="tertiary", on_click=_let_go)
+
+
+def _let_go() -> None:
+    st.session_state["earlier"] = {}
+    if not st.session_state.get("uploads") and not st.session_state.get("recording"):
+        st.session_state["example"] = st.session_state.get("last_example") or EXAMPLES[0].key

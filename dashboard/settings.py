@@ -70,6 +70,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         format_func=title,
         key="baseline",
         bind="query-params",
+        persist_state="session",
         help="Drawn to the left, in blue: the network that the other one is measured against.",
     )
     candidate = st.selectbox(
@@ -79,6 +80,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         format_func=title,
         key="candidate",
         bind="query-params",
+        persist_state="session",
         help="Drawn to the right, in orange: the network whose answers are compared with the baseline's.",
     )
     top_k = st.slider(
@@ -88,6 +90,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         TOP_K,
         key="top_k",
         bind="query-params",
+        persist_state="session",
         help="How many tags the chart shows, and how many of each network's first tags are compared.",
     )
     threshold = st.slider(
@@ -98,6 +101,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         0.05,
         key="threshold",
         bind="query-params",
+        persist_state="session",
         help="From this probability on, a tag counts as given. It decides which tags are gained or lost by pruning.",
     )
     categories = st.multiselect(
@@ -105,6 +109,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         CATEGORIES,
         key="categories",
         bind="query-params",
+        persist_state="session",
         placeholder="All categories",
         help="AudioSet's top-level categories. This narrows what is shown; the agreement is over all tags.",
     )

@@ -32,6 +32,7 @@ TIMED_SECONDS = 10.0
 _CLIP_BYTES = 160 * 2**20
 _MODEL_BYTES = 520 * 2**20
 _TAG_BYTES = 32 * 2**20
+_SCORE_BYTES = 8 * 2**20
 
 Tell = Callable[[int], None]
 
@@ -61,6 +62,7 @@ class Server:
         self.tags: Shelf[Tags] = Shelf(_TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes))
         self.profiles: Shelf[Profile] = Shelf(2**20, lambda _: 4096)
         self.latencies: Shelf[tuple[Latency, ...]] = Shelf(2**20, lambda _: 512)
+        self.scores: Shelf[np.ndarray] = Shelf(_SCORE_BYTES, lambda scores: 128 + int(scores.nbytes))
         self.downloads = Downloads(checkpoints.fetch)
         if os.environ.get("PANNSCOPE_AUTO_FETCH") == "1":
             self.downloads.start(missing_official())
