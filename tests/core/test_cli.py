@@ -27,7 +27,10 @@ COMMANDS = {
 ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
     "architecture", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
+    "widths", "classes", "embedding", "params_paper", "macs_flop_counter", "size_bytes_float16", "file_bytes",
+    "file_bytes_float16", "peak_activation_bytes", "peak_at", "disagreements",
 }  # fmt: skip
+LAYER = {"name", "in_channels", "out_channels", "params", "macs", "activation_bytes"}
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -189,7 +192,7 @@ def test_profile_gives_the_references_counts(cli, shared, ratio):
     )
     assert said["macs"] == pytest.approx(golden["thop_macs"], rel=0.005)
     assert said["paper"]["mAP"] == golden["paper_mAP"]
-    assert set(said["layers"][0]) == {"name", "in_channels", "out_channels", "params", "macs"}
+    assert set(said["layers"][0]) == LAYER
     assert [layer["name"] for layer in said["layers"]] == [f"C{n}" for n in range(1, 13)] + [
         "fc1",
         "fc_audioset",

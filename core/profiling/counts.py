@@ -1,0 +1,132 @@
+"""Parameters, MACs and bytes of a CNN14 in closed form: from its widths alone, without building it.
+
+The same figures as counting a network that exists, tensor by tensor and call by call (the tests hold them against thop, torch's
+flop counter and real state dicts), in microseconds: a curve over all ratios costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import ModelError
+from core.logmel import FRONT_END
+from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14Config, ends_block
+
+MAX_SECONDS = 86_400
+
+_TAPS = 9  # 3 x 3 kernels throughout
+
+# thop 0.1.1 counts 2 operations an element that enters a batch norm, and twice that where it has a weight and a bias
+# (thop/vision/basic_hooks.py, count_normalization). All of CNN14's have.
+_THOP_BATCH_NORM = 4
+
+_FLOAT32, _FLOAT16, _COUNTER = 4, 2, 8
+"""Bytes of a weight, of one in half precision, and of a batch norm's int64 ``num_batches_tracked``."""
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One layer's channels, learned parameters (its batch norm's included) and MACs of the layer itself.
+
+    ``activation_bytes`` is what the pass holds at most while it computes this layer (``core.profiling.memory``).
+    """
+
+    name: str
+    in_channels: int
+    out_channels: int
+    params: int
+    macs: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The totals of one configuration; the package says what each of them counts.
+
+    ``params_paper`` is thop's count of parameters, which the paper's percentages follow: the learned ones and the STFT's two
+    Conv1d kernels, but not the mel matrix.
+    """
+
+    params_total: int
+    params_trainable: int
+    params_paper: int
+    macs: int
+    macs_network: int
+    size_bytes: int
+    size_bytes_float16: int
+    file_bytes: int
+    file_bytes_float16: int
+
+
+def samples_of(seconds: float) -> int:
+    """Samples of a clip that can be counted for; raises ``ModelError`` for one too long or too short to listen to."""
+    if not seconds <= MAX_SECONDS:
+        raise ModelError(
+            f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10, up to {MAX_SECONDS:,} (a day)."
+        )
+    samples = round(seconds * FRONT_END.sample_rate)
+    if samples < MIN_SAMPLES:
+        raise ModelError(
+            f"A clip of {seconds:g} s is shorter than CNN14 can listen to; count for at least "
+            f"{MIN_SAMPLES / FRONT_END.sample_rate:.2f} s."
+        )
+    return samples
+
+
+def map_sizes(samples: int) -> tuple[tuple[int, int], ...]:
+    """Frames and bands of the feature maps that C1..C12 make of a waveform, before the pooling that ends a block."""
+    frames, bands = FRONT_END.frames(samples), FRONT_END.mel_bins
+    sizes = []
+    for layer in LAYERS:
+        sizes.append((frames, bands))
+        if ends_block(layer):
+            frames, bands = frames // 2, bands // 2
+    return tuple(sizes)
+
+
+def layer_counts(config: Cnn14Config, samples: int) -> tuple[tuple[str, int, int, int, int], ...]:
+    """(name, inputs, outputs, parameters, MACs) of C1..C12, fc1 and fc_audioset, for a waveform of ``samples``."""
+    found = []
+    inputs = 1
+    for layer, filters, (frames, bands) in zip(LAYERS, config.widths, map_sizes(samples), strict=True):
+        weights = _TAPS * inputs * filters
+        found.append((layer, inputs, filters, weights + 2 * filters, weights * frames * bands))
+        inputs = filters
+    for name, outputs in (("fc1", config.embedding), ("fc_audioset", config.classes)):
+        found.append((name, inputs, outputs, inputs * outputs + outputs, inputs * outputs))
+        inputs = outputs
+    return tuple(found)
+
+
+def count(config: Cnn14Config, seconds: float = 10.0) -> Counts:
+    """Count a configuration for a clip of ``seconds``, heard in one pass. Raises ``ModelError`` for an impossible length."""
+    samples = samples_of(seconds)
+    frames = FRONT_END.frames(samples)
+    layers = layer_counts(config, samples)
+    norms = FRONT_END.mel_bins + sum(config.widths)
+    trainable = 2 * FRONT_END.mel_bins + sum(params for *_, params, _ in layers)
+    matrices = sum(params for *_, params, _ in layers) - 2 * sum(config.widths)
+    matrices -= (
+        config.embedding + config.classes
+    )  # what is left are the kernels and the linear layers' weights
+    vectors = trainable - matrices + 2 * norms  # running mean and variance are stored, though not learned
+    counters = _COUNTER * (len(LAYERS) + 1)
+    network = sum(macs for *_, macs in layers)
+    normalised = frames * FRONT_END.mel_bins + sum(
+        filters * height * width
+        for filters, (height, width) in zip(config.widths, map_sizes(samples), strict=True)
+    )
+    file_bytes = _FLOAT32 * (matrices + vectors) + counters
+    # As ``save_checkpoint(half=True)`` stores it: vectors stay float32.
+    file_bytes_float16 = _FLOAT16 * matrices + _FLOAT32 * vectors + counters
+    return Counts(
+        params_total=trainable + FRONT_END.frozen_parameters,
+        params_trainable=trainable,
+        params_paper=trainable + FRONT_END.stft_parameters,
+        macs=network + _THOP_BATCH_NORM * normalised + frames * FRONT_END.stft_parameters,
+        macs_network=network,
+        size_bytes=file_bytes + _FLOAT32 * FRONT_END.frozen_parameters,
+        size_bytes_float16=file_bytes_float16 + _FLOAT16 * FRONT_END.frozen_parameters,
+        file_bytes=file_bytes,
+        file_bytes_float16=file_bytes_float16,
+    )

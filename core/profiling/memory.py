@@ -1,0 +1,82 @@
+"""The memory of one pass: what ``Cnn14`` holds besides its weights, from its shapes; and what a process really grows by.
+
+The convention of the first: the largest sum of bytes of all tensors that are alive at once while one waveform (batch of one)
+goes through ``Cnn14.probabilities`` in float32: the waveform itself, the spectra of the front end, the log-mel, and the feature maps.
+A tensor is alive from its making until nothing refers to it any more. What an operator needs for itself while it runs (the rearranged
+weights and maps of a convolution) is no tensor of the network and is not in it; ``resident_growth`` measures it along with the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from core.logmel import FRONT_END
+from core.models.cnn import LAYERS, Cnn14Config, ends_block
+from core.profiling.counts import map_sizes, samples_of
+from core.tagging import windows
+
+_FLOAT = 4
+
+
+def activations(config: Cnn14Config, seconds: float = 10.0) -> dict[str, int]:
+    """Most bytes alive at once during each step: ``front end``, C1..C12, ``fc1`` and ``fc_audioset``, in the network's order.
+
+    Of a clip that is tagged in several windows, those of its longest window. Raises ``ModelError`` for an impossible length.
+    """
+    samples = max(end - start for start, end in windows(samples_of(seconds)))
+    frames, bins = FRONT_END.frames(samples), FRONT_END.n_fft // 2 + 1
+    waveform, logmel = _FLOAT * samples, _FLOAT * frames * FRONT_END.mel_bins
+    found = {"front end": waveform + _spectra(samples, frames, bins)}
+    # From here on the caller holds the waveform, and the network its log-mel, to the end.
+    held = waveform + logmel
+    given = logmel  # C1 hears the log-mel after its batch norm
+    for layer, filters, (height, width) in zip(LAYERS, config.widths, map_sizes(samples), strict=True):
+        made = _FLOAT * filters * height * width
+        # While the batch norm writes its output, the convolution's, which it reads, and what that was made from are there.
+        found[layer] = held + given + 2 * made
+        given = made
+        if ends_block(layer) and layer != LAYERS[-1]:
+            given = _FLOAT * filters * (height // 2) * (width // 2)
+    height = map_sizes(samples)[-1][0]
+    summary, embedding, classes = (_FLOAT * n for n in (config.widths[-1], config.embedding, config.classes))
+    # The mean over bands; then its peak, its mean and their sum are made one after another.
+    found["fc1"] = held + given + max(summary * (height + 3), summary + embedding)
+    found["fc_audioset"] = held + max(given + summary + embedding + classes, 2 * classes)
+    return found
+
+
+def activation_bytes(config: Cnn14Config, seconds: float = 10.0) -> int:
+    """The peak of ``activations``: the most that one pass holds besides the weights."""
+    return max(activations(config, seconds).values())
+
+
+def _spectra(samples: int, frames: int, bins: int) -> int:
+    """The front end's own peak: its window's worth of frames, the complex spectrum, and the squares that are added up."""
+    padded = _FLOAT * (samples + FRONT_END.n_fft)
+    transform = padded + _FLOAT * frames * FRONT_END.n_fft + 2 * _FLOAT * frames * bins
+    power = 2 * _FLOAT * frames * bins + 3 * _FLOAT * frames * bins
+    return max(transform, power)
+
+
+def resident_growth(run: Callable[[], object]) -> int | None:
+    """Bytes by which the whole process grows at most while ``run`` runs: the peak of resident memory over what it was before.
+
+    Read from Linux' ``VmHWM``, after setting it back; None where a system cannot do that. Memory that an earlier run left in the
+    allocator's hands is used again and not seen, so measure the largest run first.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets VmHWM back to the present VmRSS
+        before = _status_bytes("VmRSS")
+    except OSError:
+        return None
+    run()
+    return max(0, _status_bytes("VmHWM") - before)
+
+
+def _status_bytes(key: str) -> int:
+    found = re.search(rf"^{key}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise OSError(f"/proc/self/status has no {key}")
+    return 1024 * int(found[1])

@@ -1,0 +1,124 @@
+"""The profile of one network: every count, per layer and in total, with the paper's figures where it has any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.logmel import FRONT_END
+from core.models.cnn import Cnn14, Cnn14Config
+from core.models.registry import architecture as find_architecture
+from core.profiling.counters import flop_counter_macs, thop_macs
+from core.profiling.counts import LayerProfile, count, layer_counts, samples_of
+from core.profiling.memory import activations
+from core.profiling.published import Disagreement, disagreements, paper_figures, paper_ratio
+from core.pruning.plan import PAPER_LAYERS, pruned_widths
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network's counts for one clip of ``seconds``; see the package for the conventions.
+
+    ``paper`` has what the E-PANNs paper states for a network of this configuration, None where it has none, and ``disagreements``
+    what of it the count does not bear out. ``peak_at`` is the step of the pass that holds the most.
+    """
+
+    architecture: str
+    seconds: float
+    widths: tuple[int, ...]
+    classes: int
+    embedding: int
+    params_total: int
+    params_trainable: int
+    params_paper: int
+    macs: int
+    macs_network: int
+    size_bytes: int
+    size_bytes_float16: int
+    file_bytes: int
+    file_bytes_float16: int
+    peak_activation_bytes: int
+    peak_at: str
+    layers: tuple[LayerProfile, ...]
+    paper: dict[str, float] | None = None
+    disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def macs_flop_counter(self) -> int:
+        """``macs_network`` as torch's flop counter finds it, on the meta device: the cross-check (25 ms, the first time 1 s)."""
+        config = Cnn14Config(self.widths, self.classes, self.embedding)
+        return flop_counter_macs(config, FRONT_END.frames(samples_of(self.seconds)))
+
+    def document(self) -> dict[str, Any]:
+        """What ``pannscope profile --json`` prints."""
+        return vars(self) | {
+            "widths": list(self.widths),
+            "macs_flop_counter": self.macs_flop_counter,
+            "layers": [vars(layer).copy() for layer in self.layers],
+            "disagreements": [vars(each).copy() for each in self.disagreements],
+        }
+
+
+def profile(
+    architecture: str = "cnn14",
+    *,
+    widths: Sequence[int] | None = None,
+    classes: int = 527,
+    embedding: int = 2048,
+    ratio: float | None = None,
+    layers: Sequence[str] = PAPER_LAYERS,
+    seconds: float = 10.0,
+) -> Profile:
+    """Count a network that need not exist yet.
+
+    Parameters
+    ----------
+    architecture : a name of the registry.
+    widths, classes, embedding : its configuration; the published CNN14 by default.
+    ratio, layers : share of filters removed from each of these layers first.
+    seconds : length of the clip that MACs are counted for.
+
+    Raises
+    ------
+    ModelError, PruningError
+        If the configuration, the ratio or the length is impossible.
+    """
+    chosen = find_architecture(architecture)
+    base = chosen.configure(
+        classes=classes, embedding=embedding, **({"widths": tuple(widths)} if widths else {})
+    )
+    config = base
+    if ratio is not None:
+        config = Cnn14Config(pruned_widths(ratio, layers, base.widths), classes, embedding)
+    return _count(config, seconds)
+
+
+def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
+    """Count a network by its configuration; the network itself is not touched."""
+    return _count(model.config, seconds)
+
+
+def _count(config: Cnn14Config, seconds: float) -> Profile:
+    samples = samples_of(seconds)
+    frames = FRONT_END.frames(samples)
+    memory = activations(config, seconds)
+    counts = vars(count(config, seconds)) | {
+        # thop's own word, not the closed form that stands in for it where many configurations are counted
+        "macs": thop_macs(config, frames) + frames * FRONT_END.stft_parameters
+    }
+    peak_at = max(memory, key=lambda step: memory[step])
+    ratio = paper_ratio(config)
+    return Profile(
+        architecture="cnn14",
+        seconds=seconds,
+        widths=config.widths,
+        classes=config.classes,
+        embedding=config.embedding,
+        **counts,
+        peak_activation_bytes=memory[peak_at],
+        peak_at=peak_at,
+        layers=tuple(LayerProfile(*layer, memory[layer[0]]) for layer in layer_counts(config, samples)),
+        paper=paper_figures(config),
+        disagreements=() if ratio is None else disagreements(ratio),
+    )
