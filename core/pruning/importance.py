@@ -40,7 +40,7 @@ class Criterion:
         return _relative(self.score(_checked(weight)))
 
 
-def _responses(weight: np.ndarray) -> np.ndarray:
+def responses(weight: np.ndarray) -> np.ndarray:
     """P: (input channels, filters), each filter's response along each channel's dominant direction, sign undecided.
 
     For input channel c, A_c holds the filters' kernels (flattened, mean over filters removed) as rows, and v_c is its top right
@@ -76,17 +76,17 @@ def operator_norm(weight: np.ndarray) -> np.ndarray:
 
 
 def _operator_norm(weight: np.ndarray) -> np.ndarray:
-    responses = _responses(weight)
-    signs = np.where(responses[:, 0] < 0, -1.0, 1.0)
-    return np.asarray((signs @ responses) ** 2)
+    found = responses(weight)
+    signs = np.where(found[:, 0] < 0, -1.0, 1.0)
+    return np.asarray((signs @ found) ** 2)
 
 
 def _operator_norm_energy(weight: np.ndarray) -> np.ndarray:
-    return np.asarray((_responses(weight) ** 2).sum(axis=0))
+    return np.asarray((responses(weight) ** 2).sum(axis=0))
 
 
 def _operator_norm_abs(weight: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(_responses(weight)).sum(axis=0) ** 2)
+    return np.asarray(np.abs(responses(weight)).sum(axis=0) ** 2)
 
 
 def _l1(weight: np.ndarray) -> np.ndarray:
