@@ -76,7 +76,8 @@ def feature_map(model: Cnn14, layer: str, index: int, heard: Tensor) -> FeatureM
             f"{layer} has no filter {index}; its filters are 0 to {len(convolution.weight) - 1}."
         )
     one = slice(index, index + 1)
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     with torch.inference_mode():
         x = F.conv2d(heard, convolution.weight[one], padding=convolution.padding)
         x = F.batch_norm(
