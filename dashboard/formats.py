@@ -33,6 +33,16 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def whole(value: int) -> str:
+    """A number of things in full: 2048 -> '2,048'."""
+    return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent: 0.5 -> '50 %'."""
+    return f"{100 * share:.0f}{NBSP}%"
+
+
 def file_size(size_bytes: float) -> str:
     """A file's size in decimal units (1 MB = 10^6 bytes): 327428481 -> '327 MB'."""
     for size, prefix in _PREFIXES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 _LOOK_EVERY_S = 0.25
 
@@ -55,3 +55,15 @@ class Gate:
             with self._moved:
                 self._line.remove(ticket)
                 self._moved.notify_all()
+
+    @contextmanager
+    def turns(self, tell: Callable[[int], None] | None = None) -> Iterator[Callable[[], None]]:
+        """Like ``turn``, for long work: gives a function that lets everybody who waits go first, between two steps."""
+        with ExitStack() as held:
+            held.enter_context(self.turn(tell))
+
+            def let_others_go_first() -> None:
+                held.close()
+                held.enter_context(self.turn(tell))
+
+            yield let_others_go_first

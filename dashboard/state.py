@@ -100,7 +100,7 @@ def tagger(name: str) -> Tagger:
 
 def tags(source: Source, name: str, tell: Tell | None = None) -> Tags:
     """What ``name`` says about ``source``, computed once, in one's turn."""
-    key = (source.key, _fingerprint(name))
+    key = tag_key(source, name)
     found = server().tags.get(key)
     if found is not None:
         return found
@@ -111,7 +111,12 @@ def tags(source: Source, name: str, tell: Tell | None = None) -> Tags:
 
 def tagged(source: Source, names: tuple[str, str]) -> bool:
     """Whether both models' answers are there already."""
-    return all(server().tags.get((source.key, _fingerprint(name))) is not None for name in names)
+    return all(server().tags.get(tag_key(source, name)) is not None for name in names)
+
+
+def tag_key(source: Source, name: str) -> Hashable:
+    """What a model's answer to a source is kept under."""
+    return (source.key, _fingerprint(name))
 
 
 def comparison(
