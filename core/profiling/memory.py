@@ -43,7 +43,8 @@ def activations(config: Cnn14Config, seconds: float = 10.0) -> dict[str, int]:
     summary, embedding, classes = (_FLOAT * n for n in (config.widths[-1], config.embedding, config.classes))
     # The mean over bands; then its peak, its mean and their sum are made one after another.
     found["fc1"] = held + given + max(summary * (height + 3), summary + embedding)
-    found["fc_audioset"] = held + max(given + summary + embedding + classes, 2 * classes)
+    # The sigmoid comes when the network has returned and its log-mel is gone.
+    found["fc_audioset"] = max(held + given + summary + embedding + classes, waveform + 2 * classes)
     return found
 
 
