@@ -33,3 +33,7 @@ class PruningError(PannscopeError):
 
 class DataError(PannscopeError):
     """A manifest of labelled clips, or the folder it points to, cannot be used for training or evaluation."""
+
+
+class ExportError(PannscopeError):
+    """A network cannot be exported: an unknown format, a file that cannot be written, or a copy that answers differently."""

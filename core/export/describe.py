@@ -1,0 +1,32 @@
+"""What every export says of the network that it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import __version__
+from core.export.check import Difference, Job
+from core.logmel import FRONT_END
+from core.models.cnn import MIN_SAMPLES
+
+
+def description(job: Job, difference: Difference | None = None) -> dict[str, Any]:
+    """Name, classes, widths, source and pruning of the network, and how far the copy is from it, as plain JSON."""
+    info, config = job.tagger.info, job.tagger.model.config
+    return {
+        "made_by": f"Pannscope {__version__}",
+        "name": info.name,
+        "architecture": info.architecture,
+        "widths": list(config.widths),
+        "embedding": config.embedding,
+        "sample_rate_hz": FRONT_END.sample_rate,
+        "min_samples": MIN_SAMPLES,
+        "classes": [
+            {"index": index, "name": name}
+            for index, name in zip(job.tagger.classes.indices, job.tagger.classes.names, strict=True)
+        ],
+        "source": {"file": info.path.name, "sha256": info.sha256},
+        "plan": job.plan,
+        "kept": info.kept,
+        "check": None if difference is None else vars(difference),
+    }
