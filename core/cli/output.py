@@ -47,6 +47,10 @@ RatioOption = Annotated[
         help="Share of filters already removed from C7-C12; normally read from the file.",
     ),
 ]
+LayersOption = Annotated[
+    str,
+    typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
+]
 MaxSecondsOption = Annotated[
     float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
 ]
