@@ -106,9 +106,7 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
     AudioError
         The waveform is empty, has more than one row, or its samples are integers or not finite.
     """
-    samples = _checked(waveform)
-    if len(samples) < MIN_SAMPLES:
-        samples = np.pad(samples, (0, MIN_SAMPLES - len(samples)))
+    samples = listenable(waveform)
     parts = [
         network(torch.from_numpy(np.array(samples[start:end]))[None])[0].numpy()
         for start, end in windows(len(samples))
@@ -116,8 +114,12 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
-def _checked(waveform: np.ndarray) -> np.ndarray:
-    """A caller's waveform as float32; integers are refused, because their full scale would be taken for 32,768 times ours."""
+def listenable(waveform: np.ndarray) -> np.ndarray:
+    """A caller's waveform as the networks take it: (samples,) float32, padded with silence to at least ``MIN_SAMPLES``.
+
+    Integers are refused with an ``AudioError``, because their full scale would be taken for 32,768 times ours, and so are
+    samples that are no finite numbers, more than one row of them, or none.
+    """
     given = np.asarray(waveform)
     if given.dtype.kind != "f":
         raise AudioError(
@@ -132,7 +134,7 @@ def _checked(waveform: np.ndarray) -> np.ndarray:
         raise AudioError(
             "The waveform holds samples that are no finite numbers; find out where they come from."
         )
-    return samples
+    return samples if len(samples) >= MIN_SAMPLES else np.pad(samples, (0, MIN_SAMPLES - len(samples)))
 
 
 class Tagger:
