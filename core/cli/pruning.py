@@ -78,31 +78,17 @@ def prune_command(
     json_output: JsonOption = False,
 ) -> None:
     """Remove the least important filters and save what is left."""
-    from core.checkpoints import save_checkpoint
     from core.profiling import profile_model
     from core.pruning.plan import parse_layers, plan
-    from core.pruning.surgery import compose, prune
+    from core.pruning.record import save_pruned
+    from core.pruning.surgery import prune
 
     output_file(out, force)
     chosen = parse_layers(layers)
     tagger = tagger_from(model, checkpoint, architecture)
     made = plan(tagger.model, ratio, chosen, criterion)
     pruned = prune(tagger.model, made)
-    record = {
-        "pruned_from": tagger.name,
-        "pruned_from_sha256": tagger.info.sha256,
-        "ratio": ratio,
-        "criterion": criterion,
-    }
-    save_checkpoint(
-        out,
-        pruned,
-        classes=tagger.classes,
-        name=out.stem,
-        kept=compose(tagger.info.kept, made),
-        training={**tagger.info.training, "pruning": record},
-        half=half,
-    )
+    save_pruned(out, tagger, made, pruned, half=half)
     counted, before = profile_model(pruned), profile_model(tagger.model)
     if json_output:
         kept = {layer: list(indices) for layer, indices in made.kept.items()}

@@ -12,30 +12,51 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from core.checkpoints.tensorfile import architecture_of
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, config_from_state, layer_modules
 from core.pruning.plan import PruningPlan
 
 
-def prune(model: Cnn14, plan: PruningPlan) -> Cnn14:
+def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
     """Carry a plan out and return the new network, in eval mode; ``model`` is left as it is.
+
+    Parameters
+    ----------
+    model : the network that the plan was made for.
+    plan : what stays.
+    share : let tensors that lose nothing be those of ``model``, which saves their memory and the time to copy them. For reading
+        only: whatever changes such a tensor in place changes it in both networks.
 
     Raises
     ------
     PruningError
-        If the plan names layers or filters that this network does not have, or would leave a layer empty.
+        If the plan is for another architecture or other widths.
     """
+    check_fits(plan, model)
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     for layer, kept in plan.kept.items():
-        if layer not in LAYERS:
-            raise PruningError(
-                f"The plan prunes {layer}, which CNN14 does not have; its convolutions are C1 to C12."
-            )
-        _remove(state, layer, _checked(layer, kept, model.convolution(layer).out_channels))
-    pruned = Cnn14(config_from_state(state))
-    # Clones: a slice that kept everything would share its memory with the original network.
-    pruned.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
+        _remove(state, layer, torch.tensor(kept))
+    with torch.device("meta"):
+        pruned = Cnn14(config_from_state(state))
+    if not share:
+        state = {name: tensor.clone() for name, tensor in state.items()}
+    pruned.load_state_dict({name: tensor.contiguous() for name, tensor in state.items()}, assign=True)
     return pruned.eval()
+
+
+def check_fits(plan: PruningPlan, model: Cnn14) -> None:
+    """Raise ``PruningError`` unless the plan is for a network of this architecture and these widths."""
+    name = architecture_of(model)
+    if plan.architecture != name:
+        raise PruningError(
+            f"The plan is for a {plan.architecture}, and this network is a {name}; give the network that it was made for."
+        )
+    if plan.widths != model.config.widths:
+        raise PruningError(
+            f"The plan is for a network of widths {_listed(plan.widths)}, and this one has {_listed(model.config.widths)}; give the "
+            "network that it was made for, or make a plan for this one."
+        )
 
 
 def compose(earlier: Mapping[str, Sequence[int]], plan: PruningPlan) -> dict[str, list[int]]:
@@ -63,12 +84,5 @@ def _next_weight(layer: str) -> str:
     return f"{block}.{conv}.weight"
 
 
-def _checked(layer: str, kept: Sequence[int], filters: int) -> Tensor:
-    if not kept:
-        raise PruningError(f"The plan would leave {layer} without filters; at least one has to stay.")
-    if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= filters:
-        raise PruningError(
-            f"The plan's kept filters of {layer} do not fit this network: they must be ascending, each once, "
-            f"from 0 to {filters - 1}."
-        )
-    return torch.tensor(kept)
+def _listed(widths: tuple[int, ...]) -> str:
+    return ", ".join(map(str, widths))

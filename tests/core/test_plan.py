@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 
 from core.errors import PruningError
-from core.models.cnn import Cnn14, Cnn14Config
+from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.pruning.importance import layer_importance
-from core.pruning.plan import PAPER_LAYERS, keep_best, kept_count, parse_layers, plan, pruned_widths
+from core.pruning.plan import (
+    PAPER_LAYERS,
+    PruningPlan,
+    keep_best,
+    kept_count,
+    kept_widths,
+    parse_layers,
+    parse_ratios,
+    plan,
+    pruned_widths,
+    similarity_plan,
+)
+from core.pruning.similarity import similarity_kept
 
 MODEL = Cnn14(Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16), 6, 16))
 
@@ -73,3 +85,131 @@ def test_a_ratio_of_nothing_keeps_everything():
 def test_unknown_criterion_is_refused():
     with pytest.raises(PruningError, match="operator-norm"):
         plan(MODEL, 0.5, criterion_name="best")
+
+
+@pytest.mark.parametrize(
+    ("filters", "ratio", "round_to", "kept"),
+    [
+        (512, 0.5, 8, 256),
+        (100, 0.5, 8, 48),  # 50 lies between 48 and 56
+        (100, 0.48, 8, 56),  # 52 is as near to 48 as to 56: the larger
+        (100, 0.47, 8, 56),
+        (2048, 0.9, 32, 192),  # 204.8: 192 is nearer than 224
+        (64, 0.99, 16, 16),  # never less than one step
+        (5, 0.5, 8, 5),  # a layer narrower than a step stays as it is
+        (100, 0.01, 8, 96),  # 99 is nearer to 96 than to 104
+        (100, 0.0, 8, 100),  # nothing asked, nothing removed
+        (99, 0.001, 2, 98),
+        (10, 0.7, 1, 3),
+    ],
+)
+def test_widths_are_rounded_to_the_nearest_multiple(filters, ratio, round_to, kept):
+    assert kept_count(filters, ratio, round_to) == kept
+
+
+@pytest.mark.parametrize("round_to", [0, -8])
+def test_impossible_roundings_are_refused(round_to):
+    with pytest.raises(PruningError, match=f"from 1 .no rounding. on; got {round_to}"):
+        kept_count(10, 0.5, round_to)
+
+
+def test_ratios_are_read():
+    assert parse_ratios("C8=0.25, c7=0.5") == {"C7": 0.5, "C8": 0.25}
+    assert list(parse_ratios("C10-C12=0.1,C2=0.5,C11=0.9").items()) == [
+        ("C2", 0.5), ("C10", 0.1), ("C11", 0.9), ("C12", 0.1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Cannot read the ratios"),
+        ("C7", "Cannot read the ratios"),
+        ("C7=half", "Cannot read the ratios"),
+        ("C7=nan", "Cannot read the ratios"),
+        ("C13=0.5", "Cannot read the layers 'C13'"),
+        ("C7=1", "a share from 0 up to"),
+        ("C7=-0.1", "a share from 0 up to"),
+    ],
+)
+def test_unreadable_ratios_are_refused(text, said):
+    with pytest.raises(PruningError, match=said):
+        parse_ratios(text)
+
+
+def test_a_ratio_per_layer():
+    made = plan(MODEL, {"C12": 0.5, "C2": 0.4, "C9": 0.0}, criterion_name="l1", round_to=1)
+    assert made.ratios == {"C2": 0.4, "C12": 0.5}
+    assert list(made.kept) == ["C2", "C12"]
+    assert (
+        made.after
+        == (4, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 8)
+        == kept_widths(MODEL.config.widths, made.ratios)
+    )
+    assert (made.ratio, made.origin) == (None, {"method": "per-layer"})
+    assert made.kept["C2"] == plan(MODEL, 0.4, ("C2",), "l1").kept["C2"]
+
+
+def test_a_plan_says_what_it_is_for():
+    made = plan(MODEL, 0.5)
+    assert (made.architecture, made.widths, made.ratio) == ("cnn14", MODEL.config.widths, 0.5)
+    assert made.ratios == dict.fromkeys(PAPER_LAYERS, 0.5)
+    assert made.after == pruned_widths(0.5, widths=MODEL.config.widths)
+    assert plan(MODEL, 0.0).ratio == 0
+
+
+def test_scores_that_are_there_are_used():
+    asked = []
+
+    def backwards(layer):
+        asked.append(layer)
+        return np.arange(16.0)
+
+    assert plan(MODEL, 0.75, ("C12",), scores=backwards).kept == {"C12": (12, 13, 14, 15)}
+    assert asked == ["C12"]
+
+
+def test_similarity_needs_no_ratio():
+    made = similarity_plan(MODEL, LAYERS)
+    for layer, width in zip(LAYERS, MODEL.config.widths, strict=True):
+        kept = similarity_kept(MODEL.convolution(layer).weight.detach().numpy())
+        assert made.kept.get(layer, tuple(range(width))) == kept
+        assert kept_count(width, made.ratios.get(layer, 0.0)) == len(kept)
+    assert made.origin == {"method": "similarity"}
+    assert set(similarity_plan(MODEL).kept) <= set(PAPER_LAYERS)
+
+
+def widths(**changes):
+    base = {
+        "architecture": "cnn14",
+        "widths": MODEL.config.widths,
+        "criterion": "l1",
+        "ratios": {},
+        "kept": {"C12": (0, 3)},
+    }
+    return base | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kept": {"C12": ()}}, "without filters"),
+        ({"kept": {"C12": (0, 16)}}, "from 0 to 15"),
+        ({"kept": {"C12": (-1, 3)}}, "from 0 to 15"),
+        ({"kept": {"C12": (3, 1)}}, "ascending"),
+        ({"kept": {"C12": (3, 3)}}, "ascending"),
+        ({"kept": {"C99": (0,)}}, "'C99'"),
+        ({"ratios": {"C0": 0.5}}, "'C0'"),
+        ({"ratios": {"C1": 1.0}}, "a share from 0"),
+        ({"ratios": {"C1": float("nan")}}, "a share from 0"),
+        ({"criterion": "fame"}, "Unknown criterion 'fame'"),
+        ({"architecture": "vgg16"}, "Unknown architecture 'vgg16'"),
+        ({"widths": (4,) * 11}, "each of its 12 layers"),
+        ({"widths": (0,) * 12}, "each of its 12 layers"),
+        ({"round_to": 0}, "from 1"),
+    ],
+)  # fmt: skip
+def test_impossible_plans_cannot_be_made(changes, said):
+    assert PruningPlan(**widths()).after[-1] == 2
+    with pytest.raises(PruningError, match=said):
+        PruningPlan(**widths(**changes))

@@ -8,7 +8,7 @@ import torch
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.pruning.plan import PruningPlan, parse_layers, plan, pruned_widths
+from core.pruning.plan import parse_layers, plan, pruned_widths
 from core.pruning.surgery import compose, prune
 
 CONFIG = Cnn14Config((8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20), 7, 24)
@@ -88,15 +88,22 @@ def test_kept_indices_refer_to_the_original_after_two_prunings(model):
     assert kept["C3"] == list(second.kept["C3"])
 
 
-@pytest.mark.parametrize(
-    ("kept", "said"),
-    [
-        ({"C12": ()}, "without filters"),
-        ({"C12": (0, 99)}, "0 to 19"),
-        ({"C12": (3, 1)}, "ascending"),
-        ({"C99": (0,)}, "C99"),
-    ],
-)
-def test_plans_that_do_not_fit_are_refused(model, kept, said):
-    with pytest.raises(PruningError, match=said):
-        prune(model, PruningPlan("cnn14", "operator-norm", 0.5, kept))
+def test_shared_tensors_are_the_originals(model):
+    waveform = 0.1 * torch.randn(1, 32000, generator=torch.Generator().manual_seed(7))
+    made = plan(model, 0.5, ("C9",))
+    shared, copied = prune(model, made, share=True), prune(model, made)
+    assert torch.equal(shared.probabilities(waveform), copied.probabilities(waveform))
+    theirs = model.state_dict()
+    touched = {"conv_block5.conv1.weight", "conv_block5.conv2.weight"}
+    touched |= {f"conv_block5.bn1.{entry}" for entry in ("weight", "bias", "running_mean", "running_var")}
+    for name, tensor in shared.state_dict().items():
+        assert (tensor.data_ptr() == theirs[name].data_ptr()) == (name not in touched), name
+    for name, tensor in copied.state_dict().items():
+        assert tensor.data_ptr() != theirs[name].data_ptr(), name
+        assert tensor.is_contiguous()
+
+
+def test_a_plan_for_another_network_is_refused(model):
+    made = plan(Cnn14(Cnn14Config((8,) * 12, 7, 24)), 0.5)
+    with pytest.raises(PruningError, match=r"widths 8, 8, .* and this one has 8, 9, 10"):
+        prune(model, made)

@@ -1,0 +1,68 @@
+"""Plans in files: saved, shared, and loaded again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from core.checkpoints.tensorfile import is_tensor_file, open_tensor_file
+from core.errors import PruningError
+from core.pruning.plan import MAX_BYTES, PruningPlan
+from core.pruning.record import KEY
+from core.pruning.surgery import check_fits
+
+__all__ = ["SUFFIX", "check_fits", "load_plan", "save_plan"]
+
+SUFFIX = ".json"
+
+
+def save_plan(path: str | os.PathLike[str], plan: PruningPlan) -> Path:
+    """Write a plan as JSON, all at once: a reader sees the old file or the new one, never a part.
+
+    Raises ``PruningError`` where the file cannot be written.
+    """
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        draft.write_text(plan.text(), encoding="utf-8")
+        os.replace(draft, target)
+    except OSError as error:
+        raise PruningError(
+            f"{target} cannot be written: {error.strerror or error}; check its folder and the free space."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return target
+
+
+def load_plan(path: str | os.PathLike[str]) -> PruningPlan:
+    """Read a plan from its JSON file, or from a checkpoint that was made with one.
+
+    Raises ``PruningError`` where the file is missing, no plan, damaged, or too large to be one, and ``CheckpointError`` for a
+    damaged checkpoint.
+    """
+    source = Path(path)
+    try:
+        if not source.is_file():
+            raise PruningError(
+                f"There is no plan {source}; give a JSON file that `pannscope prune --save-plan` wrote, or a pruned checkpoint."
+            )
+        if is_tensor_file(source):
+            notes = open_tensor_file(source).metadata.training.get(KEY)
+            if not isinstance(notes, dict) or "format" not in notes:
+                raise PruningError(
+                    "This checkpoint was not made with a plan, or by an earlier Pannscope; give another file."
+                )
+            return PruningPlan.from_document(notes)
+        with source.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        return PruningPlan.from_text(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise PruningError(f"{source}: This is no pruning plan: it is no text in UTF-8.") from error
+    except OSError as error:
+        raise PruningError(f"{source} cannot be read: {error.strerror or error}.") from error
+    except PruningError as error:
+        said = str(error)
+        raise PruningError(said if str(source) in said else f"{source}: {said}") from error

@@ -1,0 +1,92 @@
+"""A pruned network with what was done to it: as a checkpoint on disk, or as one in memory that has no file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints.info import CheckpointInfo
+from core.checkpoints.tensorfile import SUFFIX, save_checkpoint
+from core.models.cnn import Cnn14
+from core.pruning.plan import PruningPlan
+from core.pruning.surgery import compose
+from core.tagging import Tagger
+
+KEY = "pruning"
+"""Entry of a checkpoint's training notes that holds its plan."""
+
+
+def save_pruned(
+    path: str | os.PathLike[str],
+    tagger: Tagger,
+    plan: PruningPlan,
+    pruned: Cnn14,
+    repair: dict[str, Any] | None = None,
+    half: bool = False,
+) -> CheckpointInfo:
+    """Write a pruned network as a checkpoint, with its plan.
+
+    Parameters
+    ----------
+    path : a ``.safetensors`` file; the checkpoint is named after it.
+    tagger : the network before.
+    plan : what was removed from it; kept indices in the file are composed with those of earlier prunings, so that they refer to
+        the original, unpruned network.
+    pruned : the network after, repaired or not.
+    repair : what repair says of itself, plain JSON.
+    half : store matrices as float16.
+
+    Raises ``CheckpointError`` as ``save_checkpoint`` does.
+    """
+    return save_checkpoint(
+        path,
+        pruned,
+        classes=tagger.classes,
+        name=Path(path).stem,
+        kept=compose(tagger.info.kept, plan),
+        training=_notes(tagger.info, plan, repair),
+        half=half,
+    )
+
+
+def pruned_info(
+    info: CheckpointInfo,
+    plan: PruningPlan,
+    pruned: Cnn14,
+    name: str,
+    repair: dict[str, Any] | None = None,
+) -> CheckpointInfo:
+    """What is known of a pruned network that lies in memory only: as ``save_pruned`` would write it, under ``name``.
+
+    There is no file: ``path`` leads nowhere, ``size_bytes`` are the tensors', and ``sha256`` is not a file's but one of everything
+    that the network came from (the unpruned checkpoint, the plan, the repair), so that it tells networks apart.
+    """
+    notes = _notes(info, plan, repair)
+    made_of = json.dumps([info.sha256, notes], sort_keys=True)
+    return CheckpointInfo(
+        name=name,
+        architecture=info.architecture,
+        widths=pruned.config.widths,
+        embedding=pruned.config.embedding,
+        classes=info.classes,
+        kept=compose(info.kept, plan),
+        training=notes,
+        sha256=hashlib.sha256(made_of.encode()).hexdigest(),
+        size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in pruned.state_dict().values()),
+        path=Path(f"{name}{SUFFIX}"),
+    )
+
+
+def _notes(info: CheckpointInfo, plan: PruningPlan, repair: dict[str, Any] | None) -> dict[str, Any]:
+    pruning = {
+        "pruned_from": info.name,
+        "pruned_from_sha256": info.sha256,
+        "ratio": plan.ratio,
+        **plan.document(),
+    }
+    # A repair that an earlier pruning had says nothing about this network.
+    earlier = {key: value for key, value in info.training.items() if key != "repair"}
+    return {**earlier, KEY: pruning} | ({"repair": repair} if repair else {})
