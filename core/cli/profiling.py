@@ -1,4 +1,4 @@
-"""``profile``: what a network costs, counted from its shapes."""
+"""``profile``: what a network costs, counted from its shapes, and on request measured here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.cli.output import (
 from core.errors import ModelError
 
 if TYPE_CHECKING:
-    from core.profiling import Profile
+    from core.profiling import Measured, Profile
 
 
 def register(app: typer.Typer) -> None:
@@ -42,14 +42,17 @@ def profile_command(
         float,
         typer.Option("--seconds", metavar="S", help="Length of the clip that MACs are counted for."),
     ] = 10.0,
+    measured: Annotated[
+        bool, typer.Option("--measure", help="Time it here as well, and see by how much the process grows.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Count parameters, MACs and size, per layer and in total.
+    """Count parameters, MACs, size and memory, per layer and in total.
 
     A known model need not be installed.
     """
     from core.checkpoints import manifest
-    from core.profiling import profile
+    from core.profiling import measure, profile
     from core.pruning.plan import parse_layers
 
     chosen = parse_layers(layers)
@@ -67,10 +70,13 @@ def profile_command(
             layers=chosen,
             seconds=seconds,
         )
+    taken = measure(counted.config, seconds) if measured else None
     if json_output:
-        print_json(counted.document())
-    else:
-        _print_profile(counted)
+        print_json(counted.document() | ({"measured": taken.document()} if taken else {}))
+        return
+    _print_profile(counted)
+    if taken:
+        _print_measured(taken)
 
 
 def _profile_known(
@@ -101,9 +107,16 @@ def _profile_known(
 def _print_profile(counted: Profile) -> None:
     print_table(
         f"{counted.architecture}, one clip of {counted.seconds:g} s",
-        ["layer", "in", "out", "parameters", "MACs"],
+        ["layer", "in", "out", "parameters", "MACs", "memory"],
         [
-            [row.name, f"{row.in_channels}", f"{row.out_channels}", f"{row.params:,}", short(row.macs)]
+            [
+                row.name,
+                f"{row.in_channels}",
+                f"{row.out_channels}",
+                f"{row.params:,}",
+                short(row.macs),
+                _mb(row.activation_bytes),
+            ]
             for row in counted.layers
         ],
     )
@@ -114,9 +127,35 @@ def _print_profile(counted: Profile) -> None:
         f"MACs: {short(counted.macs)} in the paper's convention (thop, the STFT as two convolutions), "
         f"{short(counted.macs_network)} in convolutions and linear layers alone."
     )
-    say(f"Size: {counted.size_bytes / 1e6:.1f} MB in float32.")
-    if counted.paper and counted.paper["params_reduction_pct"]:
+    say(
+        f"Size: {_mb(counted.size_bytes)} in float32 as published, {_mb(counted.size_bytes_float16)} in float16; "
+        f"Pannscope's own file, without the front end, {_mb(counted.file_bytes)} and {_mb(counted.file_bytes_float16)}."
+    )
+    say(
+        f"Memory of a pass: {_mb(counted.peak_activation_bytes)} of feature maps at once, reached in {counted.peak_at}; "
+        "the weights come on top."
+    )
+    if counted.paper and counted.counted and counted.paper["params_reduction_pct"]:
         say(
             f"The paper states {counted.paper['params_reduction_pct']:g}% fewer parameters, "
-            f"{counted.paper['macs_reduction_pct']:g}% fewer MACs and an mAP of {counted.paper['mAP']:.3f}."
+            f"{counted.paper['macs_reduction_pct']:g}% fewer MACs and an mAP of {counted.paper['mAP']:.3f}. "
+            f"Counted in its way: {counted.counted['params_reduction_pct']:.1f}% and "
+            f"{counted.counted['macs_reduction_pct']:.1f}%."
         )
+    for each in counted.disagreements:
+        say(each.says)
+
+
+def _print_measured(taken: Measured) -> None:
+    time = taken.latency
+    say(
+        f"Measured here, {taken.threads} thread{'s' if taken.threads > 1 else ''}, warm: median {time.median_ms:.0f} ms for a clip of "
+        f"{taken.seconds:g} s; half of {time.repeats} passes took {time.lower_quartile_ms:.0f} to {time.upper_quartile_ms:.0f} ms, "
+        f"all {time.low_ms:.0f} to {time.high_ms:.0f} ms."
+    )
+    if taken.memory_growth_bytes is not None:
+        say(f"The process grew by {_mb(taken.memory_growth_bytes)} in its first pass of that length.")
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

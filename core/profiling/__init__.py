@@ -17,6 +17,7 @@ A count means nothing without its convention. ``docs/conventions.md`` has them a
 from core.profiling.changes import Change, LayerChange, ProfileChange, compare_profiles
 from core.profiling.counts import Counts, LayerProfile, count
 from core.profiling.latency import Latency, measure_latencies
+from core.profiling.measured import Measured, measure
 from core.profiling.memory import activation_bytes, activations, resident_growth
 from core.profiling.profile import Profile, profile, profile_model
 from core.profiling.published import (
@@ -38,6 +39,7 @@ __all__ = [
     "Latency",
     "LayerChange",
     "LayerProfile",
+    "Measured",
     "Profile",
     "ProfileChange",
     "Reductions",
@@ -48,6 +50,7 @@ __all__ = [
     "count",
     "counted_reductions",
     "disagreements",
+    "measure",
     "measure_latencies",
     "paper_figures",
     "profile",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,23 @@ from core.models.registry import architecture as find_architecture
 from core.profiling.counters import flop_counter_macs, thop_macs
 from core.profiling.counts import LayerProfile, count, layer_counts, samples_of
 from core.profiling.memory import activations
-from core.profiling.published import Disagreement, disagreements, paper_figures, paper_ratio
-from core.pruning.plan import PAPER_LAYERS, pruned_widths
+from core.profiling.published import (
+    Disagreement,
+    counted_reductions,
+    disagreements,
+    paper_figures,
+    paper_ratio,
+)
+from core.pruning.ratios import PAPER_LAYERS, kept_widths, pruned_widths
 
 
 @dataclass(frozen=True)
 class Profile:
     """A network's counts for one clip of ``seconds``; see the package for the conventions.
 
-    ``paper`` has what the E-PANNs paper states for a network of this configuration, None where it has none, and ``disagreements``
-    what of it the count does not bear out. ``peak_at`` is the step of the pass that holds the most.
+    ``paper`` has what the E-PANNs paper states for a network of this configuration, ``counted`` what counting gives for it in the
+    paper's way, and ``disagreements`` where the two part; None and empty where the paper has no such network. ``peak_at`` is the
+    step of the pass that holds the most.
     """
 
     architecture: str
@@ -42,13 +49,18 @@ class Profile:
     peak_at: str
     layers: tuple[LayerProfile, ...]
     paper: dict[str, float] | None = None
+    counted: dict[str, float] | None = None
     disagreements: tuple[Disagreement, ...] = ()
+
+    @property
+    def config(self) -> Cnn14Config:
+        """The configuration that was counted."""
+        return Cnn14Config(self.widths, self.classes, self.embedding)
 
     @property
     def macs_flop_counter(self) -> int:
         """``macs_network`` as torch's flop counter finds it, on the meta device: the cross-check (25 ms, the first time 1 s)."""
-        config = Cnn14Config(self.widths, self.classes, self.embedding)
-        return flop_counter_macs(config, FRONT_END.frames(samples_of(self.seconds)))
+        return flop_counter_macs(self.config, FRONT_END.frames(samples_of(self.seconds)))
 
     def document(self) -> dict[str, Any]:
         """What ``pannscope profile --json`` prints."""
@@ -66,8 +78,9 @@ def profile(
     widths: Sequence[int] | None = None,
     classes: int = 527,
     embedding: int = 2048,
-    ratio: float | None = None,
+    ratio: float | Mapping[str, float] | None = None,
     layers: Sequence[str] = PAPER_LAYERS,
+    round_to: int = 1,
     seconds: float = 10.0,
 ) -> Profile:
     """Count a network that need not exist yet.
@@ -76,7 +89,8 @@ def profile(
     ----------
     architecture : a name of the registry.
     widths, classes, embedding : its configuration; the published CNN14 by default.
-    ratio, layers : share of filters removed from each of these layers first.
+    ratio, layers, round_to : share of filters removed from each of these layers first, or a share a layer (``layers`` is then not
+        used); widths are rounded as ``kept_count`` says.
     seconds : length of the clip that MACs are counted for.
 
     Raises
@@ -88,10 +102,13 @@ def profile(
     base = chosen.configure(
         classes=classes, embedding=embedding, **({"widths": tuple(widths)} if widths else {})
     )
-    config = base
-    if ratio is not None:
-        config = Cnn14Config(pruned_widths(ratio, layers, base.widths), classes, embedding)
-    return _count(config, seconds)
+    if ratio is None:
+        return _count(base, seconds)
+    if isinstance(ratio, Mapping):
+        left = kept_widths(base.widths, ratio, round_to)
+    else:
+        left = pruned_widths(ratio, layers, base.widths, round_to)
+    return _count(Cnn14Config(left, classes, embedding), seconds)
 
 
 def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
@@ -120,5 +137,11 @@ def _count(config: Cnn14Config, seconds: float) -> Profile:
         peak_at=peak_at,
         layers=tuple(LayerProfile(*layer, memory[layer[0]]) for layer in layer_counts(config, samples)),
         paper=paper_figures(config),
+        counted=None if ratio is None else _reductions(config),
         disagreements=() if ratio is None else disagreements(ratio),
     )
+
+
+def _reductions(config: Cnn14Config) -> dict[str, float]:
+    found = counted_reductions(config)
+    return {"params_reduction_pct": found.params_pct, "macs_reduction_pct": found.macs_pct}

@@ -9,7 +9,7 @@ from core.models.cnn import CNN14_WIDTHS, Cnn14Config
 from core.profiling.counts import Counts, count
 from core.profiling.memory import activation_bytes
 from core.profiling.published import paper_figures
-from core.pruning.plan import PAPER_LAYERS, pruned_widths
+from core.pruning.ratios import PAPER_LAYERS, pruned_widths
 
 SWEEP_RATIOS = tuple(step / 20 for step in range(19))
 """0, 5, 10 … 90%."""
@@ -57,7 +57,7 @@ def sweep(
     """
     points = []
     for ratio in ratios:
-        config = Cnn14Config(pruned_widths(ratio, layers, widths), classes, embedding)
+        config = Cnn14Config(pruned_widths(ratio, layers, widths, round_to), classes, embedding)
         points.append(
             SweepPoint(
                 ratio=ratio,

@@ -28,7 +28,7 @@ ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
     "architecture", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
     "widths", "classes", "embedding", "params_paper", "macs_flop_counter", "size_bytes_float16", "file_bytes",
-    "file_bytes_float16", "peak_activation_bytes", "peak_at", "disagreements",
+    "file_bytes_float16", "peak_activation_bytes", "peak_at", "counted", "disagreements",
 }  # fmt: skip
 LAYER = {"name", "in_channels", "out_channels", "params", "macs", "activation_bytes"}
 

@@ -20,7 +20,7 @@ from core.profiling import (
     profile_model,
     sweep,
 )
-from core.pruning.plan import pruned_widths
+from core.pruning.ratios import pruned_widths
 
 RATIOS = ("0.0", "0.25", "0.5", "0.75")
 
@@ -110,6 +110,16 @@ def test_a_sweep_of_another_network():
     assert points[0].params_trainable - points[1].params_trainable == 6 * (9 * 10 + 9 * 10 + 2)
     with pytest.raises(PruningError, match="share from 0"):
         sweep(ratios=(0.5, 1.0))
+
+
+def test_ratios_a_layer_and_rounded_widths():
+    """Half of 100 filters in steps of 8: 48 or 56, of which 48 is nearer to 50. A quarter of 30 gone leaves 22."""
+    widths = (10, 10, 10, 10, 10, 10, 100, 30, 10, 10, 10, 10)
+    assert profile(widths=widths, ratio={"C7": 0.5, "C8": 0.25}).widths[6:8] == (50, 22)
+    assert profile(widths=widths, ratio=0.5, layers=("C7",), round_to=8).widths[6:8] == (48, 30)
+    assert sweep(widths, ("C7",), (0.5,), round_to=8)[0].widths[6:8] == (48, 30)
+    with pytest.raises(PruningError, match="C13"):
+        profile(ratio={"C13": 0.5})
 
 
 def test_two_profiles_beside_each_other():

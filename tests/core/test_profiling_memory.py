@@ -9,8 +9,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from core.errors import ModelError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.profiling import activation_bytes, activations, profile, resident_growth
+from core.profiling import activation_bytes, activations, measure, profile, resident_growth
 
 
 class LiveBytes(TorchDispatchMode):
@@ -90,3 +91,16 @@ def test_a_process_grows_by_what_is_used():
         pytest.skip("this system does not say how large a process was at most")
     assert 63 * 2**20 < grown < 72 * 2**20  # the kernel counts pages in batches
     assert resident_growth(lambda: None) < 2**20
+
+
+def test_a_measured_pass_takes_time_and_memory():
+    """C2's maps of 10 s are the most of it: 3 x 16 MB are held, which no allocator can have at hand from a pass of 0.3 s."""
+    config = Cnn14Config((64, 64, *(2,) * 10), 3, 4)
+    taken = measure(config, seconds=10.0, repeats=3)
+    assert (taken.seconds, taken.threads, taken.latency.repeats) == (10.0, torch.get_num_threads(), 3)
+    assert 0 < taken.latency.low_ms <= taken.latency.median_ms <= taken.latency.high_ms
+    assert taken.document()["latency"] == taken.latency.document()
+    if taken.memory_growth_bytes is not None:
+        assert taken.memory_growth_bytes > 0.5 * activation_bytes(config)
+    with pytest.raises(ModelError, match="too long to be measured"):
+        measure(config, seconds=601)

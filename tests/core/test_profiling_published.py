@@ -8,7 +8,7 @@ import pytest
 
 from core.models.cnn import Cnn14Config
 from core.profiling import PAPER, counted_reductions, disagreements, profile
-from core.pruning.plan import pruned_widths
+from core.pruning.ratios import pruned_widths
 
 
 def test_disagreements_are_the_known_ones(shared):
@@ -51,9 +51,11 @@ def test_a_profile_carries_its_own_disagreements_only():
     assert [each.quantity for each in profile().disagreements] == ["macs"]
     assert [each.quantity for each in profile(ratio=0.25, seconds=5).disagreements] == ["macs_reduction_pct"]
     assert [each.quantity for each in profile(ratio=0.5).disagreements] == ["output"]
+    assert profile(ratio=0.75).counted["params_reduction_pct"] == pytest.approx(88.7585, abs=1e-4)
     assert profile(ratio=0.75).document()["disagreements"][0]["paper_pct"] == 78
     for other in (profile(ratio=0.3), profile(ratio=0.75, classes=18), profile(ratio=0.75, layers=("C12",))):
         assert other.paper is None
+        assert other.counted is None
         assert other.disagreements == ()
 
 
