@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from core.export.formats import Format
 from core.models.cnn import MIN_SAMPLES
 from core.synthesis import EXAMPLES, synthesise
 from core.tagging import Tagger, mean_probabilities
+from core.training.data import LabelledClips
 
 Network = Callable[[Tensor], Tensor]
 """(1, samples) float32 at 32 kHz -> (1, classes) probabilities."""
@@ -53,6 +54,15 @@ class Difference:
     audio_seconds: float
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a format's writer found: how far its copy is off, what to know of it, and further figures."""
+
+    difference: Difference
+    notes: list[str]
+    measured: dict[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """A network that is being exported, and the recordings that its copies are checked on.
@@ -60,31 +70,37 @@ class Job:
     Attributes
     ----------
     tagger : the network.
-    plan : the document of the plan that it was pruned by, None if it was not.
-    waveforms : (samples,) each, at 32 kHz.
+    pruning : what is known of how it was pruned (a plan's document, its parent, its repair), None if it was not.
+    given : recordings to check on besides the synthesised ones, (samples,) each, at 32 kHz.
+    labelled : clips to state the mAP on, where a format loses some.
     half : store float16 where the format can.
     """
 
     tagger: Tagger
-    plan: dict[str, Any] | None
-    waveforms: Sequence[npt.NDArray[np.floating]]
+    pruning: dict[str, Any] | None
+    given: Sequence[npt.NDArray[np.floating]] = ()
+    labelled: LabelledClips | None = None
     half: bool = False
 
-    @cached_property
-    def expected(self) -> npt.NDArray[np.float32]:
-        """The network's own probabilities, (clips, classes)."""
-        return np.stack([self.tagger.probabilities(waveform) for waveform in self.waveforms])
+    @property
+    def waveforms(self) -> Sequence[npt.NDArray[np.floating]]:
+        """Everything that a copy is checked on."""
+        return (*check_waveforms(), *self.given)
 
-    def difference(self, copy: Network) -> Difference:
-        """Run every waveform through ``copy``, long and short ones as the tagger does it, and compare."""
-        found = np.stack([mean_probabilities(copy, waveform) for waveform in self.waveforms])
-        apart = np.abs(found.astype(np.float64) - self.expected)
+    def difference(
+        self, copy: Network, waveforms: Sequence[npt.NDArray[np.floating]] | None = None
+    ) -> Difference:
+        """Run waveforms through both, long and short ones as the tagger does it, and compare their probabilities."""
+        heard = self.waveforms if waveforms is None else waveforms
+        expected = np.stack([self.tagger.probabilities(waveform) for waveform in heard])
+        found = np.stack([mean_probabilities(copy, waveform) for waveform in heard])
+        apart = np.abs(found.astype(np.float64) - expected)
         return Difference(
             largest=float(apart.max()),
             mean=float(apart.mean()),
-            first_tag=float(np.mean(found.argmax(axis=1) == self.expected.argmax(axis=1))),
-            clips=len(self.waveforms),
-            audio_seconds=sum(len(waveform) for waveform in self.waveforms) / SAMPLE_RATE,
+            first_tag=float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1))),
+            clips=len(heard),
+            audio_seconds=sum(len(waveform) for waveform in heard) / SAMPLE_RATE,
         )
 
     def verified(self, copy: Network, form: Format) -> Difference:

@@ -26,7 +26,7 @@ def description(job: Job, difference: Difference | None = None) -> dict[str, Any
             for index, name in zip(job.tagger.classes.indices, job.tagger.classes.names, strict=True)
         ],
         "source": {"file": info.path.name, "sha256": info.sha256},
-        "plan": job.plan,
+        "pruning": job.pruning,
         "kept": info.kept,
         "check": None if difference is None else vars(difference),
     }

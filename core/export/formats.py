@@ -18,6 +18,7 @@ class Format:
     ----------
     name : as typed on the command line.
     suffix : how its file's name ends.
+    title : as a page shows it.
     about : what it is for, in one sentence.
     tolerance : the largest difference of a probability that passes; None where the format is not exact and its loss is
         stated instead.
@@ -25,6 +26,7 @@ class Format:
 
     name: str
     suffix: str
+    title: str
     about: str
     tolerance: float | None
 
@@ -37,14 +39,44 @@ FORMATS = {
     known.name: known
     for known in (
         Format(
+            "bundle",
+            ".zip",
+            "Bundle",
+            "Everything to tag with elsewhere: the ONNX model, its classes, plan, model card and a short script.",
+            TOLERANCE,
+        ),
+        Format(
+            "onnx",
+            ".onnx",
+            "ONNX",
+            "Waveform to tags, any length and batch, for onnxruntime and whatever else reads ONNX.",
+            TOLERANCE,
+        ),
+        Format(
+            "ncnn",
+            ".param",
+            "ncnn",
+            "Log-mel to tags, for phones and small boards: a list of layers and a file of weights.",
+            TOLERANCE,
+        ),
+        Format(
+            "int8",
+            ".onnx",
+            "ONNX, 8 bit",
+            "A quarter of the size; probabilities change a little, and by how much is measured and stated.",
+            None,
+        ),
+        Format(
             "safetensors",
             ".safetensors",
-            "Pannscope's own file: to prune, fine-tune and compare on.",
+            "Pannscope",
+            "Pannscope's own file: to compare, prune and fine-tune it further.",
             TOLERANCE,
         ),
         Format(
             "panns",
             ".pt",
+            "PANNs",
             "A state dict for the authors' PyTorch code (panns_inference, E-PANNs), frozen front end included.",
             TOLERANCE,
         ),

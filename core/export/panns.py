@@ -21,7 +21,7 @@ from torch import Tensor
 from core.checkpoints import load_checkpoint
 from core.checkpoints.loading import MEL
 from core.errors import ExportError
-from core.export.check import Difference, Job
+from core.export.check import Difference, Job, Written
 from core.export.formats import FORMATS
 from core.logmel import FRONT_END, mel_matrix
 from core.models.cnn import CNN14_WIDTHS, Cnn14
@@ -61,17 +61,15 @@ def panns_state(model: Cnn14) -> OrderedDict[str, Tensor]:
     return state
 
 
-def write_panns(
-    job: Job, target: Path, describe: Callable[[Difference], dict[str, Any]]
-) -> tuple[Difference, list[str]]:
-    """Write ``target`` and read it back as the reference would; returns the difference and what to know of the file."""
+def write_panns(job: Job, target: Path, describe: Callable[[Difference], dict[str, Any]]) -> Written:
+    """Write ``target`` and read it back as the reference would; returns what was found."""
     model = job.tagger.model
     state = panns_state(model)
     _save(state, model, target)
     difference = job.verified(reference(target, job), FORMATS["panns"])
     state._metadata = {NOTES: json.dumps(describe(difference))}  # type: ignore[attr-defined]
     _save(state, model, target)
-    return difference, _notes(model)
+    return Written(difference, _notes(model), {})
 
 
 def reference(path: Path, job: Job) -> Callable[[Tensor], Tensor]:

@@ -7,22 +7,21 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.checkpoints import load_checkpoint, save_checkpoint
-from core.errors import ExportError
-from core.export.check import Difference, Job, check_waveforms
-from core.export.describe import description
-from core.export.formats import FORMATS, Exported, known_format
-from core.export.panns import write_panns
+from core.errors import ExportError, PannscopeError
+from core.export.archive import write_zip
+from core.export.check import Job
+from core.export.formats import Exported, known_format
+from core.export.writers import WRITERS
 from core.tagging import Tagger
-
-Written = tuple[Difference, list[str]]
+from core.training.data import LabelledClips
 
 
 def export(
@@ -31,7 +30,8 @@ def export(
     path: str | os.PathLike[str],
     *,
     plan: dict[str, Any] | None = None,
-    waveforms: Sequence[npt.NDArray[np.floating]] | None = None,
+    waveforms: Sequence[npt.NDArray[np.floating]] = (),
+    labelled: LabelledClips | None = None,
     half: bool = False,
     force: bool = False,
 ) -> Exported:
@@ -43,10 +43,12 @@ def export(
     ----------
     tagger : the network; a pruned one that was never saved will do.
     format : a name of ``FORMATS``.
-    path : the file; its name ends as the format's do.
-    plan : document of the plan that the network was pruned by; by default what its notes hold under ``"pruning"``.
-    waveforms : recordings to check on besides the synthesised ones, (samples,) at 32 kHz.
-    half : store float16 where the format can (safetensors).
+    path : the file; its name ends as the format's do. ncnn's ``.bin`` and ``.json`` are written beside its ``.param``.
+    plan : document of the plan that the network was pruned by, beside what its notes hold under ``"pruning"``.
+    waveforms : recordings to check on besides the synthesised ones, (samples,) at 32 kHz; int8 sets its ranges by half of
+        them and is measured on the other half.
+    labelled : clips to state int8's mAP on, with targets of the network's classes.
+    half : store float16 (safetensors only).
     force : replace existing files.
 
     Raises
@@ -56,15 +58,18 @@ def export(
     """
     form = known_format(format)
     target = Path(path)
-    _check_target(target, form.suffix)
+    check_target(target, format, force)
+    if half and format != "safetensors":
+        raise ExportError(f"Only safetensors can be stored in half precision; leave it out for {format}.")
     started = time.perf_counter()
-    chosen = plan if plan is not None else tagger.info.training.get("pruning")
-    job = Job(tagger, chosen, (*check_waveforms(), *(waveforms or ())), half)
+    pruning = {**tagger.info.training.get("pruning", {}), **(plan or {})} or None
+    job = Job(tagger, pruning, waveforms, labelled, half)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}.") as folder:
-            draft = Path(folder) / target.name
-            difference, notes = _WRITERS[format](job, draft)
+            written = WRITERS[format](job, Path(folder) / target.name)
             files = _publish(Path(folder), target, force)
+    except PannscopeError:
+        raise
     except OSError as error:
         raise ExportError(
             f"{target} cannot be written: {error.strerror or error}; check its folder and the free space."
@@ -72,13 +77,14 @@ def export(
     return Exported(
         path=target,
         files=files,
-        format=format,
-        max_abs_difference=difference.largest,
-        clips=difference.clips,
-        audio_seconds=difference.audio_seconds,
+        format=form.name,
+        max_abs_difference=written.difference.largest,
+        clips=written.difference.clips,
+        audio_seconds=written.difference.audio_seconds,
         size_bytes=sum(file.stat().st_size for file in files),
         seconds=time.perf_counter() - started,
-        notes=tuple(notes),
+        notes=tuple(written.notes),
+        measured=written.measured,
     )
 
 
@@ -87,14 +93,24 @@ def export_bytes(
     format: str,
     *,
     plan: dict[str, Any] | None = None,
-    waveforms: Sequence[npt.NDArray[np.floating]] | None = None,
+    waveforms: Sequence[npt.NDArray[np.floating]] = (),
     half: bool = False,
 ) -> tuple[bytes, Exported]:
-    """The same for a download: the file's bytes (a zip of the files where a format has several), nothing kept on disk."""
+    """The same for a download: the bytes, and what was found. Nothing stays on the disk.
+
+    Where a format has several files, the bytes are a zip of them. ``path`` is the name to offer, and ``files`` what is in it.
+    """
     with tempfile.TemporaryDirectory(prefix="pannscope-") as folder:
-        name = _file_name(tagger.name) + known_format(format).suffix
-        done = export(tagger, format, Path(folder) / name, plan=plan, waveforms=waveforms, half=half)
-        return done.path.read_bytes(), done
+        kind = "-int8" if format == "int8" else ""  # or two formats would offer the same name
+        target = Path(folder) / (_file_name(tagger.name) + kind + known_format(format).suffix)
+        done = export(tagger, format, target, plan=plan, waveforms=waveforms, half=half)
+        offered = target
+        if len(done.files) > 1:
+            offered = target.with_name(f"{target.stem}-{format}.zip")
+            write_zip(offered, [(file.name, file) for file in done.files])
+        names = tuple(Path(file.name) for file in done.files)
+        data = offered.read_bytes()
+        return data, replace(done, path=Path(offered.name), files=names, size_bytes=len(data))
 
 
 def _file_name(name: str) -> str:
@@ -103,42 +119,9 @@ def _file_name(name: str) -> str:
     return plain.strip("-")[:60] or "network"
 
 
-def _write_safetensors(job: Job, draft: Path) -> Written:
-    info = job.tagger.info
-
-    def save(notes: dict[str, Any]) -> None:
-        save_checkpoint(
-            draft,
-            job.tagger.model,
-            classes=job.tagger.classes,
-            name=info.name,
-            kept=info.kept,
-            training={**info.training, **({"pruning": job.plan} if job.plan else {}), **notes},
-            half=job.half,
-        )
-
-    save({})
-    copy = load_checkpoint(draft).model.probabilities
-    if job.half:
-        difference = job.difference(copy)
-        notes = [f"Stored in float16: it differs by up to {difference.largest:.2g} in a probability."]
-    else:
-        difference, notes = job.verified(copy, FORMATS["safetensors"]), []
-    save({"export": {"from_sha256": info.sha256, "half": job.half, **vars(difference)}})
-    return difference, notes
-
-
-def _write_panns(job: Job, draft: Path) -> Written:
-    return write_panns(job, draft, lambda difference: description(job, difference))
-
-
-_WRITERS: dict[str, Callable[[Job, Path], Written]] = {
-    "safetensors": _write_safetensors,
-    "panns": _write_panns,
-}
-
-
-def _check_target(target: Path, suffix: str) -> None:
+def check_target(target: Path, format: str, force: bool = False) -> None:
+    """Refuse a place that cannot be written before any work is done for it. Raises ``ExportError``."""
+    suffix = known_format(format).suffix
     if target.suffix != suffix:
         raise ExportError(
             f"A file of this format ends in {suffix}; got {target.name!r}: name it {target.stem}{suffix}."
@@ -147,6 +130,8 @@ def _check_target(target: Path, suffix: str) -> None:
         raise ExportError(f"The folder {target.parent} does not exist; make it first.")
     if target.is_dir() or not os.access(target.parent, os.W_OK):
         raise ExportError(f"{target} cannot be written; give a file in a folder you may write to.")
+    if target.exists() and not force:
+        raise _taken(target)
 
 
 def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
@@ -155,13 +140,14 @@ def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
     places = [target.with_name(draft.name) for draft in drafts]
     taken = [place for place in places if place.exists()]
     if taken and not force:
-        raise ExportError(f"{taken[0]} exists already; choose another name, or replace it (--force).")
+        raise _taken(taken[0])
     before = folder / "before"
     before.mkdir()
     moved: list[Path] = []
     try:
-        for place in taken:
-            shutil.copy2(place, before / place.name) if len(places) > 1 else None
+        if len(places) > 1:  # one file is replaced in one step, or not at all
+            for place in taken:
+                shutil.copy2(place, before / place.name)
         for draft, place in zip(drafts, places, strict=True):
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -174,3 +160,7 @@ def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
                 os.replace(kept, place) if kept.exists() else place.unlink()
         raise
     return tuple(reversed(places))
+
+
+def _taken(place: Path) -> ExportError:
+    return ExportError(f"{place} exists already; choose another name, or replace it with --force.")

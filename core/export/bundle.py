@@ -1,0 +1,96 @@
+"""A zip with all that is needed to tag elsewhere: model, classes, plan, model card, and a script without Pannscope or PyTorch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib import resources
+from pathlib import Path
+
+from core.checkpoints import CHECKPOINTS_DIR
+from core.classes import ClassSet
+from core.export.archive import write_zip
+from core.export.card import model_card
+from core.export.check import Job, Written
+from core.export.lineage import known_by, lineage
+from core.pruning.plan import PruningPlan
+
+REQUIREMENTS = "onnxruntime>=1.14\nnumpy>=1.22\nsoundfile>=0.12\n"
+"""onnxruntime reads the model's operators since 1.14."""
+
+
+def write_bundle(job: Job, target: Path, onnx: Path, written: Written) -> Written:
+    """Write the zip around a model that has been checked already."""
+    origin = lineage(job.tagger.info, job.pruning)
+    plan = plan_of(job)
+    entries: list[tuple[str, Path | str | bytes]] = [
+        ("README.md", _readme(job, written, plan is not None)),
+        ("MODEL_CARD.md", model_card(job, written.difference, origin, plan)),
+        ("model.onnx", onnx),
+        ("classes.csv", classes_csv(job.tagger.classes)),
+        ("tag.py", script()),
+        ("requirements.txt", REQUIREMENTS),
+    ]
+    if plan is not None:
+        entries.append(("plan.json", plan.text()))
+    if origin.entry is not None and origin.entry.kind == "embedded":
+        entries.append(("CREDITS.md", (CHECKPOINTS_DIR / "CREDITS.md").read_bytes()))
+    write_zip(target, entries)
+    notes = (
+        []
+        if plan is not None
+        else ["There is no plan in it: the network was not pruned, as far as its file knows."]
+    )
+    return Written(written.difference, notes, {})
+
+
+def script() -> str:
+    """``tag.py``: onnxruntime, numpy and soundfile are all it imports."""
+    return resources.files("core").joinpath("data", "tag.py").read_text(encoding="utf-8")
+
+
+def classes_csv(classes: ClassSet) -> str:
+    """One row an output, in order: its position, AudioSet's index and the display name."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["output", "index", "name"])
+    table.writerows(zip(range(len(classes)), classes.indices, classes.names, strict=True))
+    return text.getvalue()
+
+
+def plan_of(job: Job) -> PruningPlan | None:
+    """The plan that made the network; None for one that was not pruned, or whose file does not tell enough.
+
+    Files of before plans were stored (the embedded pair is one) name the kept filters, the ratio and the parent: that is a plan
+    as well, where the parent is known.
+    """
+    known, info = job.pruning or {}, job.tagger.info
+    if "format" in known:
+        return PruningPlan.from_document(known)
+    parent = known_by(known.get("pruned_from_sha256"))
+    if not info.kept or parent is None or parent.widths is None or "ratio" not in known:
+        return None
+    ratios = dict.fromkeys(info.kept, float(known["ratio"]))
+    kept = {layer: tuple(indices) for layer, indices in info.kept.items()}
+    return PruningPlan(info.architecture, parent.widths, known["criterion"], ratios, kept)
+
+
+def _readme(job: Job, written: Written, planned: bool) -> str:
+    plan = (
+        "- `plan.json`: which filters stayed and how they were chosen; `pannscope prune --plan` reads it\n"
+        if planned
+        else "- there is no `plan.json`: as far as its file knows, the network was not pruned\n"
+    )
+    return f"""# {job.tagger.info.name}, taken home from Pannscope
+
+    python -m pip install -r requirements.txt
+    python tag.py RECORDING...
+
+prints the ten likeliest tags of each recording (WAV, FLAC, OGG, MP3: what libsndfile reads), and needs neither Pannscope nor
+PyTorch. `MODEL_CARD.md` says what the network is, what it is not, and whose it is.
+
+- `model.onnx`: `waveform` (batch, samples), float32 mono at 32 kHz, full scale at ±1, any length -> `probabilities`
+  (batch, {len(job.tagger.classes)}); on {written.difference.clips} recordings within {written.difference.largest:.1g} of the network
+- `classes.csv`: what each output stands for; `index` is AudioSet's
+{plan}- `tag.py`: mixes to mono, resamples, cuts recordings over 30 s into equal windows and averages them, as Pannscope does
+"""

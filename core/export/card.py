@@ -1,0 +1,148 @@
+"""The model card of a bundle: what the network is, where it comes from, what it counts, and how far the copy is from it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from core import __version__
+from core.checkpoints import Entry
+from core.export.check import Difference, Job
+from core.export.formats import TOLERANCE
+from core.export.lineage import Lineage
+from core.models.cnn import LAYERS
+from core.profiling import Profile, profile_model
+from core.pruning.plan import PruningPlan
+
+
+def model_card(job: Job, difference: Difference, origin: Lineage, plan: PruningPlan | None) -> str:
+    """Markdown; every figure in it is counted or measured here, or says whose word it is."""
+    info, counted = job.tagger.info, profile_model(job.tagger.model)
+    sections = [
+        f"# {info.name}\n\n{_what(job, origin)}",
+        "## Counts\n\n" + _counts(counted, origin.entry),
+        "## Pruning\n\n" + _pruning(job, plan),
+        "## The copy\n\n" + _copy(difference),
+        "## Classes\n\n"
+        + f"{len(job.tagger.classes)}, in the order of the outputs: {'; '.join(job.tagger.classes.names)}.",
+        "## Training\n\n" + _training(info.training),
+        "## Licence and source\n\n" + _licence(origin),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _what(job: Job, origin: Lineage) -> str:
+    entry = origin.entry
+    if entry is None:
+        made = "It is no network of Pannscope's list, nor made from one that can be recognised."
+    elif origin.same:
+        made = f"It is {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
+    else:
+        made = f"It was made from {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
+    demo = (
+        " A demonstration model of 18 classes: not the published CNN14 or E-PANNs, and no figure of it says anything about those."
+        if entry is not None and entry.kind == "embedded"
+        else ""
+    )
+    return (
+        "An audio tagger: a recording's probabilities for each class, which do not exclude each other. Architecture "
+        f"{job.tagger.info.architecture} (PANNs' CNN14, Kong et al. 2020), 32 kHz mono. {made}{demo}\n\n"
+        f"Written by Pannscope {__version__} from {job.tagger.info.path.name}, sha256 {job.tagger.info.sha256}"
+        f"."
+    )
+
+
+def _counts(counted: Profile, entry: Entry | None) -> str:
+    rows = [
+        (
+            "parameters, learned",
+            f"{counted.params_trainable:,}",
+            _share(counted.params_trainable, entry.params if entry else None),
+        ),
+        (
+            "MACs, 10 s, the paper's convention",
+            f"{counted.macs:,}",
+            _share(counted.macs, entry.macs_10s if entry else None),
+        ),
+        ("MACs, 10 s, convolutions and linear layers", f"{counted.macs_network:,}", ""),
+        ("weights in float32, with the frozen front end", f"{counted.size_bytes:,} bytes", ""),
+    ]
+    of = f"of {entry.name}" if entry else ""
+    table = [
+        f"| counted | | {of} |",
+        "|---|---|---|",
+        *(f"| {name} | {value} | {share} |" for name, value, share in rows),
+    ]
+    filters = ", ".join(
+        f"{layer} {row.out_channels}" for layer, row in zip(LAYERS, counted.layers, strict=False)
+    )
+    return "\n".join(table) + f"\n\nFilters: {filters}."
+
+
+def _share(value: int, whole: int | None) -> str:
+    return f"{100 * value / whole:.1f} %" if whole else ""
+
+
+def _pruning(job: Job, plan: PruningPlan | None) -> str:
+    known, kept = job.pruning or {}, job.tagger.info.kept
+    if not known and not kept:
+        return "None that its file knows of. There is no `plan.json` in this bundle."
+    lines = []
+    if known.get("pruned_from"):
+        lines.append(
+            f"- from: {_plain(known['pruned_from'])}, sha256 {_plain(known.get('pruned_from_sha256', 'not noted'))}"
+        )
+    if known.get("criterion"):
+        lines.append(f"- criterion: {_plain(known['criterion'])}")
+    if plan is not None:
+        shares = ", ".join(f"{layer} {100 * ratio:g} %" for layer, ratio in plan.ratios.items())
+        lines.append(
+            f"- filters asked to go: {shares or 'none'}; kept counts rounded to multiples of {plan.round_to}"
+        )
+        lines.append(f"- widths before: {', '.join(map(str, plan.widths))}")
+    lines.append(f"- widths after: {', '.join(map(str, job.tagger.model.config.widths))}")
+    if kept:
+        counts = ", ".join(f"{layer} {len(indices)}" for layer, indices in kept.items())
+        lines.append(f"- kept of the unpruned network: {counts}")
+    repair = known.get("repair") or job.tagger.info.training.get("repair")
+    lines.append(f"- repair without labels: {_plain(repair) if repair else 'none noted'}")
+    where = (
+        "Which filters stayed is in `plan.json`."
+        if plan
+        else "Its file does not tell enough for a `plan.json`."
+    )
+    return "\n".join(lines) + f"\n\n{where}"
+
+
+def _copy(difference: Difference) -> str:
+    return (
+        f"`model.onnx` was run beside the network on {difference.clips} recordings ({difference.audio_seconds:.0f} s, from 0.31 s to "
+        f"30 s or longer): the largest difference of a probability is {difference.largest:.2g}, the mean {difference.mean:.2g}. "
+        f"More than {TOLERANCE:g} would have been refused."
+    )
+
+
+def _training(notes: dict[str, Any]) -> str:
+    told = {key: value for key, value in notes.items() if key not in ("pruning", "repair", "export")}
+    if not told:
+        return "Nothing is noted in its file."
+    return f"As its file notes it (unverified):\n\n```json\n{json.dumps(told, indent=1)}\n```"
+
+
+def _licence(origin: Lineage) -> str:
+    entry = origin.entry
+    if entry is None:
+        return "Not known to Pannscope: they are those of the file that it was made from."
+    credits = (
+        "\n\nThe recordings that it learned from are credited in `CREDITS.md`; some are under CC BY, which asks for that."
+        if entry.kind == "embedded"
+        else ""
+    )
+    whose = "It is" if origin.same else f"{entry.title}, which it was made from, is"
+    return f"{whose} under {entry.licence}; source: {entry.source}.{credits}"
+
+
+def _plain(value: Any) -> str:
+    """A note on one line; long ones cut, because the whole stands in the file."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.split())[:300]

@@ -1,0 +1,111 @@
+"""One writer a format: it writes its files beside the draft it is given, checks them, and says what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints import load_checkpoint, save_checkpoint
+from core.export.bundle import write_bundle
+from core.export.check import Job, Written
+from core.export.describe import description
+from core.export.formats import FORMATS
+from core.export.int8 import write_int8
+from core.export.ncnn_files import NcnnNetwork, ncnn_files
+from core.export.onnx_file import append_metadata, onnx_network
+from core.export.onnx_graph import write_onnx
+from core.export.panns import write_panns
+
+Writer = Callable[[Job, Path], Written]
+
+
+def _write_safetensors(job: Job, draft: Path) -> Written:
+    info = job.tagger.info
+
+    def save(notes: dict[str, Any]) -> None:
+        pruning = {"pruning": job.pruning} if job.pruning else {}
+        save_checkpoint(
+            draft,
+            job.tagger.model,
+            classes=job.tagger.classes,
+            name=info.name,
+            kept=info.kept,
+            training={**info.training, **pruning, **notes},
+            half=job.half,
+        )
+
+    save({})
+    copy = load_checkpoint(draft).model.probabilities
+    if job.half:
+        difference = job.difference(copy)
+        notes = [f"Stored in float16: a probability changes by up to {difference.largest:.2g}."]
+    else:
+        difference, notes = job.verified(copy, FORMATS["safetensors"]), []
+    save({"export": {"from_sha256": info.sha256, "half": job.half, **vars(difference)}})
+    return Written(difference, notes, {})
+
+
+def _write_panns(job: Job, draft: Path) -> Written:
+    return write_panns(job, draft, lambda difference: description(job, difference))
+
+
+def _write_onnx(job: Job, draft: Path) -> Written:
+    write_onnx(job.tagger.model, draft)
+    difference = job.verified(onnx_network(draft), FORMATS["onnx"])
+    append_metadata(draft, _metadata(job, Written(difference, [], {})))
+    return Written(difference, [], {})
+
+
+def _write_int8(job: Job, draft: Path) -> Written:
+    written = write_int8(job, draft)
+    append_metadata(draft, _metadata(job, written))
+    return written
+
+
+def _write_ncnn(job: Job, draft: Path) -> Written:
+    param, weights = ncnn_files(job.tagger.model)
+    difference = job.verified(NcnnNetwork(param, weights, job.tagger.model), FORMATS["ncnn"])
+    draft.write_text(param, encoding="ascii")
+    draft.with_suffix(".bin").write_bytes(weights)
+    text = json.dumps(description(job, difference), indent=1) + "\n"
+    draft.with_suffix(".json").write_text(text, encoding="utf-8")
+    notes = [
+        f"{draft.stem}.param, {draft.stem}.bin and {draft.stem}.json belong together; the input is the log-mel, the front end is the caller's.",
+        "Checked with ncnn in float32: its 16-bit options, which it uses by default where the processor can, were off.",
+    ]
+    return Written(difference, notes, {})
+
+
+def _write_bundle(job: Job, draft: Path) -> Written:
+    model = draft.with_name(".model.onnx")
+    written = _write_onnx(job, model)
+    bundled = write_bundle(job, draft, model, written)
+    model.unlink()
+    return bundled
+
+
+def _metadata(job: Job, written: Written) -> dict[str, str]:
+    """Metadata of an ONNX file: what a reader looks for by name, and the whole description as JSON."""
+    info, classes = job.tagger.info, job.tagger.classes
+    return {
+        "name": info.name,
+        "sample_rate": "32000",
+        "classes": json.dumps(list(classes.names)),
+        "audioset_indices": json.dumps(list(classes.indices)),
+        "source_sha256": info.sha256,
+        "max_abs_difference": f"{written.difference.largest:.3g}",
+        "pannscope": json.dumps({**description(job, written.difference), "measured": written.measured}),
+    }
+
+
+WRITERS: dict[str, Writer] = {
+    "bundle": _write_bundle,
+    "onnx": _write_onnx,
+    "ncnn": _write_ncnn,
+    "int8": _write_int8,
+    "safetensors": _write_safetensors,
+    "panns": _write_panns,
+}
+"""By the names of ``FORMATS``."""
