@@ -199,6 +199,23 @@ def test_profile_gives_the_references_counts(cli, shared, ratio):
     ]
 
 
+def test_profile_measures_on_request(cli):
+    said = cli("profile", "-m", "demo-epanns", "--seconds", 1, "--measure", "--json").document
+    assert set(said) == PROFILE | {"measured"}
+    latency = said["measured"]["latency"]
+    assert 0 < latency["low_ms"] <= latency["lower_quartile_ms"] <= latency["median_ms"]
+    assert latency["median_ms"] <= latency["upper_quartile_ms"] <= latency["high_ms"]
+    text = cli("profile", "-m", "demo-epanns", "--seconds", 1, "--measure").out
+    assert "for a clip of 1 s; half of 7 passes took" in text
+
+
+def test_profile_says_where_the_paper_and_the_count_part(cli):
+    text = cli("profile", "--ratio", 0.25).out
+    assert "Counted in its way: 40.8% and 20.8%." in text
+    assert "With 25% of C7 to C12 removed the paper states 24% fewer MACs; counting gives 20.8%." in text
+    assert "states" not in cli("profile", "--ratio", 0.3).out
+
+
 def test_profile_of_a_model_that_is_not_installed(cli):
     plain = cli("profile", "--json").document
     assert cli("profile", "-m", "cnn14", "--json").document == plain

@@ -103,6 +103,7 @@ WORDS: dict[str, str] = {
     "compare {tone} -a {small} -b {small} --threshold 1": "between 0 and 1; got 1.",
     "compare {tone} -a {small} -b {small} --top -1": "1 or more; got -1.",
     "profile --seconds 0.1": "count for at least 0.31 s",
+    "profile -m demo-cnn14 --measure --seconds 601": "too long to be measured; measure with up to 600 s",
     "profile --seconds inf": "A clip of inf s cannot be counted",
     "profile --ratio 1": "a share from 0 up to, but not including, 1; got 1.",
     "profile --ratio 0.5 --layers C13": "Cannot read the layers 'C13'; give a layer",
