@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.audio import SAMPLE_RATE, SILENT_PEAK
+from core.audio import SAMPLE_RATE
 from core.errors import PruningError
-from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14
+from core.models.cnn import LAYERS, Cnn14
+from core.pruning.listening import windows_of, with_variants
 from core.pruning.plan import PruningPlan
 from core.pruning.reconstruction import Correction, LeastSquares
-from core.tagging import listenable
-
-WINDOW_SECONDS = 10.0
-"""Clips are cut into equal windows of at most this length, AudioSet's: it bounds memory."""
-
-MAX_SECONDS = 160.0
-"""No more audio than this is listened to, the same share of every clip: two networks' feature maps of it are held at a time
-(at the full CNN14's C1 and C2, where they are largest, 2 x 16 MB for 10 s)."""
 
 _SAMPLES = 20_000  # places of a layer's feature maps that enter its least squares: all, behind C6; a draw of them before
 _SUMMARY_FRAMES = 4  # shortest span of C12's map, 1.28 s, of which fc1 hears a summary of its own
@@ -55,6 +47,7 @@ class Repair:
     map_ridge: float = 1e-3
     tap_ridge: float = 1e-2
     summary_ridge: float = 1e-3
+    windows: int = 32
 
     def __post_init__(self) -> None:
         for name in ("map_ridge", "tap_ridge", "summary_ridge"):
@@ -105,13 +98,16 @@ def repair(
     """
     method = method or Repair()
     _check_fits(model, plan, pruned)
-    windows = _windows(waveforms)
+    windows = windows_of(waveforms)
     repaired = copy.deepcopy(pruned).eval()
     with torch.inference_mode():
-        layers = _Walk(model, plan, repaired, windows, method, on_progress).run()
+        logmels = [model.front_end(torch.from_numpy(np.array(window))[None]) for window in windows]
+        sounds = with_variants(logmels, method.windows)
+        layers = _Walk(model, plan, repaired, sounds, method, on_progress).run()
     document = asdict(method) | {
         "clips": len(waveforms),
         "seconds": round(sum(map(len, windows)) / SAMPLE_RATE, 3),
+        "variants": len(sounds) - len(windows),
         "layers": layers,
     }
     return Repaired(repaired, document)
@@ -125,7 +121,7 @@ class _Walk:
         model: Cnn14,
         plan: PruningPlan,
         repaired: Cnn14,
-        windows: Sequence[np.ndarray],
+        sounds: Sequence[Tensor],
         method: Repair,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -134,15 +130,15 @@ class _Walk:
             layer: torch.tensor(plan.kept.get(layer, range(width)))
             for layer, width in zip(LAYERS, model.config.widths, strict=True)
         }
-        self._windows = windows
+        self._sounds = sounds
         self._report = on_progress or (lambda done, total: None)
-        self._done, self._total = 0, len(windows) * (len(LAYERS) + 1)
+        self._done, self._total = 0, len(sounds) * len(LAYERS)
         self._draw = torch.Generator().manual_seed(0)
         self._layers: dict[str, dict[str, float]] = {}
 
     def run(self) -> dict[str, dict[str, float]]:
         """Repair layer after layer; returns what each missed before and after."""
-        wide = [self._heard(window) for window in self._windows]
+        wide = [self._wide.normalised(sound) for sound in self._sounds]
         narrow = list(wide)
         inputs = torch.arange(1)
         changed = False
@@ -155,22 +151,19 @@ class _Walk:
             inputs = self._kept[layer]
             changed = changed or len(inputs) < self._wide.convolution(layer).out_channels
             for index in range(len(wide)):
-                self._step()
                 # As long as nothing is removed both networks hear the same, and one set of feature maps does for both.
                 before = wide[index]
                 wide[index] = self._wide.layer(layer, before)
                 narrow[index] = self._narrow.layer(layer, narrow[index]) if changed else wide[index]
+                self._done += 1
+                self._tell()
         if changed and self._method.reconstruct:
             self._reconstruct_summary(inputs, wide, narrow)
         return self._layers
 
-    def _heard(self, window: np.ndarray) -> Tensor:
-        self._step()
-        return self._wide.normalised(self._wide.front_end(torch.from_numpy(np.array(window))[None]))
-
-    def _step(self) -> None:
+    def _tell(self) -> None:
+        """Report the progress, which is also the moment at which a repair can be stopped."""
         self._report(self._done, self._total)
-        self._done += 1
 
     def _reconstruct(
         self, layer: str, inputs: Tensor, wide: Sequence[Tensor], narrow: Sequence[Tensor]
@@ -182,7 +175,7 @@ class _Walk:
         places = self._places(wide)
         maps = LeastSquares(len(inputs), kernel.shape[1])
         for x, y, chosen in zip(wide, narrow, places, strict=True):
-            self._report(self._done, self._total)
+            self._tell()
             wanted = _at(x, chosen)
             missing = wanted.clone()
             missing[:, inputs] -= _at(y, chosen)
@@ -193,7 +186,7 @@ class _Walk:
         taps = LeastSquares(plain[0].numel(), len(plain))
         missed = 0.0
         for x, y, chosen in zip(wide, narrow, places, strict=True):
-            self._report(self._done, self._total)
+            self._tell()
             heard = _patches(y, chosen)
             wanted = _patches(x, chosen) @ kernel.flatten(1).T
             missed += float((wanted - heard @ plain.flatten(1).T).square().sum())
@@ -210,7 +203,7 @@ class _Walk:
         weight = self._narrow.fc1.weight.double()
         system = LeastSquares(len(inputs), len(weight))
         for x, y in zip(wide, narrow, strict=True):
-            self._report(self._done, self._total)
+            self._tell()
             heard = self._summaries(y).double()
             wanted = self._summaries(x).double() @ fc1.weight.double().T
             system.add(heard, wanted, wanted - heard @ weight.T)
@@ -235,7 +228,7 @@ class _Walk:
         kernel = self._wide.convolution(layer).weight[kept]
         target, now = _Moments(), _Moments()
         for x, y in zip(wide, narrow, strict=True):
-            self._report(self._done, self._total)
+            self._tell()
             target.add(F.conv2d(x, kernel, padding=1))
             now.add(self._narrow.convolution(layer)(y))
         before, after = self._wide.batch_norm(layer), self._narrow.batch_norm(layer)
@@ -325,32 +318,3 @@ def _check_fits(model: Cnn14, plan: PruningPlan, pruned: Cnn14) -> None:
             f"The plan leaves the widths {widths}, the pruned network has {list(pruned.config.widths)}; "
             "give the plan that it was made with."
         )
-
-
-def _windows(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Clips as windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``: every clip gives the same share."""
-    clips = [listenable(waveform) for waveform in waveforms]
-    if not clips:
-        raise PruningError("A repair needs clips to listen to; give at least one, better ten.")
-    if all(np.abs(clip).max() <= SILENT_PEAK for clip in clips):
-        raise PruningError(
-            "All clips to repair on are silent, so there is nothing to learn from them; give recordings with sound."
-        )
-    longest = max(MIN_SAMPLES, round(_share([len(clip) for clip in clips], MAX_SECONDS * SAMPLE_RATE)))
-    cut = []
-    for clip in clips:
-        heard = clip[:longest]
-        count = -(-len(heard) // round(WINDOW_SECONDS * SAMPLE_RATE))
-        edges = [round(len(heard) * edge / count) for edge in range(count + 1)]
-        cut += [heard[start:end] for start, end in pairwise(edges)]
-    return cut
-
-
-def _share(lengths: Sequence[int], budget: float) -> float:
-    """The length that clips may have so that together they keep to the budget; short clips leave theirs to the others."""
-    for rank, length in enumerate(sorted(lengths)):
-        fair = budget / (len(lengths) - rank)
-        if length > fair:
-            return fair
-        budget -= length
-    return float(max(lengths))

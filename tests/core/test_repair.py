@@ -1,0 +1,278 @@
+"""Repair: exact where nothing is lost for good, batch norm against direct computation, and agreement on clips never heard."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core import load_tagger
+from core.audio import load_clip
+from core.errors import AudioError, PruningError
+from core.models.cnn import LAYERS, Cnn14, Cnn14Config
+from core.pruning.plan import PruningPlan, plan
+from core.pruning.repair import Repair, _patches, repair
+from core.pruning.surgery import prune
+
+WIDTHS = (4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9)
+CONFIG = Cnn14Config(WIDTHS, 5, 12)
+EXACT = Repair(map_ridge=1e-12, tap_ridge=1e-12, summary_ridge=1e-12)
+
+
+def noises(count: int, seconds: float = 1.5, seed: int = 0) -> list[np.ndarray]:
+    """Noise that comes and goes, each at a level of its own."""
+    rng = np.random.default_rng(seed)
+    length = round(32_000 * seconds)
+    swell = np.abs(np.sin(np.linspace(0, 9, length)))
+    return [
+        (level * swell * rng.standard_normal(length)).astype(np.float32)
+        for level in rng.uniform(0.01, 0.4, count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def model() -> Cnn14:
+    """A small network whose batch norms have settled on noise, so that no feature map is dead."""
+    torch.manual_seed(3)
+    network = Cnn14(CONFIG)
+    torch.nn.init.normal_(network.fc_audioset.bias)
+    network.train()
+    with torch.no_grad():
+        for _ in range(40):
+            network(torch.from_numpy(np.stack(noises(4, seed=11))))
+        for layer in LAYERS:
+            network.batch_norm(layer).bias.uniform_(0.0, 0.8)
+            network.batch_norm(layer).weight.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def some_plan(kept: dict[str, tuple[int, ...]], widths: tuple[int, ...] = WIDTHS) -> PruningPlan:
+    ratios = {layer: 1 - len(indices) / widths[LAYERS.index(layer)] for layer, indices in kept.items()}
+    return PruningPlan("cnn14", widths, "l1", ratios, kept)
+
+
+def logits(network: Cnn14, waveforms: list[np.ndarray]) -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.cat([network(torch.from_numpy(waveform)[None]) for waveform in waveforms])
+
+
+def state(network: Cnn14) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def with_copies(model: Cnn14, layers: tuple[str, ...]) -> tuple[Cnn14, PruningPlan]:
+    """The network with two filters of each layer made 2 and 0.5 times the first one, and the plan that removes these two."""
+    network = Cnn14(model.config)
+    network.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        for layer in layers:
+            norm, weight = network.batch_norm(layer), network.convolution(layer).weight
+            for copy, times in ((1, 2.0), (3, 0.5)):
+                weight[copy] = weight[0]
+                norm.running_mean[copy], norm.running_var[copy] = norm.running_mean[0], norm.running_var[0]
+                norm.weight[copy], norm.bias[copy] = times * norm.weight[0], times * norm.bias[0]
+    kept = {
+        layer: tuple(i for i in range(WIDTHS[LAYERS.index(layer)]) if i not in (1, 3)) for layer in layers
+    }
+    return network.eval(), some_plan(kept)
+
+
+@pytest.mark.parametrize("layers", [("C7",), ("C12",), ("C8", "C9", "C12"), LAYERS], ids=str)
+def test_what_kept_filters_can_stand_in_for_is_restored(model, layers):
+    wide, made = with_copies(model, layers)
+    pruned = prune(wide, made)
+    heard, unheard = noises(6), noises(3, seed=5)
+    repaired = repair(wide, made, pruned, heard, EXACT).model
+    wanted = logits(wide, unheard)
+    assert (logits(pruned, unheard) - wanted).abs().max() > 0.01
+    assert (logits(repaired, unheard) - wanted).abs().max() < 2e-4
+
+
+def test_the_corrected_kernel_is_the_one_worked_out_by_hand(model):
+    wide, made = with_copies(model, ("C7",))
+    repaired = repair(wide, made, prune(wide, made), noises(6), EXACT).model
+    kernel = wide.convolution("C8").weight
+    by_hand = torch.cat(
+        [kernel[:, :1] + 2 * kernel[:, 1:2] + 0.5 * kernel[:, 3:4], kernel[:, [2, 4, 5, 6]]], 1
+    )
+    assert (repaired.convolution("C8").weight - by_hand).abs().max() < 1e-4
+    fitting = {
+        name: tensor
+        for name, tensor in repaired.state_dict().items()
+        if not name.startswith(("conv_block4", "conv_block5", "conv_block6", "fc1"))
+    }
+    assert all(torch.equal(tensor, wide.state_dict()[name]) for name, tensor in fitting.items())
+
+
+def test_patches_are_what_a_convolution_hears():
+    maps = torch.randn(1, 3, 6, 4, generator=torch.Generator().manual_seed(0))
+    places = torch.tensor([0, 5, 9, 23])
+    assert torch.equal(_patches(maps, places), F.unfold(maps, 3, padding=1)[0].T[places].double())
+
+
+def test_batch_norms_bring_the_clips_to_the_unpruned_mean_and_spread(model):
+    made = some_plan({"C9": (0, 2, 5), "C11": (1, 2, 3, 4)})
+    heard = noises(5, seconds=2.0)
+    repaired = repair(model, made, prune(model, made), heard, Repair(reconstruct=False, windows=1)).model
+
+    def normalised(network: Cnn14, layer: str) -> np.ndarray:
+        """Every value that leaves the layer's batch norm, (filters, values), by the network's own modules."""
+        found = []
+        with torch.inference_mode():
+            for waveform in heard:
+                x = network.normalised(network.front_end(torch.from_numpy(waveform)[None]))
+                for name in LAYERS[: LAYERS.index(layer)]:
+                    x = network.layer(name, x)
+                found.append(network.batch_norm(layer)(network.convolution(layer)(x))[0].flatten(1))
+        return torch.cat(found, 1).double().numpy()
+
+    for layer, kept in (("C10", range(8)), ("C11", (1, 2, 3, 4)), ("C12", range(9))):
+        unpruned, now = normalised(model, layer)[list(kept)], normalised(repaired, layer)
+        assert np.abs(now.mean(1) - unpruned.mean(1)).max() < 1e-3
+        assert np.abs(now.std(1) / unpruned.std(1) - 1).max() < 1e-2
+    # what comes before the loss is as it was, and so are weights: this was batch norm alone
+    for name, tensor in prune(model, made).state_dict().items():
+        same = torch.equal(tensor, repaired.state_dict()[name])
+        assert same or name.startswith(("conv_block5.bn2.running", "conv_block6.bn")), name
+
+
+def test_nothing_removed_is_nothing_changed(model):
+    whole = some_plan({})
+    found = repair(model, whole, prune(model, whole), noises(2))
+    assert all(
+        torch.equal(tensor, model.state_dict()[name]) for name, tensor in found.model.state_dict().items()
+    )
+    assert found.document["layers"] == {}
+
+
+def test_neither_network_is_changed_nor_shared(model):
+    made = plan(model, 0.5)
+    pruned = prune(model, made)
+    before, before_pruned = state(model), state(pruned)
+    found = repair(model, made, pruned, noises(2)).model
+    assert not found.training
+    addresses = {
+        tensor.data_ptr() for tensor in (*model.state_dict().values(), *pruned.state_dict().values())
+    }
+    assert not addresses & {tensor.data_ptr() for tensor in found.state_dict().values()}
+    for tensors, network in ((before, model), (before_pruned, pruned)):
+        assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in tensors.items())
+
+
+def test_the_same_clips_give_the_same_network(model):
+    made = plan(model, 0.5)
+    first, second = (repair(model, made, prune(model, made), noises(3)).model for _ in range(2))
+    assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
+
+
+def test_the_document_says_what_was_heard_and_what_it_did(model):
+    made = plan(model, 0.5)
+    clips = [*noises(2, seconds=1.0), noises(1, seconds=25.0)[0], noises(1, seconds=0.1)[0]]
+    document = repair(model, made, prune(model, made), clips).document
+    assert document["clips"] == 4
+    assert document["seconds"] == 27.31  # the shortest was padded to 0.31 s
+    assert document["variants"] == 32 - 6  # the longest was cut into three windows
+    assert list(document["layers"]) == [*LAYERS[7:], "fc1"]
+    for errors in document["layers"].values():
+        assert 0 <= errors["after"] < errors["before"]
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        [np.zeros(32_000, np.float32), *noises(1)],
+        [np.full(32_000, 1e-4, np.float32)],
+        [noises(1, seconds=0.01)[0]],
+    ],
+    ids=["silence among sounds", "a constant", "320 samples"],
+)
+def test_meagre_clips_leave_no_nan(model, clips):
+    made = plan(model, 0.5)
+    found = repair(model, made, prune(model, made), clips).model
+    assert all(torch.isfinite(tensor).all() for tensor in found.state_dict().values())
+    assert torch.isfinite(logits(found, noises(1))).all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "error", "said"),
+    [
+        ([], PruningError, "at least one"),
+        ([np.zeros(32_000, np.float32)] * 2, PruningError, "silent"),
+        ([np.zeros(32_000, np.int16)], AudioError, "int16"),
+        ([np.full(32_000, np.nan, np.float32)], AudioError, "finite"),
+    ],
+)
+def test_clips_that_teach_nothing_are_refused(model, clips, error, said):
+    made = plan(model, 0.5)
+    with pytest.raises(error, match=said):
+        repair(model, made, prune(model, made), clips)
+
+
+def test_a_plan_that_made_another_network_is_refused(model):
+    made, other = plan(model, 0.5), plan(model, 0.25)
+    with pytest.raises(PruningError, match="widths"):
+        repair(model, other, prune(model, made), noises(1))
+    wider = Cnn14(Cnn14Config(tuple(2 * width for width in WIDTHS), 5, 12)).eval()
+    with pytest.raises(PruningError, match="widths|fit"):
+        repair(wider, made, prune(model, made), noises(1))
+
+
+@pytest.mark.parametrize("ridge", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_ridges_are_refused(ridge):
+    with pytest.raises(PruningError, match="tap_ridge"):
+        Repair(tap_ridge=ridge)
+
+
+def test_progress_comes_to_its_end_and_can_stop_the_repair(model):
+    made = plan(model, 0.5)
+    seen: list[tuple[int, int]] = []
+    repair(model, made, prune(model, made), noises(2), on_progress=lambda *step: seen.append(step))
+    assert all(first <= second for first, second in itertools.pairwise(seen))
+    assert len({total for _, total in seen}) == 1
+    assert seen[-1][0] == seen[-1][1]
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if 2 * done > total:
+            raise Stop
+
+    before = state(model)
+    with pytest.raises(Stop):
+        repair(model, made, prune(model, made), noises(2), on_progress=stop)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+
+
+def divergence(wanted: np.ndarray, given: np.ndarray) -> float:
+    """Mean over clips of the sum over classes of KL(Bernoulli(wanted) || Bernoulli(given)), nats."""
+    p, q = (np.clip(values.astype(np.float64), 1e-7, 1 - 1e-7) for values in (wanted, given))
+    return float((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum(1).mean())
+
+
+@pytest.mark.parametrize(("ratio", "at_most"), [(0.5, 0.05), (0.75, 0.15)])
+def test_agreement_of_the_embedded_network_rises_on_clips_it_was_not_repaired_on(shared, ratio, at_most):
+    with (shared / "clips" / "meta.csv").open() as manifest:
+        rows = list(csv.DictReader(manifest))
+
+    def clips(fold: str, step: int) -> list[np.ndarray]:
+        names = sorted(row["filename"] for row in rows if row["fold"] == fold)
+        return [load_clip(shared / "clips" / "audio" / name).waveform for name in names[::step]]
+
+    tagger = load_tagger("demo-cnn14")
+    made = plan(tagger.model, ratio)
+    pruned = prune(tagger.model, made)
+    repaired = repair(tagger.model, made, pruned, clips("1", 10)).model
+    unheard = clips("2", 5)
+
+    def probabilities(network: Cnn14) -> np.ndarray:
+        return np.concatenate([network.probabilities(torch.tensor(w)[None]).numpy() for w in unheard])
+
+    wanted, before, after = map(probabilities, (tagger.model, pruned, repaired))
+    assert divergence(wanted, after) < at_most * divergence(wanted, before)
+    agreed, agreed_before = (np.mean(wanted.argmax(1) == given.argmax(1)) for given in (after, before))
+    assert agreed > agreed_before + 0.3
