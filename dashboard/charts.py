@@ -168,7 +168,6 @@ def clip_picture(picture: ClipPicture, *, palette: Palette) -> go.Figure:
         colorscale=[[step / (len(palette.ramp) - 1), colour] for step, colour in enumerate(palette.ramp)],
         hovertemplate="%{x:.2f} s · %{z} dB<extra></extra>",
     )
-    ticks = np.interp(_FREQUENCIES_HZ, mel_centres(), np.arange(bands))
     figure.update_layout(
         height=_PICTURE_PX,
         margin={"l": 52, "r": 6, "t": 6, "b": 34, "pad": 0},
@@ -184,11 +183,7 @@ def clip_picture(picture: ClipPicture, *, palette: Palette) -> go.Figure:
         yaxis={
             "domain": [0.0, 0.66],
             "range": [-0.5, bands - 0.5],
-            "tickvals": ticks,
-            "ticktext": [
-                f"{hz // 1000}{formats.NBSP}kHz" if hz >= 1000 else f"{hz}{formats.NBSP}Hz"
-                for hz in _FREQUENCIES_HZ
-            ],
+            **frequency_ticks(),
             **axis(palette),
         },
         xaxis={
@@ -201,6 +196,15 @@ def clip_picture(picture: ClipPicture, *, palette: Palette) -> go.Figure:
         **plain(palette),
     )
     return figure
+
+
+def frequency_ticks() -> dict[str, list[float] | list[str]]:
+    """Ticks in Hz for an axis that counts mel bands from 0."""
+    bands = np.interp(_FREQUENCIES_HZ, mel_centres(), np.arange(len(mel_centres())))
+    names = [
+        f"{hz // 1000}{formats.NBSP}kHz" if hz >= 1000 else f"{hz}{formats.NBSP}Hz" for hz in _FREQUENCIES_HZ
+    ]
+    return {"tickvals": bands.tolist(), "ticktext": names}
 
 
 def clip_alt(name: str, picture: ClipPicture) -> str:

@@ -1,18 +1,71 @@
-"""Filters: which of a layer's filters matter, and what they look like."""
+"""Filters: which of a layer's filters go, what they look like, and how sure the ranking is."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import inputs, networks
+from core.errors import PannscopeError
+from core.pruning.inspection import ranks
+from core.pruning.plan import kept_count
+from dashboard import filter_parts, filter_results, filter_settings, filter_state, formats
+from dashboard.filter_results import View
+
+_ABOUT = """
+A convolution's filter is a stack of small kernels, three by three weights each, one for every channel of the layer before. It
+slides over time and frequency and responds where the sound looks like its weights. Pruning removes whole filters: their
+weights, what they hand on, and the part of the next layer that listened to them.
+
+A criterion ranks the filters of one layer by their weights alone, no sound is involved. The filters that rank last go. What
+a ranking is worth is another matter: the parts *Criteria* and *Order* show how far criteria agree, and how much of the
+published one depends on the order in which a file holds its filters.
+
+A filter's feature map is what it makes of a sound. Deeper layers see less of time and frequency, since the network halves
+both five times on its way.
+"""
 
 
 def page() -> None:
     """Read the widgets, ask ``core``, draw."""
-    st.title("Look at the filters", anchor=False)
-    networks.choose_network()
-    with st.container():
-        inputs.choose_one(st.container())
+    st.title("Look at the filters that go", anchor=False)
+    chosen = filter_settings.choose()
+    try:
+        _layer(_view(chosen))
+    except PannscopeError as error:
+        st.error(formats.escaped(str(error)), icon=":material/error:")
+    with st.expander("What am I looking at?", icon=":material/help:"):
+        st.markdown(_ABOUT)
+
+
+def _view(chosen: filter_settings.FilterSettings) -> View:
+    scores = filter_state.scores(chosen.network, chosen.layer, chosen.criterion)
+    order = (ranks(scores).argsort()).tolist()
+    kept = kept_count(len(order), chosen.ratio)
+    return View(chosen, scores, order, kept, filter_settings.picked(order, kept))
+
+
+def _layer(view: View) -> None:
+    st.subheader(filter_results.answer(view), anchor=False)
+    filter_results.ranking(view)
+    part = filter_settings.choose_part()
+    if part == "Criteria":
+        filter_results.criteria(view)
+    elif part == "Order":
+        filter_parts.order(view)
+    else:
+        _filters(view)
+
+
+def _filters(view: View) -> None:
+    left, right = st.columns([6, 5], gap="large")
+    with left:
+        filter_results.tiles(view)
+    with right:
+        filter_results.picked(view)
+    left, right = st.columns([6, 5], gap="large")
+    with left:
+        filter_parts.feature_map(view)
+    with right:
+        filter_results.score_table(view)
 
 
 page()
