@@ -26,7 +26,7 @@ def matrix(
     figure.add_heatmap(
         z=values,
         zmin=0,
-        zmax=1.6,  # never darker than a figure can be read on
+        zmax=2.2,  # never so dark, or so bright, that a figure could not be read on it
         colorscale=ramp(palette),
         text=texts,
         texttemplate="%{text}",
@@ -79,7 +79,13 @@ def order_by_layer(
     places = list(range(len(layers)))
     for place, least, most in zip(places, low, high, strict=True):
         figure.add_shape(
-            type="line", x0=least, x1=most, y0=place, y1=place, line={"width": 4, "color": palette.hairline}
+            type="line",
+            x0=least,
+            x1=most,
+            y0=place,
+            y1=place,
+            layer="below",
+            line={"width": 5, "color": palette.hairline},
         )
     for at in (chance, 1.0):
         figure.add_shape(
@@ -88,11 +94,8 @@ def order_by_layer(
     figure.add_scatter(
         x=list(mean),
         y=places,
-        mode="markers+text",
+        mode="markers",
         marker={"size": 11, "color": palette.pruned},
-        text=[formats.percent(value) for value in mean],
-        textposition="top center",
-        textfont={"size": 11, "color": palette.ink},
         hovertext=[
             f"<b>{layer}</b><br>{formats.percent(value)} stay on average<br>"
             f"between {formats.percent(least)} and {formats.percent(most)}"
@@ -114,7 +117,7 @@ def order_by_layer(
         )
     figure.update_layout(
         height=len(layers) * 31 + 74,
-        margin={"l": 40, "r": 10, "t": 6, "b": 40, "pad": 4},
+        margin={"l": 84, "r": 10, "t": 6, "b": 40, "pad": 4},
         dragmode=False,
         xaxis={
             **axis(palette),
@@ -127,7 +130,12 @@ def order_by_layer(
             **axis(palette),
             "range": [len(layers) - 0.4, -1.5],
             "tickvals": places,
-            "ticktext": [f"<b>{layer}</b>" if layer == chosen else layer for layer in layers],
+            "ticktext": [
+                f"<b>{layer}   {formats.percent(value)}</b>"
+                if layer == chosen
+                else f"{layer}   {formats.percent(value)}"
+                for layer, value in zip(layers, mean, strict=True)
+            ],
             "tickfont": {"size": 12, "color": palette.ink},
         },
         **plain(palette),

@@ -19,7 +19,9 @@ MAX_TARGETS = 512
 
 _BINS = 28
 _LOG_BELOW = 0.05  # a layer whose median score is under this is drawn in powers of ten: nearly all of it lies at the bottom
-_DECADES = 5
+_POWERS = ("1", "0.1", "0.01", "0.001", "10⁻⁴", "10⁻⁵")
+_DECADES = len(_POWERS) - 1
+_SLIVER = 0.05  # decades: what lies at the bottom, or under it, can still be seen to be there
 _IMPORTANCE_PX = 270
 
 
@@ -85,7 +87,7 @@ def importance(
     _cut(figure, levels, kept, top, palette)
     figure.update_layout(
         height=_IMPORTANCE_PX,
-        margin={"l": 56, "r": 6, "t": 26, "b": 40, "pad": 0},
+        margin={"l": 52, "r": 6, "t": 26, "b": 40, "pad": 0},
         dragmode=False,
         clickmode="event+select",
         hovermode="closest",
@@ -187,10 +189,12 @@ def _levels(ordered: np.ndarray) -> tuple[np.ndarray, dict[str, Any], str]:
     """Heights to draw, from 0 up, with their ticks and what the axis is called; in powers of ten where most are tiny."""
     if float(np.median(ordered)) >= _LOG_BELOW:
         return ordered, {"tickvals": [0, 0.25, 0.5, 0.75, 1], "nticks": 5}, "importance"
-    positive = ordered[ordered > 0]
-    decades = int(np.clip(np.ceil(-np.log10(positive.min())), 1, _DECADES))
-    heights = np.log10(np.maximum(ordered, 10.0**-decades)) + decades
-    names = [f"{10.0**-power:.{power}f}" for power in range(decades, -1, -1)]
+    least = float(ordered[ordered > 0].min())
+    decades = int(np.clip(np.ceil(-np.log10(least)), 1, _DECADES))
+    heights = np.maximum(np.log10(np.maximum(ordered, 10.0**-decades)) + decades, _SLIVER)
+    names = list(_POWERS[decades::-1])
+    if float(ordered.min()) < 10.0**-decades:
+        names[0] = f"≤{names[0]}"
     return heights, {"tickvals": list(range(decades + 1)), "ticktext": names}, "importance (log scale)"
 
 

@@ -11,7 +11,6 @@ from dashboard import agreement_charts, filter_charts, filter_state, formats, in
 from dashboard.components.theme import palette
 from dashboard.filter_results import View
 from dashboard.palette import CONFIG, LIGHT
-from dashboard.sources import Source
 
 _WHY = """
 The operator norm adds up a filter's responses over the input channels, each with a sign. A singular vector has no sign of
@@ -37,7 +36,7 @@ def feature_map(view: View) -> None:
     examples = st.container()
     with ways_in:
         source = inputs.choose_one(examples)
-    waiting = st.empty()
+    player, waiting = st.empty(), st.empty()
 
     def tell(before: int) -> None:
         waiting.caption(
@@ -46,13 +45,15 @@ def feature_map(view: View) -> None:
 
     try:
         opened = state.opened(source)
+        player.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")
+        if not filter_state.heard_already(source, chosen.network, chosen.layer):
+            with waiting.container():
+                st.skeleton(height=380)
         found = filter_state.filter_map(source, chosen.network, chosen.layer, view.index, tell)
-    except PannscopeError as error:
-        st.error(formats.escaped(str(error)), icon=":material/error:")
-        return
-    finally:
         waiting.empty()
-    _player(source, opened)
+    except PannscopeError as error:
+        waiting.error(formats.escaped(str(error)), icon=":material/error:")
+        return
     seconds = min(opened.clip.duration_s, filter_state.MAX_SECONDS)
     st.plotly_chart(
         filter_charts.sound_and_map(opened.picture, found, seconds=seconds, name=name, palette=palette()),
@@ -78,6 +79,8 @@ def feature_map(view: View) -> None:
 
 def order(view: View) -> None:
     """Whether the order of the filters matters: in this layer, and in all twelve."""
+    here = filter_state.order(view.chosen.network, view.chosen.layer, view.chosen.ratio)
+    st.markdown(_told(view, here.mean_stays, here.chance))
     place = st.empty()
 
     def tell(done: int, number: int, layer: str) -> None:
@@ -85,8 +88,6 @@ def order(view: View) -> None:
 
     measured = filter_state.orders(view.chosen.network, view.chosen.ratio, tell)
     place.empty()
-    here, _ = measured[view.chosen.layer]
-    st.markdown(_told(view, here.mean_stays, here.chance))
     left, right = st.columns([6, 7], gap="large")
     with left:
         st.markdown("**Another filter first: what stays kept**")
@@ -108,7 +109,7 @@ def order(view: View) -> None:
         )
         st.caption(
             "Of the filters that the operator norm keeps in the file's order, the share that it still keeps with another "
-            "filter first: mean (dot), least and most (line). The energy and abs readings keep all of them in any order."
+            "filter first: mean (figure and dot), least and most (line). The energy and abs readings keep all of them in any order."
         )
     with right:
         st.markdown("**Where filter 0 stands**")
@@ -116,24 +117,24 @@ def order(view: View) -> None:
             (layer, each.filters, *first.values(), 100 * each.first_ranks_first)
             for layer, (each, first) in measured.items()
         ]
-        small = st.column_config.NumberColumn
+        number = st.column_config.NumberColumn
         st.dataframe(
             pd.DataFrame(rows, columns=["Layer", "Filters", "published", "energy", "abs", "first"]),
             hide_index=True,
             height=38 + 35 * len(rows),
             column_config={
-                "Layer": st.column_config.TextColumn(pinned=True, width="small"),
-                "Filters": small(width="small"),
-                "published": small(
-                    "Operator norm", width="small", help="Filter 0's rank by the published criterion."
+                "Layer": st.column_config.TextColumn(pinned=True, width=48),
+                "Filters": number(width=58),
+                "published": number(
+                    "Published", width=76, help="Filter 0's rank by the operator norm as published."
                 ),
-                "energy": small("Energy", width="small", help="Filter 0's rank by operator-norm-energy."),
-                "abs": small("Abs", width="small", help="Filter 0's rank by operator-norm-abs."),
-                "first": small(
-                    "First, if first",
+                "energy": number("Energy", width=62, help="Filter 0's rank by operator-norm-energy."),
+                "abs": number("Abs", width=50, help="Filter 0's rank by operator-norm-abs."),
+                "first": number(
+                    "If first",
                     format=f"%.0f{formats.NBSP}%%",
-                    width="small",
-                    help="The share of the layer's filters that rank first by the operator norm as soon as they are put first.",
+                    width=62,
+                    help="The share of the layer's filters that rank first by the operator norm once they are put first.",
                 ),
             },
             alt="Rank of filter 0 in every layer by the three readings of the operator norm",
@@ -156,7 +157,3 @@ def _told(view: View, stays: float, chance: float) -> str:
         f"**The order matters in {layer}:** put another filter first, and on average {formats.percent(stays)} of the filters "
         f"that the operator norm keeps are kept still. Drawing lots would keep {formats.percent(chance)} of them."
     )
-
-
-def _player(source: Source, opened: state.Opened) -> None:
-    st.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")

@@ -54,7 +54,7 @@ def answer(view: View) -> str:
         return f"All {formats.whole(count)} filters of {layer} stay"
     lost = float(view.scores[view.order[view.kept :]].sum() / view.scores.sum())
     return (
-        f"{layer} keeps {formats.whole(view.kept)} of {formats.plural(count, 'filter')} · "
+        f"{layer} keeps {formats.whole(view.kept)} of {formats.whole(count)} filters · "
         f"those that go have {formats.percent(lost)} of all importance"
     )
 
@@ -188,7 +188,7 @@ def score_table(view: View) -> None:
             column_config={
                 "Criterion": st.column_config.TextColumn(pinned=True),
                 "Importance": st.column_config.NumberColumn(
-                    format="%.3f", width="small", help="Relative to the layer's most important filter."
+                    format="%.3g", width="small", help="Relative to the layer's most important filter."
                 ),
                 "Rank": st.column_config.NumberColumn(
                     width="small", help=f"Of {len(view.order)}; 1 is the most important."

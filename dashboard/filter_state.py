@@ -53,35 +53,31 @@ def shelves() -> FilterShelves:
     return FilterShelves()
 
 
-def widths(name: str) -> dict[str, int]:
-    """Layer -> filters of a network."""
-    return dict(zip(LAYERS, state.tagger(name).model.config.widths, strict=True))
-
-
 def weight(name: str, layer: str) -> np.ndarray:
     """A layer's weights (filters, input channels, height, width), not a copy: to be read only."""
     return state.tagger(name).model.convolution(layer).weight.detach().numpy()
 
 
-def scores(name: str, layer: str, criterion: str) -> np.ndarray:
+def known(name: str, layer: str, criterion: str) -> bool:
+    """Whether a layer's scores are there already. Raises ``CheckpointError``."""
+    return state.server().scores.get((state.tagger(name).info.sha256, criterion, layer)) is not None
+
+
+def scores(name: str, layer: str, criterion: str, tell: state.Tell | None = None) -> np.ndarray:
     """One layer's scores (filters,), computed once a checkpoint, in one's turn. Raises ``PannscopeError``."""
-    if _known(name, layer, criterion):
+    if known(name, layer, criterion):
         return lab.scores(name, criterion, layer)
-    with state.server().gate.turn():
+    with state.server().gate.turn(tell):
         return lab.scores(name, criterion, layer)
 
 
 def all_scores(name: str, layer: str, tell: Step) -> dict[str, np.ndarray]:
     """One layer's scores by every criterion; ``tell`` hears of those that are not there yet, and may stop the work."""
-    missing = [each for each in CRITERIA if not _known(name, layer, each)]
+    missing = [each for each in CRITERIA if not known(name, layer, each)]
     for done, each in enumerate(missing):
         tell(done, len(missing), each)
         scores(name, layer, each)
     return {each: scores(name, layer, each) for each in CRITERIA}
-
-
-def _known(name: str, layer: str, criterion: str) -> bool:
-    return state.server().scores.get((state.tagger(name).info.sha256, criterion, layer)) is not None
 
 
 def directions(name: str, layer: str) -> np.ndarray:
@@ -104,13 +100,24 @@ def order(name: str, layer: str, ratio: float) -> OrderDependence:
 
 
 def orders(name: str, ratio: float, tell: Step) -> dict[str, tuple[OrderDependence, dict[str, int]]]:
-    """Every layer's order dependence, and the rank that each reading of the operator norm gives its filter 0."""
+    """Every layer's order dependence, and the rank that each reading of the operator norm gives its filter 0.
+
+    ``tell`` hears of the layers that are not there yet, and may stop the work.
+    """
+    sha256 = state.tagger(name).info.sha256
+    missing = [layer for layer in LAYERS if shelves().orders.get((sha256, layer, ratio)) is None]
     found = {}
-    for done, layer in enumerate(LAYERS):
-        tell(done, len(LAYERS), layer)
+    for layer in LAYERS:
+        if layer in missing:
+            tell(missing.index(layer), len(missing), layer)
         first = {each: int(ranks(scores(name, layer, each))[0]) for each in READINGS}
         found[layer] = (order(name, layer, ratio), first)
     return found
+
+
+def heard_already(source: Source, name: str, layer: str) -> bool:
+    """Whether it is known what a layer hears of a clip, so that ``filter_map`` answers at once."""
+    return shelves().heard.get((source.key, state.tagger(name).info.sha256, layer)) is not None
 
 
 def filter_map(

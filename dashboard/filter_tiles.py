@@ -90,15 +90,6 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
         unselected={"marker": {"opacity": 1}},
         showlegend=False,
     )
-    for tile, middle, top in zip(tiles, middles, tops, strict=True):
-        figure.add_annotation(
-            x=middle,
-            y=top - 0.5,
-            yanchor="bottom",
-            text=f"<b>{tile.name}</b>" if tile.picked else tile.name,
-            showarrow=False,
-            font={"size": 11, "color": palette.ink if tile.picked else palette.quiet},
-        )
     figure.update_layout(
         height=max(60, round(total_height * width_px / total_width)),
         margin={"l": 0, "r": 0, "t": 0, "b": 0, "pad": 0},
@@ -106,6 +97,18 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
         clickmode="event+select",
         hovermode="closest",
         barmode="overlay",
+        # All at once: added one by one, plotly checks those before again each time, 0.15 s for a page.
+        annotations=[
+            {
+                "x": middle,
+                "y": top - 0.5,
+                "yanchor": "bottom",
+                "text": f"<b>{tile.name}</b>" if tile.picked else tile.name,
+                "showarrow": False,
+                "font": {"size": 11, "color": palette.ink if tile.picked else palette.quiet},
+            }
+            for tile, middle, top in zip(tiles, middles, tops, strict=True)
+        ],
         **plain(palette),
     )
     figure.update_xaxes(range=[0, total_width], fixedrange=True, visible=False)

@@ -37,8 +37,17 @@ def page() -> None:
 
 
 def _view(chosen: filter_settings.FilterSettings) -> View:
-    scores = filter_state.scores(chosen.network, chosen.layer, chosen.criterion)
-    order = (ranks(scores).argsort()).tolist()
+    place = st.empty()
+
+    def tell(before: int) -> None:
+        place.caption(f"Somebody else's job is running: {formats.plural(before, 'turn')} before yours.")
+
+    if not filter_state.known(chosen.network, chosen.layer, chosen.criterion):
+        with place.container():
+            st.skeleton(height=360)
+    scores = filter_state.scores(chosen.network, chosen.layer, chosen.criterion, tell)
+    place.empty()
+    order = ranks(scores).argsort().tolist()
     kept = kept_count(len(order), chosen.ratio)
     return View(chosen, scores, order, kept, filter_settings.picked(order, kept))
 
