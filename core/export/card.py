@@ -11,13 +11,16 @@ from core.export.check import Difference, Job
 from core.export.formats import TOLERANCE
 from core.export.lineage import Lineage
 from core.models.cnn import LAYERS
-from core.profiling import Profile, profile_model
+from core.profiling import Profile, profile
 from core.pruning.plan import PruningPlan
 
 
 def model_card(job: Job, difference: Difference, origin: Lineage, plan: PruningPlan | None) -> str:
     """Markdown; every figure in it is counted or measured here, or says whose word it is."""
-    info, counted = job.tagger.info, profile_model(job.tagger.model)
+    info, config = job.tagger.info, job.tagger.model.config
+    counted = profile(
+        info.architecture, widths=config.widths, classes=config.classes, embedding=config.embedding
+    )
     sections = [
         f"# {info.name}\n\n{_what(job, origin)}",
         "## Counts\n\n" + _counts(counted, origin.entry),

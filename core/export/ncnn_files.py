@@ -7,6 +7,8 @@ blob ``logmel`` is (1, frames, 64) in dB, as ``core.logmel.LogMel`` computes it;
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class _Writer:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.blobs = 0
-        self.weights = bytearray()
+        self.weights = io.BytesIO()
 
     def layer(self, kind: str, name: str, inputs: list[str], outputs: list[str], *parameters: str) -> str:
         words = [kind, name, str(len(inputs)), str(len(outputs)), *inputs, *outputs, *parameters]
@@ -43,12 +45,12 @@ class _Writer:
 
     def tagged(self, weights: Array) -> int:
         """Append a weight block; returns its number of values, which the layer states."""
-        self.weights += _FLOAT32
-        self.weights += weights.astype("<f4", copy=False).tobytes()
+        self.weights.write(_FLOAT32)
+        self.plain(weights)
         return weights.size
 
     def plain(self, weights: Array) -> None:
-        self.weights += weights.astype("<f4", copy=False).tobytes()
+        self.weights.write(np.ascontiguousarray(weights, dtype="<f4").data)
 
     def constant(self, name: str, bands: Array) -> str:
         """A value for every mel band, for all frames: shape (1, 1, bands)."""
@@ -99,7 +101,7 @@ def ncnn_files(model: Cnn14) -> tuple[str, bytes]:
         )
     writer.layer("Sigmoid", "probabilities", [x], ["probabilities"])
     head = f"{MAGIC}\n{len(writer.lines)} {writer.blobs}\n"
-    return head + "\n".join(writer.lines) + "\n", bytes(writer.weights)
+    return head + "\n".join(writer.lines) + "\n", writer.weights.getvalue()  # which shares its memory
 
 
 class NcnnNetwork:

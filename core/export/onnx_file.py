@@ -91,6 +91,9 @@ def onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors; they are raised as well
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # waiting threads leave the others alone
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def network(waveform: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,10 @@ def write_panns(job: Job, target: Path, describe: Callable[[Difference], dict[st
     """Write ``target`` and read it back as the reference would; returns what was found."""
     model = job.tagger.model
     state = panns_state(model)
-    _save(state, model, target)
+    save_state(state, model, target)
     difference = job.verified(reference(target, job), FORMATS["panns"])
     state._metadata = {NOTES: json.dumps(describe(difference))}  # type: ignore[attr-defined]
-    _save(state, model, target)
+    save_state(state, model, target)
     return Written(difference, _notes(model), {})
 
 
@@ -91,18 +91,18 @@ def reference(path: Path, job: Job) -> Callable[[Tensor], Tensor]:
     return network
 
 
-def pruning_arguments(model: Cnn14) -> list[float]:
-    """p1..p12 with which the authors' ``Cnn14_pruned`` gets this network's widths (it computes ``int(n * (1 - p))``)."""
+def pruning_arguments(widths: Sequence[int]) -> list[float]:
+    """p1..p12 with which the authors' ``Cnn14_pruned`` gets these widths (it computes ``int(n * (1 - p))``)."""
     found = []
-    for width, published in zip(model.config.widths, CNN14_WIDTHS, strict=True):
-        # The exact share where it survives the round trip; half a filter less where rounding would lose one.
-        exact = 1 - width / published
-        safe = exact if int(published * (1 - exact)) == width else 1 - (width + 0.5) / published
-        found.append(safe)
+    for width, published in zip(widths, CNN14_WIDTHS, strict=True):
+        # The share itself where their arithmetic survives it; half a filter more where rounding down would lose one.
+        share = round(1 - width / published, 6)
+        found.append(share if int(published * (1 - share)) == width else 1 - (width + 0.5) / published)
     return found
 
 
-def _save(state: OrderedDict[str, Tensor], model: Cnn14, target: Path) -> None:
+def save_state(state: OrderedDict[str, Tensor], model: Cnn14, target: Path) -> None:
+    """Write a state dict as the code that loads it expects it: under "model" at the published width, else on its own."""
     try:
         torch.save({"model": state} if is_published_width(model) else state, target)
     except (OSError, RuntimeError) as error:
@@ -123,7 +123,7 @@ def _notes(model: Cnn14) -> list[str]:
         return [f"panns_inference.models.Cnn14 loads checkpoint['model']{classes and ' with' + classes[4:]}."]
     if max(width / full for width, full in zip(config.widths, CNN14_WIDTHS, strict=True)) > 1:
         return ["It is wider than the published CNN14: the authors' classes have to be widened to load it."]
-    arguments = ", ".join(f"{share:.10g}" for share in pruning_arguments(model))
+    arguments = ", ".join(f"{share!r}" for share in pruning_arguments(config.widths))
     notes = [f"The E-PANNs code's Cnn14_pruned loads the dict itself with p1..p12 = {arguments}{classes}."]
     if config.embedding != _PUBLISHED_EMBEDDING:
         notes.append(

@@ -1,0 +1,160 @@
+"""The ONNX graph, run by onnxruntime, against the network and against the Fourier transform itself."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from core.export import export
+from core.export.onnx_front_end import BLOCK, HALF, ROWS, mel_rows, transform_matrices
+from core.export.onnx_graph import write_onnx
+from core.logmel import mel_matrix
+from core.models.cnn import LAYERS, Cnn14, Cnn14Config
+from core.synthesis import EXAMPLES, synthesise
+from core.tagging import load_tagger
+from core.training.data import read_manifest
+from core.training.evaluate import evaluate
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return load_tagger("demo-epanns")
+
+
+@pytest.fixture(scope="module")
+def exported(demo, tmp_path_factory):
+    return export(demo, "onnx", tmp_path_factory.mktemp("onnx") / "demo.onnx")
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    return onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+
+
+def sound(samples: int) -> np.ndarray:
+    whole = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    return whole[1000 : 1000 + samples].copy()
+
+
+def test_the_two_products_are_the_windowed_fourier_transform():
+    window = np.random.default_rng(1).standard_normal(1024)
+    first, second = (matrix.astype(np.float64) for matrix in transform_matrices())
+    by_column = window.reshape(ROWS, BLOCK).T[:, None]  # (n2, 1, n1)
+    inner = (by_column @ first[0])[:, 0].reshape(BLOCK, 2, HALF)
+    outer = inner.transpose(2, 1, 0).reshape(HALF, 2 * BLOCK) @ second
+    found = outer[:, :BLOCK] + 1j * outer[:, BLOCK:]  # (k1, k2)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    wanted = np.fft.fft(window * hann)
+    for k1 in range(HALF):
+        for k2 in range(BLOCK):
+            assert abs(found[k1, k2] - wanted[k1 + ROWS * k2]) < 2e-5
+    power = np.abs(np.fft.rfft(window * hann)) ** 2
+    assert np.allclose((outer**2).reshape(-1) @ mel_rows(), power @ mel_matrix(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [9_920, 9_983, 10_239, 54_400, 320_000, 960_000])
+def test_every_length_equals_the_network(demo, session, samples):
+    waveform = sound(samples)
+    (found,) = session.run(["probabilities"], {"waveform": waveform[None]})
+    assert found.shape == (1, 18)
+    assert found.std() > 0.01
+    assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
+
+
+@pytest.mark.parametrize("samples", [1, 600, 6_400])
+def test_what_is_too_short_is_padded_as_the_tagger_does(demo, session, samples):
+    waveform = sound(samples)
+    (found,) = session.run(None, {"waveform": waveform[None]})
+    assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
+
+
+def test_silence(demo, session):
+    waveform = np.zeros(40_000, np.float32)
+    (found,) = session.run(None, {"waveform": waveform[None]})
+    assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
+
+
+def test_a_batch_is_its_clips(session):
+    clips = np.stack([synthesise(key)[:48_000] for key in ("rain", "clock", "helicopter")])
+    (together,) = session.run(None, {"waveform": clips})
+    alone = [session.run(None, {"waveform": clip[None]})[0][0] for clip in clips]
+    assert np.abs(together - np.stack(alone)).max() < 1e-6
+    assert np.abs(together[0] - together[1]).max() > 0.01
+
+
+def test_the_file_is_valid_and_says_what_it_is(demo, exported, session):
+    onnx.checker.check_model(str(exported.path), full_check=True)
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.shape, found.name, found.shape) == (
+        "waveform", ["batch", "samples"], "probabilities", ["batch", 18],
+    )  # fmt: skip
+    notes = session.get_modelmeta().custom_metadata_map
+    assert json.loads(notes["classes"]) == list(demo.classes.names)
+    assert notes["sample_rate"] == "32000"
+    assert notes["source_sha256"] == demo.info.sha256
+    whole = json.loads(notes["pannscope"])
+    assert whole["kept"] == demo.info.kept
+    assert whole["check"]["largest"] == exported.max_abs_difference < 1e-4
+
+
+def test_any_widths(tmp_path):
+    torch.manual_seed(1)
+    model = Cnn14(Cnn14Config((3, 5, 2, 7, 4, 6, 8, 9, 10, 11, 12, 13), 4, 6)).eval()
+    with torch.no_grad():
+        model.bn0.running_mean.fill_(-40.0)
+        model.bn0.running_var.fill_(400.0)
+        for layer in LAYERS:
+            norm = model.batch_norm(layer)
+            norm.running_mean.uniform_(-0.2, 0.2)
+            norm.running_var.uniform_(0.5, 2.0)
+            norm.weight.uniform_(0.8, 2.0)
+            norm.bias.uniform_(-0.2, 0.4)
+        model.fc_audioset.weight.mul_(20.0)
+    write_onnx(model, tmp_path / "odd.onnx")
+    odd = onnxruntime.InferenceSession(str(tmp_path / "odd.onnx"))
+    answers = []
+    for key in ("siren", "rain"):
+        waveform = synthesise(key)[None, :77_777]
+        answers.append(odd.run(None, {"waveform": waveform})[0])
+        assert np.abs(answers[-1] - model.probabilities(torch.tensor(waveform)).numpy()).max() < 1e-4
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+
+
+def test_the_network_stays_as_it_was(demo, exported):
+    before = {name: value.clone() for name, value in demo.model.state_dict().items()}
+    assert not demo.model.training
+    fresh = load_tagger("demo-epanns").model.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in fresh.items())
+
+
+def test_eight_bits_state_what_they_lose(demo, studio, tmp_path):
+    given = [synthesise(example.key)[:64_000] for example in EXAMPLES]
+    labelled_tagger = load_tagger(checkpoint=studio / "small.safetensors")
+    clips = read_manifest(studio / "clips.csv", studio, labelled_tagger.classes)
+    done = export(demo, "int8", tmp_path / "demo.onnx", waveforms=given)
+    copy = onnxruntime.InferenceSession(str(done.path))
+    held_out = given[1::2]
+    found = np.stack([copy.run(None, {"waveform": clip[None]})[0][0] for clip in held_out])
+    wanted = np.stack([demo.probabilities(clip) for clip in held_out])
+    apart = np.abs(found - wanted)
+    assert 1e-4 < done.max_abs_difference < 0.2
+    assert done.max_abs_difference == pytest.approx(apart.max(), abs=1e-6)
+    assert done.measured["mean_abs_difference"] == pytest.approx(apart.mean(), abs=1e-6)
+    assert done.measured["first_tag_kept"] == np.mean(found.argmax(1) == wanted.argmax(1))
+    assert (done.clips, done.measured["calibration_clips"], done.measured["held_out"]) == (6, 6, True)
+    weights = sum(value.numel() for value in demo.model.parameters())
+    assert done.size_bytes < 1.1 * weights + 460_000  # a byte a weight, and the front end in float32
+    stated = copy.get_modelmeta().custom_metadata_map
+    assert float(stated["max_abs_difference"]) == pytest.approx(done.max_abs_difference, rel=0.01)
+    assert "Eight bits" in done.notes[0]
+
+    scored = export(labelled_tagger, "int8", tmp_path / "small.onnx", labelled=clips)
+    quality = evaluate(labelled_tagger, clips).mean_average_precision
+    assert scored.measured["mAP_float"] == pytest.approx(quality)
+    assert scored.measured["labelled_clips"] == len(clips)
+    assert "mAP" in scored.notes[-1]
