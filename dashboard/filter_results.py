@@ -121,9 +121,11 @@ def picked(view: View) -> None:
             f"Filter of {layer}",
             0,
             len(view.order) - 1,
+            value=None,  # so that the address names filter 0 too, which would be the default else
             step=1,
             key="filter",
             bind="query-params",
+            persist_state="session",
             width=150,
             help="Filters are counted from 0, in the order of the file.",
         )
