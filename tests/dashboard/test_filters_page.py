@@ -1,0 +1,258 @@
+"""The Filters page by Streamlit's own test runner: its parts, its settings, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import checkpoints
+from core.pruning.importance import CRITERIA, layer_importance
+from core.pruning.order import order_dependence
+from core.pruning.plan import plan
+from core.pruning.similarity import distances
+from core.tagging import Tagger, load_tagger
+from dashboard import filter_state, state
+from dashboard.palette import LIGHT
+from dashboard.sources import Source
+
+APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
+
+
+@pytest.fixture(scope="module")
+def network() -> Tagger:
+    return load_tagger("demo-cnn14")
+
+
+def open_page(**query: str) -> AppTest:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.switch_page("app_pages/filters.py")
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+@pytest.fixture
+def page(embedded: None) -> AppTest:
+    """The Filters page as it opens."""
+    return open_page()
+
+
+def specs(page: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
+
+
+def frames(spec: dict) -> list[str]:
+    """Colours of the frames of a page of tiles."""
+    (bars,) = [trace for trace in spec["data"] if trace["type"] == "bar"]
+    return bars["marker"]["line"]["color"]
+
+
+def names(spec: dict) -> list[str]:
+    return [note["text"].replace("<b>", "").replace("</b>", "") for note in spec["layout"]["annotations"]]
+
+
+def shown(page: AppTest) -> str:
+    return " ".join(line.value for line in (*page.markdown, *page.caption, *page.subheader)).replace(
+        "\u00a0", " "
+    )
+
+
+def test_the_page_opens_with_an_answer_and_the_filters_at_the_cut(page: AppTest, network: Tagger) -> None:
+    assert not page.exception
+    assert not page.error
+    scores = layer_importance(network.model, "C7")
+    kept = plan(network.model, 0.5, ("C7",)).kept["C7"]
+    gone = sorted(set(range(128)) - set(kept))
+    lost = 100 * scores[gone].sum() / scores.sum()
+    assert page.subheader[0].value.replace("\u00a0", " ") == (
+        f"C7 keeps 64 of 128 filters · those that go have {lost:.0f} % of all importance"
+    )
+    tiles = specs(page)[1]
+    for name, colour in zip(names(tiles), frames(tiles), strict=True):
+        assert (colour == LIGHT.removed) == (int(name) in gone)
+    weakest = min(kept, key=lambda index: scores[index])
+    assert page.number_input(key="filter").value == weakest
+    assert "rank **64** of 128 :orange-badge[stays]" in shown(page)
+
+
+def test_a_picked_filter_has_its_scores_ranks_and_neighbours(page: AppTest, network: Tagger) -> None:
+    page.number_input(key="filter").set_value(17).run()
+    assert not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Criterion"]) == list(CRITERIA)
+    weight = network.model.convolution("C7").weight.detach().numpy()
+    for name, importance, rank, fate in table.itertuples(index=False):
+        scores = CRITERIA[name](weight)
+        assert importance == pytest.approx(scores[17])
+        assert rank == 1 + int((scores > scores[17]).sum())
+        assert fate == ("stays" if rank <= 64 else "goes")
+    apart = distances(weight)[17]
+    nearest = np.argsort(apart)[:5]
+    assert names(specs(page)[3]) == [f"{index} · {apart[index]:.2f}" for index in nearest]
+
+
+def test_the_feature_map_is_of_the_chosen_clip_and_filter(page: AppTest, network: Tagger) -> None:
+    index = page.number_input(key="filter").value
+    made = specs(page)[-1]["data"][1]
+    assert made["dx"] == pytest.approx(0.08)
+    assert f"feature map of filter {index} of C7" in names(specs(page)[-1])
+    page.pills(key="example").set_value("siren").run()
+    assert not page.exception
+    other = specs(page)[-1]["data"][1]
+    assert other["z"] != made["z"]
+
+
+def hits() -> None:
+    """A page that hands on what a chart sent, as the Filters page does before it runs again."""
+    import streamlit as st
+
+    from dashboard import filter_settings
+
+    filter_settings.clicked("tiles", [40, 41, 42])
+    st.write(st.session_state.get("filter"))
+
+
+def test_a_click_picks_what_was_hit_and_a_second_one_does_not_lose_it() -> None:
+    page = AppTest.from_function(hits)
+    page.session_state["tiles"] = {"selection": {"points": []}}
+    assert page.run().markdown[0].value == "`None`"
+    page.session_state["tiles"] = {"selection": {"points": [{"point_index": 2}]}}
+    assert page.run().markdown[0].value == "`42`"
+    page.session_state["filter"] = 7
+    page.session_state["tiles"] = {"selection": {"points": []}}  # the browser let go of the point
+    assert page.run().markdown[0].value == "`42`"
+    page.session_state["tiles"] = {"selection": {"points": [{"point_index": 3}]}}  # of a longer page before
+    assert page.run().markdown[0].value == "`42`"
+
+
+def test_kept_filters_follow_the_cut_and_the_criterion(page: AppTest, network: Tagger) -> None:
+    page.slider(key="cut").set_value(75)
+    page.selectbox(key="ranked_by").set_value("l2")
+    page.segmented_control(key="layer").set_value("C9")
+    page.run()
+    assert page.subheader[0].value.startswith("C9 keeps 64 of 256 filters")
+    kept = plan(network.model, 0.75, ("C9",), "l2").kept["C9"]
+    stay = {
+        int(name)
+        for name, colour in zip(names(specs(page)[1]), frames(specs(page)[1]), strict=True)
+        if colour == LIGHT.pruned
+    }
+    assert stay <= set(kept)
+    page.slider(key="cut").set_value(0).run()
+    assert not page.exception
+    assert page.subheader[0].value == "All 256 filters of C9 stay"
+
+
+@pytest.mark.parametrize("layer", ["C1", "C2", "C12"])
+@pytest.mark.parametrize("part", ["Filters", "Criteria", "Order"])
+def test_every_part_of_the_first_and_the_last_layers(embedded: None, layer: str, part: str) -> None:
+    page = open_page(layer=layer, part=part)
+    assert not page.exception
+    assert not page.error
+    assert page.subheader[0].value.startswith(f"{layer} keeps ")
+
+
+def test_criteria_are_compared_on_order_and_on_what_stays(embedded: None, network: Tagger) -> None:
+    page = open_page(part="Criteria")
+    orders, common = specs(page)[1:]
+    assert len(orders["data"][0]["text"]) == len(common["data"][0]["text"]) == len(CRITERIA)
+    own = set(plan(network.model, 0.5, ("C7",), "l1").kept["C7"])
+    other = set(plan(network.model, 0.5, ("C7",), "l2").kept["C7"])
+    row, column = list(CRITERIA).index("l1"), list(CRITERIA).index("l2")
+    assert common["data"][0]["text"][row][column] == f"{100 * len(own & other) / 64:.0f}"
+    assert "**operator-norm** ranks these filters most like" in shown(page)
+
+
+def test_the_order_part_says_how_much_the_order_decides(embedded: None, network: Tagger) -> None:
+    page = open_page(part="Order", layer="C10")
+    weight = network.model.convolution("C10").weight.detach().numpy()
+    measured = order_dependence(weight, 0.5)
+    assert f"on average {100 * measured.mean_stays:.0f} %" in shown(page)
+    table = page.dataframe[0].value.set_index("Layer")
+    assert len(table) == 12
+    assert table.loc["C10", "published"] == 1
+    energy = CRITERIA["operator-norm-energy"](weight)
+    assert table.loc["C10", "energy"] == 1 + int((energy > energy[0]).sum())
+    page.segmented_control(key="layer").set_value("C1").run()
+    assert "The order does not matter in C1" in shown(page)
+    page.slider(key="cut").set_value(0).run()
+    assert "everything stays in any order" in shown(page)
+
+
+def test_a_link_restores_the_view_and_a_foolish_one_falls_back(embedded: None) -> None:
+    page = open_page(
+        layer="C9", ranked_by="l1", cut="75", filter="17", sorted="number", network="demo-epanns"
+    )
+    assert not page.exception
+    assert page.subheader[0].value.startswith("C9 keeps 32 of 128 filters")
+    assert page.number_input(key="filter").value == 17
+    assert names(specs(page)[1]) == [str(index) for index in range(40)]
+    foolish = open_page(
+        layer="C99", ranked_by="best", cut="900", filter="100000", sorted="x", part="y", network="z"
+    )
+    assert not foolish.exception
+    assert foolish.subheader[0].value.startswith("C7 keeps 64 of 128 filters")
+    assert 0 <= foolish.number_input(key="filter").value < 128
+
+
+def test_a_layer_without_the_picked_filter_shows_its_own(embedded: None) -> None:
+    page = open_page(layer="C12", filter="400")
+    assert page.number_input(key="filter").value == 400
+    page.segmented_control(key="layer").set_value("C7").run()
+    assert not page.exception
+    assert page.number_input(key="filter").value < 128
+
+
+def test_a_bad_recording_is_said_and_the_filters_stay(page: AppTest) -> None:
+    page.file_uploader[0].upload("bad.mp3", b"this is no audio", "audio/mpeg")
+    page.run()
+    assert not page.exception
+    assert "bad\\.mp3" in page.error[0].value
+    assert page.subheader[0].value.startswith("C7 keeps 64")
+    assert len(page.dataframe) == 1
+
+
+def test_of_a_long_recording_the_first_half_minute_is_drawn_and_that_is_said(
+    page: AppTest, wav: Callable[..., bytes]
+) -> None:
+    page.file_uploader[0].upload("long.wav", wav(31.0, rate=8_000), "audio/wav")
+    page.run()
+    assert not page.exception
+    assert "The first 30.0 s of the clip are drawn" in shown(page)
+    assert specs(page)[-1]["layout"]["xaxis"]["range"] == [0, 30.0]
+
+
+def test_a_broken_model_file_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, embedded: None
+) -> None:
+    monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(
+        "core.checkpoints.entries._complete", lambda entry: checkpoints.path_of(entry).is_file()
+    )
+    own = state.Server()
+    monkeypatch.setattr(state, "server", lambda: own)
+    checkpoints.path_of(checkpoints.entry("epanns")).write_bytes(b"not a checkpoint")
+    page = open_page(network="epanns")
+    assert not page.exception
+    assert len(page.error) == 1
+    page.selectbox(key="network").set_value("demo-cnn14").run()
+    assert not page.error
+    assert page.subheader[0].value.startswith("C7 keeps 64")
+
+
+def test_scores_and_maps_are_computed_once(embedded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = filter_state.scores("demo-cnn14", "C8", "l1")
+    assert filter_state.scores("demo-cnn14", "C8", "l1") is first
+    told: list[str] = []
+    filter_state.all_scores("demo-cnn14", "C8", lambda done, number, what: told.append(what))
+    assert "l1" not in told
+    filter_state.all_scores("demo-cnn14", "C8", lambda done, number, what: pytest.fail(f"{what} again"))
+    source = Source.of_example("siren", "Siren")
+    filter_state.filter_map(source, "demo-cnn14", "C8", 0)
+    assert filter_state.heard_already(source, "demo-cnn14", "C8")
+    assert not filter_state.heard_already(source, "demo-epanns", "C8")
