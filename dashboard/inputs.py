@@ -24,7 +24,6 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     A chosen example is shown; where none is chosen, the person's own recordings are, latest kind first. Giving a
     recording lets go of the example, and choosing an example keeps the recordings for later.
     """
-    _keep_from_page_to_page()
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
         uploads = st.file_uploader(
             "Your recordings",
@@ -47,9 +46,9 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
                 "Browsers treat what a microphone hears as speech: they level it and take noise out, which changes "
                 "sirens, rain or birds. For a fair test of such sounds, record with another app and add the file."
             )
-    own = _own_sources(uploads or [], recording)
+    given = _own_sources(uploads or [], recording)
     _earlier()
-    if st.session_state.get("example") is None and not own:
+    if st.session_state.get("example") is None and not given:
         # A default of the widget itself could not be let go of later.
         before = st.session_state.get("last_example")
         st.session_state["example"] = links.linked("example", _TITLES) or before or EXAMPLES[0].key
@@ -64,13 +63,13 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
         help="Made by this program from sines and noise, so that they can be shared; they are no recordings.",
     )
     st.session_state["last_example"] = example
-    if own and example:
-        kept = formats.plural(len(own), "recording")
+    if given and example:
+        kept = formats.plural(len(given), "recording")
         st.caption(
-            f"Your {kept} {'is' if len(own) == 1 else 'are'} kept: choose the marked example again to go back."
+            f"Your {kept} {'is' if len(given) == 1 else 'are'} kept: choose the marked example again to go back."
         )
-    if own and not example:
-        return own
+    if given and not example:
+        return given
     chosen = example or EXAMPLES[0].key
     return [Source.of_example(chosen, _TITLES[chosen])]
 
@@ -90,9 +89,33 @@ def choose_one(place_for_examples: DeltaGenerator) -> Source:
     return sources[keys.index(chosen)]
 
 
+def chosen_name() -> str:
+    """The name of the clip that a page listens to, as far as it is known before the ways in are drawn."""
+    example = st.session_state.get("example")
+    if example is None and "example" not in st.session_state:
+        example = links.linked("example", _TITLES) or EXAMPLES[0].key
+    if example is not None:
+        return _TITLES[example]
+    names = {source.key: source.name for source in own()}
+    given = [upload.name for upload in st.session_state.get("uploads") or []]
+    return names.get(st.session_state.get("current_clip", "")) or next(
+        iter((*names.values(), *given)), "your recording"
+    )
+
+
+def own() -> list[Source]:
+    """The person's own recordings, after the ways in have been drawn."""
+    kept: dict[str, Source] = {}
+    for held in ("digested", "earlier"):
+        given: dict[str, Source] = st.session_state.get(held, {})
+        kept |= {source.key: source for source in given.values() if source.key not in kept}
+    return list(kept.values())
+
+
 def _own(kind: str) -> None:
     """A recording was given, or taken away: show the person's own, this kind first."""
     st.session_state["latest_kind"] = kind
+    st.session_state["given_or_taken"] = True
     if st.session_state.get(kind):
         st.session_state["example"] = None
     elif not any(st.session_state.get(held) for held in ("uploads", "recording", "earlier")):
@@ -109,18 +132,12 @@ def _own_sources(uploads: list[UploadedFile], recording: UploadedFile | None) ->
     for upload, name in spoken + files if last == "recording" else files + spoken:
         identity = upload.file_id
         now[identity] = before.get(identity) or Source.of_bytes(name, upload.getvalue())
+    if not st.session_state.pop("given_or_taken", False):
+        # Nobody took a file away, and yet it is gone: the page was changed, and its uploader with it.
+        gone = {source.key: source for identity, source in before.items() if identity not in now}
+        st.session_state["earlier"] = gone | st.session_state.get("earlier", {})
     st.session_state["digested"] = now
-    earlier: dict[str, Source] = st.session_state.get("earlier", {})
-    return list({source.key: source for source in (*now.values(), *earlier.values())}.values())
-
-
-def _keep_from_page_to_page() -> None:
-    """On a page's first run its uploader is empty: what the last page's held is kept in the session from here on."""
-    if "uploads" in st.session_state:
-        return
-    earlier: dict[str, Source] = st.session_state.get("earlier", {})
-    given: dict[str, Source] = st.session_state.get("digested", {})
-    st.session_state["earlier"] = {source.key: source for source in given.values()} | earlier
+    return own()
 
 
 def _earlier() -> None:

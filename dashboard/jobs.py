@@ -22,6 +22,7 @@ MOST = 6
 """Jobs that may be under way at once, for all visitors together."""
 
 _MESSAGES_KEPT = 32
+_SMALL = 16_384  # bytes that a result without a weight of its own is taken for
 
 
 class Step(Protocol):
@@ -68,7 +69,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._standings: dict[Hashable, Standing] = {}
         self._cancels: dict[Hashable, threading.Event] = {}
-        self._results: Shelf[Any] = Shelf(budget_bytes, lambda _: 16_384)
+        self._results: Shelf[Any] = Shelf(budget_bytes, lambda found: getattr(found, "weight", _SMALL))
 
     def keep(self, key: Hashable, result: Any) -> None:
         """Store what a job found on its way to something else."""

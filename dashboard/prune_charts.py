@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import plotly.graph_objects as go
 from dashboard import formats
 from dashboard.palette import Palette, axis, plain, shape
 
-_ROW_PX = 26
+_ROW_PX = 36
 _CURVE_PX = 300
 _CELL_PX = 30
 _LEAST_BAR = 0.012  # of the widest layer: a filter that is left stays visible beside 2,048
@@ -93,7 +94,7 @@ def architecture(
         dragmode=False,
         **plain(palette),
     )
-    figure.update_xaxes(range=[-widest / 2, widest / 2], fixedrange=True, visible=False)
+    figure.update_xaxes(range=[-0.52 * widest, 0.52 * widest], fixedrange=True, visible=False)
     figure.update_yaxes(
         range=[len(rows) - 0.5, -0.5],
         tickvals=rows,
@@ -291,7 +292,7 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
     """The values, moved so that no two are closer than ``gap``, in their own order."""
     order = np.argsort(values, kind="stable")
     places = [float(value) for value in values]
-    for lower, upper in zip(order, order[1:], strict=False):
+    for lower, upper in pairwise(order):
         short = gap - (places[upper] - places[lower])
         if short > 0:
             places[lower] -= short / 2

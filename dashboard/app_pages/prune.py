@@ -4,15 +4,104 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import inputs, networks
+from core.errors import PannscopeError
+from core.synthesis import EXAMPLES
+from dashboard import (
+    formats,
+    inputs,
+    networks,
+    prune_curve,
+    prune_hearing,
+    prune_results,
+    prune_search,
+    prune_settings,
+    results,
+    state,
+    take_home,
+    workbench,
+)
+from dashboard.sources import Source
+from dashboard.workbench import Cut
+
+_ABOUT = """
+A convolution has many filters, and each makes one feature map. Pruning ranks them, removes the lowest for good, and with them
+what the next layer would have heard of them: the network that is left is narrower, smaller and faster, and of the same kind.
+
+The figures are counted from the widths. The tags are those of the pruned network itself, run here on your clip without any
+training afterwards: what E-PANNs wins back by fine-tuning is not in them. Repair without labels wins part of it back in
+seconds.
+
+Recordings are decoded in this server's memory and never written to disk.
+"""
 
 
 def page() -> None:
     """Read the widgets, ask ``core``, draw."""
     st.title("Prune a network, and hear what it costs", anchor=False)
-    networks.choose_network()
-    with st.container():
-        inputs.choose_one(st.container())
+    row = st.grid(4, min_column_width=150, gap="small", vertical_alignment="bottom")
+    main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
+    folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
+    with row:
+        name = networks.choose_network()
+    try:
+        before = workbench.config(name)
+    except PannscopeError as error:
+        st.error(formats.escaped(str(error)), icon=":material/error:")
+        return
+    knobs = prune_settings.choose(before.widths, row, main, beside, folded)
+    with row.popover(
+        f"Clip: {inputs.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
+    ):
+        ways_in, examples = st.container(), st.container()
+        with ways_in:
+            source = inputs.choose_one(examples)
+    try:
+        state.opened(source)
+    except PannscopeError as error:
+        first = EXAMPLES[0]
+        st.error(f"{formats.escaped(str(error))} Heard instead: {first.title}.", icon=":material/error:")
+        source = Source.of_example(first.key, first.title)
+    cut = Cut(source, name, before, workbench.config_after(before, knobs), knobs)
+    _result(cut)
+    with st.expander("What am I looking at?", icon=":material/help:"):
+        st.markdown(_ABOUT)
+
+
+def _result(cut: Cut) -> None:
+    st.subheader(prune_results.answer(cut.before, cut.after, cut.knobs), anchor=False)
+    time_place = prune_results.figures(cut.before, cut.after)
+    prune_results.paper(cut.before, cut.after)
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        prune_results.architecture(cut.before, cut.after)
+    with right:
+        tags_place = prune_hearing.hearing(cut)
+    left, right = st.columns(2, gap="large")
+    with left:
+        prune_results.costs(cut.before, cut.after, cut.knobs)
+    with right:
+        curve_place = prune_curve.frame()
+    tabs = st.tabs(["Take home", "Sensitivity", "Find a plan", "All tags"])
+    with tabs[0]:
+        files_place = st.container()
+    with tabs[1]:
+        prune_search.sensitivity(cut)
+    with tabs[2]:
+        prune_search.search(cut)
+        prune_search.load(cut)
+    # Counts and pictures are drawn: now what takes time, what is looked at first coming first.
+    compared = prune_hearing.tags(cut, tags_place)
+    if compared is None:
+        curve_place.empty()
+        return
+    with tabs[3]:
+        prune_results.all_tags(compared, cut.title)
+        results.downloads([compared], "pannscope-pruned")
+    prune_hearing.timing(cut, time_place)
+    with curve_place.container():
+        prune_curve.draw(cut)
+    with files_place:
+        take_home.files(cut)
 
 
 page()

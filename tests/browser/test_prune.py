@@ -1,0 +1,158 @@
+"""The Prune page in a real browser: the slider, criterion, repair, a plan and a file to take home, and its looks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from core.synthesis import synthesise
+from dashboard.palette import PALETTES
+
+from .conftest import ROOT, settled
+
+Visit = Callable[..., Any]
+
+
+@pytest.fixture
+def open_prune(visit: Visit) -> Callable[..., Any]:
+    """Opener of the Prune page, its tags drawn."""
+
+    def open_page(query: str = "", **view: Any) -> Any:
+        page = visit(query=f"/prune{query}", **view)
+        verdict(page)
+        return page
+
+    return open_page
+
+
+def verdict(page: Any) -> str:
+    """The sentence over the tags."""
+    line = page.locator("p", has_text="of the first 10 tags stay")
+    line.wait_for()
+    return line.inner_text().replace("\u00a0", " ")
+
+
+def answer(page: Any) -> str:
+    return page.locator("h3").first.inner_text().replace("\u00a0", " ")
+
+
+def widths(page: Any) -> list[str]:
+    """The labels of the architecture's picture, C1 to fc1."""
+    picture = page.locator(".js-plotly-plot", has=page.locator("text", has_text="fc1")).first
+    return picture.locator(".annotation-text").all_text_contents()
+
+
+def by_cli(*arguments: str) -> str:
+    command = [sys.executable, "-m", "core.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def choose(page: Any, box: str, option: str) -> None:
+    page.get_by_role("combobox", name=box).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    settled(page)
+
+
+def test_slider_criterion_and_repair_answer_and_stay_in_the_address(open_prune: Callable[..., Any]) -> None:
+    page = open_prune("?example=Siren")
+    assert answer(page) == "50 % of the filters of C7 to C12 gone: −72.1 % parameters, −20.5 % MACs"
+    assert widths(page)[10] == "512 → 256"
+
+    page.get_by_role("slider", name="Share of filters to remove").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.get_by_text("55 % of the filters").wait_for()
+    settled(page)
+    assert widths(page)[10] == "512 → 230"  # floor(512 (1 - 0.55))
+    by_operator_norm = verdict(page)
+
+    choose(page, "Criterion", "l1")
+    assert verdict(page) != by_operator_norm
+    unrepaired = verdict(page)
+
+    page.get_by_role("radio", name="This clip").click()
+    page.get_by_text("Repaired on this very clip").wait_for()
+    repaired = verdict(page)
+    assert float(repaired.split("difference ")[1][:4]) < float(unrepaired.split("difference ")[1][:4])
+    for setting in ("ratio=55", "criterion=l1", "repair=This", "example=Siren"):
+        assert setting in page.url
+
+    again = open_prune(page.url.split("/prune")[1])
+    again.get_by_text("Repaired on this very clip").wait_for()
+    assert verdict(again) == repaired
+
+
+def test_a_plan_and_the_model_are_taken_home(open_prune: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_prune("?ratio=75&format=safetensors")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Plan as JSON").click()
+    plan = json.loads(Path(waiting.value.path()).read_text(encoding="utf-8"))
+    assert plan["widths"][-1] == 512
+    assert len(plan["kept"]["C12"]) == 128
+
+    page.get_by_role("button", name="Prepare the file").click()
+    page.get_by_role("button", name="Download demo-cnn14-pruned").wait_for()
+    assert "differs from the network by at most" in page.inner_text("body").replace("\u00a0", " ")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download demo-cnn14-pruned").click()
+    model, clip = tmp_path / "small.safetensors", tmp_path / "clock.wav"
+    waiting.value.save_as(model)
+    soundfile.write(clip, synthesise("clock"), 32_000, subtype="PCM_16")
+    said = json.loads(by_cli("tag", str(clip), "--checkpoint", str(model), "--json"))
+    probabilities = {tag["name"]: tag["probability"] for tag in said["tags"]}
+    page.get_by_role("tab", name="All tags").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="JSON", exact=True).last.click()
+    document = json.loads(Path(waiting.value.path()).read_text(encoding="utf-8"))
+    shown = {tag["name"]: tag["probability"] for tag in document["candidate"]["tags"]}
+    assert probabilities == pytest.approx(shown, abs=1e-5)
+
+
+def test_a_bad_plan_is_said_in_place_and_a_good_one_is_shown(open_prune: Callable[..., Any]) -> None:
+    page = open_prune()
+    page.get_by_role("tab", name="Find a plan").click()
+    upload = page.locator("input[type=file][accept*=json]")
+    upload.set_input_files([{"name": "bad.json", "mimeType": "application/json", "buffer": b"[1, 2"}])
+    page.get_by_text("bad.json: This is no pruning plan").wait_for()
+    settled(page)
+    assert "Traceback" not in page.inner_text("body")
+    verdict(page)
+
+
+def test_sensitivity_can_be_stopped_and_the_page_goes_on_meanwhile(open_prune: Callable[..., Any]) -> None:
+    page = open_prune("?criterion=random")
+    page.get_by_role("tab", name="Sensitivity").click()
+    page.get_by_role("button", name="Measure every layer").click()
+    page.get_by_text("Measuring each layer alone").wait_for()
+    page.get_by_role("slider", name="Share of filters to remove").focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("49 % of the filters").wait_for()
+    page.get_by_role("button", name="Cancel").last.click()
+    page.get_by_text("Stopped.").first.wait_for()
+    assert page.get_by_role("button", name="Measure every layer").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_nothing_overflows_and_the_theme_is_followed(
+    open_prune: Callable[..., Any], width: int, scheme: str
+) -> None:
+    page = open_prune(width=width, height=844, scheme=scheme)
+    settled(page)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    for text in page.locator(".js-plotly-plot text").all():
+        box = text.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width), text.inner_text()
+    colours = page.evaluate(
+        "[...document.querySelectorAll('.barlayer .point path')].map(bar => getComputedStyle(bar).fill)"
+    )
+    palette = PALETTES[scheme]
+    for wanted in (palette.removed, palette.pruned, palette.baseline):
+        assert "rgb({}, {}, {})".format(*(int(wanted[i : i + 2], 16) for i in (1, 3, 5))) in colours
