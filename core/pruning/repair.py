@@ -23,6 +23,7 @@ from core.models.cnn import LAYERS, Cnn14
 from core.pruning.listening import windows_of, with_variants
 from core.pruning.plan import PruningPlan
 from core.pruning.reconstruction import Correction, LeastSquares
+from core.pruning.surgery import check_fits
 
 _SAMPLES = 20_000  # places of a layer's feature maps that enter its least squares: all, behind C6; a draw of them before
 _SUMMARY_FRAMES = 4  # shortest span of C12's map, 1.28 s, of which fc1 hears a summary of its own
@@ -37,9 +38,9 @@ class Repair:
     batch_norm : bring every batch norm's mean and spread of the clips to what they are in the unpruned network.
     reconstruct : correct the layers by least squares.
     map_ridge : ridge of the first correction, which makes every lost feature map up from the others, place by place.
-    tap_ridge : ridge of the second, which is free in every weight of the kernels; small against what the first leaves.
-    summary_ridge : ridge of fc1's correction.
-        All three are relative to the inputs' mean variance over the clips.
+    tap_ridge : ridge of the second, which goes on from the first and is free in every weight of the kernels.
+    summary_ridge : ridge of fc1's correction. All three are relative to the inputs' mean variance over the clips.
+    windows : fewer windows than this are supplemented with variants of them (``core.pruning.listening``).
     """
 
     batch_norm: bool = True
@@ -299,22 +300,9 @@ def _patches(x: Tensor, places: Tensor) -> Tensor:
 
 
 def _check_fits(model: Cnn14, plan: PruningPlan, pruned: Cnn14) -> None:
-    unknown = [layer for layer in plan.kept if layer not in LAYERS]
-    if unknown:
+    check_fits(plan, model)
+    if plan.after != pruned.config.widths or model.fc1.out_features != pruned.fc1.out_features:
         raise PruningError(
-            f"The plan prunes {unknown[0]}, which CNN14 does not have; its convolutions are C1 to C12."
-        )
-    widths = []
-    for layer, width in zip(LAYERS, model.config.widths, strict=True):
-        kept = plan.kept.get(layer, tuple(range(width)))
-        if not kept or min(kept) < 0 or max(kept) >= width:
-            raise PruningError(
-                f"The plan's kept filters of {layer} do not fit this network, whose {layer} has {width} filters; "
-                "give the plan that the pruned network was made with."
-            )
-        widths.append(len(kept))
-    if tuple(widths) != pruned.config.widths or model.fc1.out_features != pruned.fc1.out_features:
-        raise PruningError(
-            f"The plan leaves the widths {widths}, the pruned network has {list(pruned.config.widths)}; "
+            f"The plan leaves the widths {list(plan.after)}, the pruned network has {list(pruned.config.widths)}; "
             "give the plan that it was made with."
         )
