@@ -2,7 +2,7 @@
 
 Weights and feature maps of the convolutions and linear layers are quantised (the front end stays float32), with the ranges that
 some recordings give: static quantisation, in QDQ nodes. On the embedded CNN14, 20 of the shared clips to set the ranges and 20
-others to measure, one thread: static 5.5 MB and 26 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantisation
+others to measure, one thread: static 5.5 MB and 28 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantisation
 6.3 MB, 66 ms and a larger loss. One scale a filter halves the loss of one a layer.
 """
 
@@ -23,7 +23,6 @@ from core.export.onnx_graph import write_onnx
 from core.export.packages import require
 from core.synthesis import EXAMPLES, synthesise
 from core.tagging import mean_probabilities
-from core.training.metrics import quality
 
 CALIBRATION_CLIPS = 64
 """Ranges settle after a few dozen clips."""
@@ -96,6 +95,8 @@ def _quantise(source: Path, target: Path, ranges: Sequence[npt.NDArray[np.floati
 
 def _labelled(job: Job, copy: Network) -> tuple[float, float]:
     """mAP of the network and of its copy on the labelled clips."""
+    from core.training.metrics import quality  # scikit-learn takes two seconds, and only this needs it
+
     assert job.labelled is not None
     networks: tuple[Callable[[Tensor], Tensor], ...] = (job.tagger.model.probabilities, copy)
     answers: list[list[npt.NDArray[np.float32]]] = [[], []]
