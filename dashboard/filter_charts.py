@@ -22,7 +22,8 @@ _LOG_BELOW = 0.05  # a layer whose median score is under this is drawn in powers
 _POWERS = ("1", "0.1", "0.01", "0.001", "10⁻⁴", "10⁻⁵")
 _DECADES = len(_POWERS) - 1
 _SLIVER = 0.05  # decades: what lies at the bottom, or under it, can still be seen to be there
-_IMPORTANCE_PX = 270
+_IMPORTANCE_PX = 280
+_HEADROOM = 1.18  # above the strongest filter, for the name of the one that is looked at
 
 
 def importance(
@@ -70,6 +71,7 @@ def importance(
         showlegend=False,
     )
     edges = np.linspace(0.0, top, _BINS + 1)
+    fullest = int(np.histogram(np.clip(levels, 0, top), edges)[0].max())
     for start, end, colour in sides:
         numbers, _ = np.histogram(np.clip(levels[start:end], 0, top), edges)
         figure.add_bar(
@@ -103,11 +105,11 @@ def importance(
         xaxis2={
             "domain": [0.82, 1],
             "title": title("filters", palette),
-            "nticks": 4,
+            **({"dtick": 1} if fullest <= 4 else {"nticks": 4}),
             "rangemode": "tozero",
             **axis(palette),
         },
-        yaxis={"range": [0, top * 1.02], **ticks, "title": title(named, palette), **axis(palette)},
+        yaxis={"range": [0, top * _HEADROOM], **ticks, "title": title(named, palette), **axis(palette)},
         **plain(palette),
     )
     return figure
@@ -210,16 +212,15 @@ def _target_text(scores: np.ndarray, order: Sequence[int], kept: int, first: int
 
 
 def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, palette: Palette) -> None:
-    share = rank / count
+    near_the_axis = rank < 0.15 * count
     figure.add_annotation(
         x=rank,
         y=height,
         text=text,
-        xanchor="left"
-        if share < 0.2
-        else "right",  # clear of the line of the cut, to the right of what stays last
-        ax=6 if share < 0.2 else -6,
-        ay=-26,
+        # To the left where there is room: the last filter that stays has the line of the cut to its right.
+        xanchor="left" if near_the_axis else "right",
+        ax=8 if near_the_axis else -6,
+        ay=-20,
         arrowcolor=palette.ink,
         arrowwidth=1,
         arrowhead=6,
@@ -233,7 +234,7 @@ def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: 
     line = {"width": 1, "color": palette.ink, "dash": "dot"}
     if kept < count:
         between = float(levels[kept - 1] + levels[kept]) / 2
-        figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top, line=line)
+        figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top * _HEADROOM, line=line)
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=between, y1=between, line=line)
     for at, text, anchor, colour in (
         (0.0, f"<b>{formats.whole(kept)} stay</b>", "left", palette.pruned),
