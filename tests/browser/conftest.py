@@ -111,11 +111,6 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
     assert complaints == []
 
 
-def _is_complaint(said: playwright.ConsoleMessage) -> bool:
-    """Whether a console line is an error; of a link into a page, Streamlit looks for its server below that page first (404)."""
-    return said.type == "error" and "/_stcore/" not in said.location.get("url", "")
-
-
 def settled(page: playwright.Page) -> None:
     """Wait until the page has answered the last action."""
     page.wait_for_timeout(400)
