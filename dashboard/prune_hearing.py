@@ -114,7 +114,8 @@ def _repair_note(cut: Cut) -> str:
         return told + " Nothing was trained or repaired afterwards."
     heard = {
         "clip": "this very clip, so that it fits this clip better than others",
-        "examples": "the twelve synthesised examples",
+        "examples": "the twelve synthesised examples"
+        + (", this one among them" if cut.source.example else ""),
         "both": "this very clip and the twelve synthesised examples",
     }[cut.knobs.repair]
     return f"{told} Repaired on {heard}, without labels."

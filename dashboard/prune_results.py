@@ -94,7 +94,7 @@ def paper(before: Cnn14Config, after: Cnn14Config) -> None:
     st.caption(
         f"**The E-PANNs paper** has this network: {stated['params_reduction_pct']:g}{formats.NBSP}% fewer parameters, "
         f"{stated['macs_reduction_pct']:g}{formats.NBSP}% fewer MACs, mAP {stated['mAP']:.3f} after fine-tuning. "
-        f"**Counted here** against the published CNN14: {counted.params_pct:.1f}{formats.NBSP}% and "
+        f"**Counted here** in the paper's way, against the published CNN14: {counted.params_pct:.1f}{formats.NBSP}% and "
         f"{counted.macs_pct:.1f}{formats.NBSP}%."
     )
     told = [each.says for each in disagreements(paper_ratio(after)) if each.paper_pct is not None]
