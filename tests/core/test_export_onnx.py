@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -33,7 +34,14 @@ def exported(demo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session(exported):
-    return onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
+    return opened(exported.path)
+
+
+def opened(path: Path) -> onnxruntime.InferenceSession:
+    """On one thread: idle ones would spin, and take time from the other side of the comparison."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def sound(samples: int) -> np.ndarray:
@@ -116,7 +124,7 @@ def test_any_widths(tmp_path):
             norm.bias.uniform_(-0.2, 0.4)
         model.fc_audioset.weight.mul_(20.0)
     write_onnx(model, tmp_path / "odd.onnx")
-    odd = onnxruntime.InferenceSession(str(tmp_path / "odd.onnx"))
+    odd = opened(tmp_path / "odd.onnx")
     answers = []
     for key in ("siren", "rain"):
         waveform = synthesise(key)[None, :77_777]
@@ -137,7 +145,7 @@ def test_eight_bits_state_what_they_lose(demo, studio, tmp_path):
     labelled_tagger = load_tagger(checkpoint=studio / "small.safetensors")
     clips = read_manifest(studio / "clips.csv", studio, labelled_tagger.classes)
     done = export(demo, "int8", tmp_path / "demo.onnx", waveforms=given)
-    copy = onnxruntime.InferenceSession(str(done.path))
+    copy = opened(done.path)
     held_out = given[1::2]
     found = np.stack([copy.run(None, {"waveform": clip[None]})[0][0] for clip in held_out])
     wanted = np.stack([demo.probabilities(clip) for clip in held_out])
