@@ -242,6 +242,14 @@ def _found(cut: Cut, found: PruningPlan) -> None:
     in_use = cut.knobs.given is not None and workbench.digest(cut.knobs.given) == workbench.digest(found)
     ratios = ", ".join(f"{layer} {formats.percent(share)}" for layer, share in found.ratios.items())
     st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.")
+    measured, remains = found.origin.get("loss_measured"), found.origin.get("remaining", {})
+    uniform = found.origin.get("uniform")
+    if measured is not None and remains:
+        st.caption(
+            f"It leaves {formats.percent(remains['params'])} of the parameters and {formats.percent(remains['macs'])} of the MACs. "
+            f"Divergence on the clips it was found with: {measured:.3f} nats"
+            + (f"; one ratio for C7 to C12, {uniform['loss']:.3f} nats at as much left." if uniform else ".")
+        )
     if in_use:
         st.caption("The page shows this plan; move any layer's slider to go on from it.")
     else:

@@ -322,6 +322,27 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     assert float(cells["text"][11][4]) == pytest.approx(found.divergence[11][4], rel=0.05, abs=5e-4)
 
 
+def test_a_plan_for_a_budget_is_found_and_sets_every_knob(
+    prune_page: AppTest, wav: Callable[..., bytes]
+) -> None:
+    prune_page.get("file_uploader")[0].upload("short.wav", wav(0.4, seed=11), "audio/wav")
+    prune_page.run()
+    prune_page.segmented_control(key="limit").set_value("params").run()
+    prune_page.button(key="find_plan").click().run()
+    jobs = workbench.bench().jobs
+
+    def ended() -> bool:
+        return not any(key[0] == "search" and each.active for key, each in list(jobs._standings.items()))
+
+    settled(prune_page, ended)
+    assert not prune_page.exception
+    assert answer(prune_page).startswith("This plan: ")
+    assert prune_page.toggle(key="own").value
+    remains = 1 - float(answer(prune_page).split("\N{MINUS SIGN}")[1].split("\u00a0")[0]) / 100
+    assert remains <= 0.5
+    assert "**Found:** " in shown(prune_page)
+
+
 def test_the_time_is_measured_on_demand_and_kept(prune_page: AppTest) -> None:
     prune_page.button(key="ask_time").click().run()
     assert "Time here" in shown(prune_page)
