@@ -1,0 +1,106 @@
+"""Work in the background: shared, by turns, stopped on request, and never louder than one line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from core.errors import PruningError
+from dashboard.gate import Gate
+from dashboard.jobs import MOST, Jobs, Step
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_job_is_done_once_and_its_result_kept() -> None:
+    jobs, runs = Jobs(Gate(), 2**20), []
+
+    def work(step: Step) -> int:
+        runs.append(1)
+        step(1, 2, "Counting")
+        return 42
+
+    jobs.start("sum", work)
+    wait_until(lambda: jobs.result("sum") == 42)
+    jobs.start("sum", work)
+    assert len(runs) == 1
+    wait_until(lambda: jobs.standing("sum") is None)
+
+
+def test_a_job_lets_others_go_first_between_two_steps() -> None:
+    gate, order = Gate(), []
+    jobs = Jobs(gate, 2**20)
+    begun, waiting = threading.Event(), threading.Event()
+
+    def work(step: Step) -> bool:
+        begun.set()
+        assert waiting.wait(5)
+        step(1, 2)
+        order.append("second step")
+        return True
+
+    jobs.start("long", work)
+    assert begun.wait(5)
+
+    def visitor() -> None:
+        with gate.turn():
+            order.append("visitor")
+
+    thread = threading.Thread(target=visitor)
+    thread.start()
+    wait_until(lambda: gate.waiting == 2)
+    waiting.set()
+    thread.join(5)
+    wait_until(lambda: jobs.result("long") is not None)
+    assert order == ["visitor", "second step"]
+
+
+def test_a_job_that_waits_for_its_turn_can_be_stopped_and_begun_again() -> None:
+    gate = Gate()
+    jobs = Jobs(gate, 2**20)
+    with gate.turn():
+        jobs.start("late", lambda step: True)
+        wait_until(lambda: gate.waiting == 2)
+        jobs.cancel("late")
+        wait_until(lambda: not jobs.standing("late").active)
+    assert jobs.standing("late").message == "Stopped."
+    assert jobs.result("late") is None
+    jobs.start("late", lambda step: True)
+    wait_until(lambda: jobs.result("late") is True)
+    assert gate.waiting == 0
+
+
+def test_what_goes_wrong_is_one_line() -> None:
+    jobs = Jobs(Gate(), 2**20)
+
+    def known(step: Step) -> None:
+        raise PruningError("No clips; give at least one.")
+
+    def unknown(step: Step) -> None:
+        raise ZeroDivisionError("secret")
+
+    for key, work in (("known", known), ("unknown", unknown)):
+        jobs.start(key, work)
+        wait_until(lambda key=key: not jobs.standing(key).active)
+    assert jobs.standing("known").message == "No clips; give at least one."
+    assert jobs.standing("unknown").message == "The measurement failed; see the server's log."
+    jobs.forget("known")
+    assert jobs.standing("known") is None
+
+
+def test_more_jobs_than_a_server_bears_are_refused_in_words() -> None:
+    gate = Gate()
+    jobs = Jobs(gate, 2**20)
+    with gate.turn():
+        for number in range(MOST + 1):
+            jobs.start(number, lambda step: True)
+        assert "busy" in jobs.standing(MOST).message
+    wait_until(lambda: all(jobs.result(number) for number in range(MOST)))
+    jobs.start(MOST, lambda step: True)
+    wait_until(lambda: jobs.result(MOST) is True)
