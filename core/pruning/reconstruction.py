@@ -114,8 +114,8 @@ class LeastSquares:
 
     def _from_rows(self, ridge: float, mean_y: Tensor, mean_e: Tensor) -> tuple[Tensor, float]:
         assert self._rows is not None
-        y = torch.cat([rows for rows, _ in self._rows]) - mean_y
-        e = torch.cat([rows for _, rows in self._rows]) - mean_e
+        y = torch.cat([rows for rows, _ in self._rows]).sub_(mean_y)
+        e = torch.cat([rows for _, rows in self._rows]).sub_(mean_e)
         strength = self._strength(ridge, float((y * y).sum()))
         if strength == 0.0:
             return torch.zeros(self._outputs, self._inputs, dtype=torch.float64), 0.0

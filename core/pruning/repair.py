@@ -171,8 +171,8 @@ class _Walk:
     ) -> None:
         """Two corrections of a kernel, the second on top of the first."""
         conv = self._narrow.convolution(layer)
-        kernel = self._wide.convolution(layer).weight[self._kept[layer]].double()  # (kept, wide inputs, 3, 3)
-        plain = conv.weight.double()
+        kernel = self._wide.convolution(layer).weight[self._kept[layer]]  # (kept, wide inputs, 3, 3)
+        plain = conv.weight
         places = self._places(wide)
         maps = LeastSquares(len(inputs), kernel.shape[1])
         for x, y, chosen in zip(wide, narrow, places, strict=True):
@@ -181,7 +181,7 @@ class _Walk:
             missing = wanted.clone()
             missing[:, inputs] -= _at(y, chosen)
             maps.add(_at(y, chosen), wanted, missing)
-        made_up = maps.solve(self._method.map_ridge).weight
+        made_up = maps.solve(self._method.map_ridge).weight.float()
         first = plain + torch.einsum("ocij,ck->okij", kernel, made_up)
 
         taps = LeastSquares(plain[0].numel(), len(plain))
@@ -190,10 +190,10 @@ class _Walk:
             self._tell()
             heard = _patches(y, chosen)
             wanted = _patches(x, chosen) @ kernel.flatten(1).T
-            missed += float((wanted - heard @ plain.flatten(1).T).square().sum())
+            missed += float((wanted - heard @ plain.flatten(1).T).double().square().sum())
             taps.add(heard, wanted, wanted - heard @ first.flatten(1).T)
         found = taps.solve(self._method.tap_ridge)
-        conv.weight.copy_(first + found.weight.view_as(first))
+        conv.weight.copy_(first.add_(found.weight.view_as(first)))
         # A convolution of CNN14 has no bias: what is to be added is taken from the mean that batch norm subtracts.
         _statistics(self._narrow.batch_norm(layer))[0].sub_(found.offset)
         self._note(layer, missed, found)
@@ -287,16 +287,16 @@ def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:
-    """Feature maps (1, channels, frames, bands) at some places, (places, channels) float64."""
-    return x[0].flatten(1)[:, places].T.double()
+    """Feature maps (1, channels, frames, bands) at some places, (places, channels)."""
+    return x[0].flatten(1)[:, places].T
 
 
 def _patches(x: Tensor, places: Tensor) -> Tensor:
-    """What a 3x3 kernel hears at some places, in the order of its weights: (places, channels * 9) float64."""
+    """What a 3x3 kernel hears at some places, in the order of its weights: (places, channels * 9)."""
     padded = F.pad(x[0], (1, 1, 1, 1))
     frames, bands = places // x.shape[3], places % x.shape[3]
     taps = [padded[:, frames + i, bands + j] for i in range(3) for j in range(3)]  # 9 of (channels, places)
-    return torch.stack(taps, dim=1).flatten(0, 1).T.double()
+    return torch.stack(taps, dim=1).flatten(0, 1).T
 
 
 def _check_fits(model: Cnn14, plan: PruningPlan, pruned: Cnn14) -> None:

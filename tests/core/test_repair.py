@@ -94,7 +94,7 @@ def test_what_kept_filters_can_stand_in_for_is_restored(model, layers):
     repaired = repair(wide, made, pruned, heard, EXACT).model
     wanted = logits(wide, unheard)
     assert (logits(pruned, unheard) - wanted).abs().max() > 0.01
-    assert (logits(repaired, unheard) - wanted).abs().max() < 2e-4
+    assert (logits(repaired, unheard) - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
 def test_the_corrected_kernel_is_the_one_worked_out_by_hand(model):
@@ -116,7 +116,7 @@ def test_the_corrected_kernel_is_the_one_worked_out_by_hand(model):
 def test_patches_are_what_a_convolution_hears():
     maps = torch.randn(1, 3, 6, 4, generator=torch.Generator().manual_seed(0))
     places = torch.tensor([0, 5, 9, 23])
-    assert torch.equal(_patches(maps, places), F.unfold(maps, 3, padding=1)[0].T[places].double())
+    assert torch.equal(_patches(maps, places), F.unfold(maps, 3, padding=1)[0].T[places])
 
 
 def test_batch_norms_bring_the_clips_to_the_unpruned_mean_and_spread(model):
