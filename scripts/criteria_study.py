@@ -1,0 +1,139 @@
+"""Which criterion keeps a network closest to its parent: docs/criteria.md's tables, Markdown on stdout.
+
+    python scripts/criteria_study.py CLIPS [--model demo-cnn14]
+
+CLIPS holds meta.csv and audio/ (see checkpoints/README.md). A share of the filters of C7 to C12 is removed by every criterion, and the
+pruned network's answers are held against the unpruned one's, before and after a repair without labels. The repair listens to clips of
+fold 1; everything is scored on the other folds. ``random`` is drawn anew several times: its spread says which differences are chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.audio import load_clip
+from core.models.cnn import LAYERS, Cnn14
+from core.pruning.fidelity import Fidelity, fidelity
+from core.pruning.importance import CRITERIA
+from core.pruning.plan import PAPER_LAYERS, PruningPlan, plan
+from core.pruning.repair import repair
+from core.pruning.surgery import prune
+from core.tagging import load_tagger
+from core.training.data import LabelledClips, read_manifest
+
+RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
+REPAIR_CLIPS = 16
+RANDOM_DRAWS = 5
+BEFORE = LAYERS[: LAYERS.index(PAPER_LAYERS[0])]
+Figure = Callable[[Fidelity], float]
+
+
+class Study:
+    """The clips as C7 hears them, which no pruning of C7 to C12 changes, and what the unpruned network answers."""
+
+    def __init__(self, model: Cnn14, clips: LabelledClips) -> None:
+        self.model = model
+        training, scored = clips.select(["1"]), clips.select(["2", "3", "4"])
+        # Every so many-th clip: the manifest goes class by class, so that most classes are heard.
+        chosen = np.linspace(0, len(training) - 1, REPAIR_CLIPS).round().astype(int)
+        self.repair_clips = [load_clip(training.paths[index]).waveform for index in chosen]
+        self.heard = [self._until_c7(load_clip(path).waveform) for path in scored.paths]
+        self.parent = self.answers(model)
+
+    @torch.inference_mode()
+    def _until_c7(self, waveform: np.ndarray) -> Tensor:
+        x = self.model.normalised(self.model.front_end(torch.tensor(waveform)[None]))
+        for layer in BEFORE:
+            x = self.model.layer(layer, x)
+        return x
+
+    @torch.inference_mode()
+    def answers(self, model: Cnn14) -> np.ndarray:
+        """Probabilities (clips, classes) of a network that shares C1 to C6 with the parent."""
+        found = []
+        for x in self.heard:
+            for layer in PAPER_LAYERS:
+                x = model.layer(layer, x)
+            found.append(torch.sigmoid(model.classified(x))[0].numpy())
+        return np.stack(found)
+
+    def score(self, made: PruningPlan) -> tuple[Fidelity, Fidelity]:
+        """Fidelity of the plan's network before and after the repair."""
+        pruned = prune(self.model, made)
+        mended = repair(self.model, made, pruned, self.repair_clips).model
+        return fidelity(self.parent, self.answers(pruned)), fidelity(self.parent, self.answers(mended))
+
+
+def main() -> None:
+    """Prune by every criterion at every ratio, and print one table a measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--model", default="demo-cnn14")
+    given = parser.parse_args()
+    tagger = load_tagger(given.model)
+    study = Study(
+        tagger.model, read_manifest(given.clips / "meta.csv", given.clips / "audio", classes=tagger.classes)
+    )
+    found: dict[str, list[list[tuple[Fidelity, Fidelity]]]] = {}
+    for name in CRITERIA:
+        found[name] = []
+        for ratio in RATIOS:
+            print(f"{name} {ratio:g}", file=sys.stderr)
+            found[name].append([study.score(made) for made in _plans(tagger.model, name, ratio)])
+    print(f"{len(study.heard)} clips; {given.model}; C7 to C12.\n")
+    for repaired, when in enumerate(("before repair", "after repair")):
+        _table(f"Divergence in nats a clip, {when}", found, repaired, lambda each: each.divergence, "{:.3f}")
+        _table(
+            f"Clips whose first tag stays, {when}",
+            found,
+            repaired,
+            lambda each: 100 * each.first_tag,
+            "{:.0f} %",
+        )
+
+
+def _plans(model: Cnn14, name: str, ratio: float) -> list[PruningPlan]:
+    if name != "random":
+        return [plan(model, ratio, PAPER_LAYERS, name)]
+    return [plan(model, ratio, PAPER_LAYERS, name, scores=_draw(model, seed)) for seed in range(RANDOM_DRAWS)]
+
+
+def _draw(model: Cnn14, seed: int) -> Callable[[str], np.ndarray]:
+    def scores(layer: str) -> np.ndarray:
+        order = np.random.default_rng([seed, LAYERS.index(layer)])
+        return order.permutation(model.convolution(layer).out_channels) + 1.0
+
+    return scores
+
+
+def _table(
+    title: str,
+    found: dict[str, list[list[tuple[Fidelity, Fidelity]]]],
+    repaired: int,
+    figure: Figure,
+    form: str,
+) -> None:
+    print(f"{title}:\n")
+    print("| criterion | " + " | ".join(f"{100 * ratio:g} %" for ratio in RATIOS) + " |")
+    print("|---" * (1 + len(RATIOS)) + "|")
+    for name, row in found.items():
+        cells = []
+        for scored in row:
+            values = [figure(each[repaired]) for each in scored]
+            cell = form.format(float(np.mean(values)))
+            if len(values) > 1:
+                cell += f" ({form.format(min(values))} to {form.format(max(values))})"
+            cells.append(cell)
+        print(f"| `{name}` | " + " | ".join(cells) + " |")
+    print()
+
+
+if __name__ == "__main__":
+    main()
