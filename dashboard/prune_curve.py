@@ -95,7 +95,7 @@ def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[Standing |
             args=(cut, [repaired]),
             icon=":material/timeline:",
             type="tertiary",
-            help="Each of the ten networks is repaired on the twelve examples: half a minute or more, in the background.",
+            help="Each of the ten networks is repaired on the examples: half a minute or more, in the background.",
         )
 
 

@@ -112,11 +112,13 @@ def _repair_note(cut: Cut) -> str:
     told = "Run here on the pruned network; dotted lines are the threshold."
     if cut.knobs.repair == "off":
         return told + " Nothing was trained or repaired afterwards."
+    examples = (
+        "the eleven other synthesised examples" if cut.source.example else "the twelve synthesised examples"
+    )
     heard = {
         "clip": "this very clip, so that it fits this clip better than others",
-        "examples": "the twelve synthesised examples"
-        + (", this one among them" if cut.source.example else ""),
-        "both": "this very clip and the twelve synthesised examples",
+        "examples": f"{examples}, not on this clip",
+        "both": f"this very clip and {examples}",
     }[cut.knobs.repair]
     return f"{told} Repaired on {heard}, without labels."
 

@@ -138,8 +138,8 @@ def choose(
         bind="query-params",
         persist_state="session",
         help="No training: the statistics of batch norm are measured again, and what follows a pruned layer is corrected by "
-        "least squares, so that it answers as before. Both need a few clips to listen to: the current one, the twelve "
-        "synthesised examples, or both.",
+        "least squares, so that it answers as before. Both need a few clips to listen to: the current one, the "
+        "synthesised examples without it, or both. What was repaired on a clip answers that clip too well to be judged by it.",
     )
     round_to = folded.segmented_control(
         "Round widths to multiples of",

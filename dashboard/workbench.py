@@ -130,10 +130,13 @@ def make_plan(name: str, knobs: Knobs) -> PruningPlan:
 
 
 def listeners(repair_on: str, source: Source) -> list[Source]:
-    """The clips that repair listens to, by the page's choice."""
+    """The clips that repair listens to, by the page's choice.
+
+    "examples" leaves out the one that is being heard: a network answers what it was repaired on better than anything else.
+    """
     sources = [source] if repair_on in ("clip", "both") else []
     if repair_on in ("examples", "both"):
-        sources += [each for each in examples() if each.key not in {source.key for source in sources}]
+        sources += [each for each in examples() if each.key != source.key]
     return sources
 
 
@@ -280,7 +283,10 @@ def _own_bytes(parent: Cnn14, model: Cnn14) -> int:
 
 def heard_key(repair_on: str, source: Source) -> tuple[str, ...]:
     """What repair listened to, in a key."""
-    return {"off": (), "examples": ("examples",)}.get(repair_on, (repair_on, source.key))
+    if repair_on == "off":
+        return ()
+    every_clip = repair_on == "examples" and source.example is None  # whichever clip is being heard
+    return (repair_on,) if every_clip else (repair_on, source.key)
 
 
 def _tag_key(source: Source, tagger: Tagger, made: PruningPlan, repair_on: str) -> Hashable:

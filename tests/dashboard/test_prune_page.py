@@ -300,7 +300,7 @@ def test_repair_raises_agreement_and_says_what_it_heard(prune_page: AppTest) -> 
     prune_page.segmented_control(key="repair").set_value("examples").run()
     assert not prune_page.exception
     assert largest() < before / 2
-    assert "Repaired on the twelve synthesised examples" in shown(prune_page)
+    assert "Repaired on the eleven other synthesised examples, not on this clip" in shown(prune_page)
 
 
 def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
