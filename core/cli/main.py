@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from core.cli import export, models, profiling, pruning, tagging, training
+from core.cli import export, models, plans, profiling, pruning, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (models, tagging, profiling, pruning, training, export):
+for group in (models, tagging, profiling, plans, pruning, training, export):
     group.register(app)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from core.cli.output import (
     ArchitectureOption,
     CheckpointOption,
     JsonOption,
-    LayersOption,
     ModelOption,
     output_file,
     print_json,
@@ -20,11 +19,23 @@ from core.cli.output import (
     short,
     tagger_from,
 )
+from core.cli.plans import (
+    AudioFolderOption,
+    ClipsOption,
+    CriterionOption,
+    LabelsOption,
+    Listening,
+    ManifestFoldsOption,
+    Wish,
+    showing,
+)
 
-CriterionOption = Annotated[
-    str,
-    typer.Option("--criterion", metavar="NAME", help="How filters are ranked; operator-norm is the paper's."),
-]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from core.models.cnn import Cnn14
+    from core.profiling import Profile
+    from core.pruning.plan import PruningPlan
 
 
 def register(app: typer.Typer) -> None:
@@ -59,17 +70,69 @@ def importance_command(
 
 
 def prune_command(
-    ratio: Annotated[
-        float,
-        typer.Option(
-            "--ratio", metavar="SHARE", help="Share of filters to remove from each layer, 0 to below 1."
-        ),
-    ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The pruned checkpoint, a .safetensors file.")
     ],
-    layers: LayersOption = "C7-C12",
-    criterion: CriterionOption = "operator-norm",
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--ratio", metavar="SHARE", help="Share of filters to remove from each layer, 0 to below 1."
+        ),
+    ] = None,
+    ratios: Annotated[
+        str | None,
+        typer.Option("--ratios", metavar="LIST", help="A share for each layer, as C7=0.5,C8-C12=0.25."),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Carry out a saved plan, or a pruned checkpoint's."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="KIND=SHARE",
+            help="Find the ratios that lose least on --clips while this share remains: params=0.5, macs=0.6 or time=0.7.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            metavar="LOSS",
+            help="Find the fewest MACs that lose at most this on --clips: divergence in nats a clip, with a manifest mAP.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            metavar="LAYERS",
+            help="Layers to prune: C7-C12 (the default for a ratio), C9, C7,C9-C11, or all (for what is found).",
+        ),
+    ] = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            "--criterion",
+            metavar="NAME",
+            help="How filters are ranked; operator-norm is the paper's. similarity without a ratio lets the weights decide.",
+        ),
+    ] = None,
+    round_to: Annotated[
+        int | None,
+        typer.Option("--round-to", metavar="N", help="Round the kept filters to a multiple of N."),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair the pruned network on --clips; no labels are used.")
+    ] = False,
+    clips: ClipsOption = None,
+    manifest: LabelsOption = None,
+    audio: AudioFolderOption = None,
+    folds: ManifestFoldsOption = None,
+    save_plan: Annotated[
+        Path | None, typer.Option("--save-plan", metavar="FILE", help="Save the plan as well, a .json file.")
+    ] = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
@@ -77,26 +140,74 @@ def prune_command(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Remove the least important filters and save what is left."""
+    """Remove the least important filters and save what is left.
+
+    How much goes is said by --ratio, --ratios or --plan, or found out by listening: --budget or --tolerance.
+    """
     from core.profiling import profile_model
-    from core.pruning.plan import parse_layers, plan
+    from core.pruning.importance import criterion as known_criterion
+    from core.pruning.planfile import SUFFIX
+    from core.pruning.planfile import save_plan as write_plan
     from core.pruning.record import save_pruned
     from core.pruning.surgery import prune
 
     output_file(out, force)
-    chosen = parse_layers(layers)
+    if save_plan is not None:
+        output_file(save_plan, force, SUFFIX)
+    wish = Wish(ratio, ratios, plan, budget, tolerance, layers, criterion, round_to)
+    wish.check()
+    known_criterion(criterion or "operator-norm")
+    listening = Listening(tuple(clips or ()), manifest, audio, folds)
+    listening.check(wish.listens or ("--repair" if repair else None))
     tagger = tagger_from(model, checkpoint, architecture)
-    made = plan(tagger.model, ratio, chosen, criterion)
+    heard = listening.read(tagger) if wish.listens or repair else ([], None)
+    made = wish.made(tagger, heard)
     pruned = prune(tagger.model, made)
-    save_pruned(out, tagger, made, pruned, half=half)
-    counted, before = profile_model(pruned), profile_model(tagger.model)
+    repaired = None
+    if repair:
+        pruned, repaired = _repaired(tagger.model, made, pruned, heard[0])
+    save_pruned(out, tagger, made, pruned, repaired, half)
+    if save_plan is not None:
+        write_plan(save_plan, made)
+    counted = profile_model(pruned)
     if json_output:
-        kept = {layer: list(indices) for layer, indices in made.kept.items()}
-        print_json({"path": str(out), "kept": kept, "profile": counted.document()})
-        return
-    say(f"{out}: {100 * ratio:g}% of the filters of {', '.join(chosen)} removed by {criterion}.")
+        document = made.document()
+        kept = document.pop("kept")
+        print_json(
+            {
+                "path": str(out),
+                "kept": kept,
+                "profile": counted.document(),
+                "plan": document,
+                "repair": repaired,
+            }
+        )
+    else:
+        _print_pruned(out, made, profile_model(tagger.model), counted)
+
+
+def _repaired(
+    model: Cnn14, made: PruningPlan, pruned: Cnn14, waveforms: list[np.ndarray]
+) -> tuple[Cnn14, dict[str, Any]]:
+    from core.pruning.repair import repair
+
+    with showing("repairing") as show:
+        done = repair(model, made, pruned, waveforms, on_progress=show)
+    return done.model, done.document
+
+
+def _print_pruned(out: Path, made: PruningPlan, before: Profile, after: Profile) -> None:
+    if made.ratio:
+        what = f"{100 * made.ratio:g}% of the filters of {', '.join(made.ratios)} removed"
+    else:
+        each = ", ".join(f"{layer} {100 * share:.3g}%" for layer, share in made.ratios.items())
+        what = f"{each} of the filters removed" if each else "no filter removed"
+    say(f"{out}: {what} by {made.criterion}.")
     for label, old, new in (
-        ("parameters", before.params_trainable, counted.params_trainable),
-        ("MACs, 10 s", before.macs, counted.macs),
+        ("parameters", before.params_trainable, after.params_trainable),
+        ("MACs, 10 s", before.macs, after.macs),
     ):
         say(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
+    if "loss_measured" in made.origin:
+        said = "nats of divergence" if made.origin["loss"] == "divergence" else "of mAP"
+        say(f"lost on the clips, before any repair: {made.origin['loss_measured']:.3g} {said}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ _PRICES = np.geomspace(
     1e-3, 1e3, 73
 )  # loss that a whole network is worth, as a multiple of the largest loss measured
 _SWEEPS = 30  # of coordinate descent; it stands still after 3 to 10
+_NEAREST = 6  # configurations below the asked share that are widened to it
 _SECONDS = 10.0  # MACs are counted for AudioSet's clips; the shares hardly depend on it
 
 
@@ -94,30 +96,44 @@ class Allocation:
         """The best configurations from whole to smallest, by prediction; asked for a share, the best that costs no more.
 
         For a row of prices, loss plus price times cost is lowered one layer at a time until nothing changes: the cost is linear in
-        every single width. The configuration below the asked share is then widened, step by step, where it gains most for its cost.
+        every single width. That is done from the smallest configuration on and from the whole one, since roots of losses need not be
+        convex. The configurations below the asked share are widened, step by step, where it gains most for its cost, and the best
+        of them is improved by exchanges between two layers.
         """
         roots = self._roots(exponent)
         largest = max(float(each[-1]) for each in roots) or 1.0
-        found = [self.smallest()]
-        for price in _PRICES[::-1]:
-            found.append(self._descend(found[-1].copy(), roots, price * largest, kind))
-        found.append(np.zeros(len(LAYERS), int))
-        known = [(self.share(steps, kind), steps) for steps in found]
+        found = [self.smallest(), np.zeros(len(LAYERS), int)]
+        for start, prices in ((found[0], _PRICES[::-1]), (found[1], _PRICES)):
+            steps = start
+            for price in prices:
+                steps = self._descend(steps.copy(), roots, price * largest, kind)
+                found.append(steps)
+        known = {tuple(steps.tolist()): self.share(steps, kind) for steps in found}
 
         def best(share: float) -> np.ndarray:
-            below = [each for each in known if each[0] <= share]
-            return self._widened(max(below, key=lambda each: each[0])[1].copy(), roots, share, kind)
+            nearest = sorted((each for each in known if known[each] <= share), key=known.__getitem__)[
+                -_NEAREST:
+            ]
+            widened = (self._widened(np.array(steps), roots, share, kind) for steps in nearest)
+            return self._exchanged(min(widened, key=lambda steps: _lost(roots, steps)), roots, share, kind)
 
         return best
 
     def widest(self, steps: np.ndarray, layer: int, share: float, kind: Counted) -> np.ndarray | None:
         """The configuration with ``layer`` as wide as ``share`` allows; None where even its last step costs too much."""
         changed = steps.copy()
-        for step in range(len(self.ladders[layer].filters)):
-            changed[layer] = step
+        low, high = 0, len(self.ladders[layer].filters) - 1
+        changed[layer] = high
+        if self.share(changed, kind) > share:
+            return None
+        while low < high:
+            changed[layer] = (low + high) // 2
             if self.share(changed, kind) <= share:
-                return changed
-        return None
+                high = int(changed[layer])
+            else:
+                low = int(changed[layer]) + 1
+        changed[layer] = high
+        return changed
 
     def moved(self, steps: np.ndarray, layer: int, change: float, kind: Counted) -> np.ndarray | None:
         """The configuration with ``layer`` narrower (``change`` below 0) or wider by about that share of the whole cost.
@@ -138,16 +154,18 @@ class Allocation:
         return _counted(counts, kind) / _counted(self._whole, kind)
 
     def _roots(self, exponent: float) -> list[np.ndarray]:
-        """For each layer and step the root of what it loses alone, interpolated, never falling with the ratio."""
-        tried = np.array([0.0, *self._sensitivity.ratios])
+        """For each layer and step the root of what it loses alone, interpolated, never falling with the share that goes."""
         found = []
         for layer, ladder in zip(LAYERS, self.ladders, strict=True):
             if layer not in self._sensitivity.layers:
                 found.append(np.zeros(1))
                 continue
+            # By the filters that really went: whole ones, so not quite the ratio.
+            width = int(ladder.filters[0])
+            tried = [1 - kept_count(width, ratio) / width for ratio in (0.0, *self._sensitivity.ratios)]
             row = self._sensitivity.loss[self._sensitivity.layers.index(layer)]
             losses = np.maximum.accumulate(np.array([0.0, *row]))
-            found.append(np.interp(ladder.ratios, tried, losses ** (1 / exponent)))
+            found.append(np.interp(1 - ladder.filters / width, tried, losses ** (1 / exponent)))
         return found
 
     def _descend(self, steps: np.ndarray, roots: list[np.ndarray], price: float, kind: Counted) -> np.ndarray:
@@ -180,6 +198,29 @@ class Allocation:
             if not gains:
                 return steps
             steps[max(gains)[1]] -= 1
+
+    def _exchanged(
+        self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Counted
+    ) -> np.ndarray:
+        """The configuration after every exchange that is predicted to lose less: one layer wider, another as narrow as it takes."""
+        improved = True
+        while improved:
+            improved = False
+            for first, second in permutations(range(len(LAYERS)), 2):
+                for wider in (1, 2, 4, 8, 16, 32):
+                    changed = steps.copy()
+                    changed[first] -= wider
+                    if changed[first] < 0:
+                        break
+                    changed_back = self.widest(changed, second, share, kind)
+                    if changed_back is not None and _lost(roots, changed_back) < _lost(roots, steps) - 1e-9:
+                        steps, improved = changed_back, True
+                        break
+        return steps
+
+
+def _lost(roots: list[np.ndarray], steps: np.ndarray) -> float:
+    return float(sum(each[step] for each, step in zip(roots, steps, strict=True)))
 
 
 def _counted(counts: Counts, kind: Counted) -> int:

@@ -105,6 +105,13 @@ def find_plan(
     return search.within_time(budget.share) if budget.kind == "time" else search.within(budget)
 
 
+def check_tolerance(tolerance: float) -> float:
+    """Raise ``PruningError`` unless ``tolerance`` is a loss that can be allowed."""
+    if not 0 <= tolerance < math.inf:
+        raise PruningError(f"A tolerated loss is a number from 0 on; got {tolerance:g}.")
+    return tolerance
+
+
 class _Search:
     """One search: the clips as the network hears them, and every configuration that was heard, once."""
 
@@ -328,8 +335,8 @@ def _check_request(
 ) -> None:
     if (budget is None) == (tolerance is None):
         raise PruningError("A plan is found for a budget or for a tolerated loss; give one of them.")
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise PruningError(f"A tolerated loss is a number from 0 on; got {tolerance:g}.")
+    if tolerance is not None:
+        check_tolerance(tolerance)
     if criterion_name not in (None, sensitivity.criterion):
         raise PruningError(
             f"Sensitivity was measured by {sensitivity.criterion}, so it says nothing of {criterion_name}; measure it by that."
