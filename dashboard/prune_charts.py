@@ -173,7 +173,7 @@ def curves(
             xanchor="left",
             xshift=8,
             y=min(high, max(low, place)),
-            text=line.name.replace(" ", "<br>"),
+            text=line.name.replace(" ", formats.NBSP),
             showarrow=False,
             align="left",
             font={"size": 12, "color": palette.quiet if line.quiet else palette.ink},

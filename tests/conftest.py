@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from core.threads import let_waiting_threads_sleep
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """Two threads for torch: the results of a reduction then do not depend on the machine's core count."""
+    """Two threads for torch, as the programs use them: a reduction's result then does not depend on the machine's core count."""
+    let_waiting_threads_sleep()
     import torch
 
     torch.set_num_threads(2)

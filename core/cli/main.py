@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from core import threads
 from core.cli import export, models, plans, profiling, pruning, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
@@ -37,6 +38,7 @@ for group in (models, tagging, profiling, plans, pruning, training, export):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    threads.let_waiting_threads_sleep()
     given = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
