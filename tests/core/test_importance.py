@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from core.errors import PruningError
-from core.models.cnn import Cnn14, Cnn14Config
+from core.models.cnn import LAYERS, Cnn14, Cnn14Config
+from core.models.registry import build
 from core.pruning.importance import criterion, layer_importance, operator_norm
+from core.pruning.plan import plan
+from core.tagging import load_tagger
 
 
 def direct_operator_norm(weight: np.ndarray) -> np.ndarray:
@@ -77,3 +80,21 @@ def test_bad_weights_and_names_are_refused():
         operator_norm(np.ones((2, 2)))
     with pytest.raises(PruningError, match="operator-norm"):
         criterion("magic")
+
+
+def check_every_layer(model: Cnn14) -> None:
+    found = {ratio: plan(model, ratio, LAYERS) for ratio in (0.25, 0.5, 0.75)}
+    for layer in LAYERS:
+        weight = model.convolution(layer).weight.detach().numpy()
+        ranking = np.argsort(-direct_operator_norm(weight), kind="stable")
+        for ratio, made in found.items():
+            best = ranking[: int(len(weight) * (1 - ratio))]
+            assert made.kept[layer] == tuple(sorted(best.tolist())), (layer, ratio)
+
+
+def test_kept_filters_of_every_layer_of_a_random_cnn14_are_the_definitions():
+    check_every_layer(build("cnn14"))
+
+
+def test_kept_filters_of_every_layer_of_the_embedded_cnn14_are_the_definitions():
+    check_every_layer(load_tagger("demo-cnn14").model)
