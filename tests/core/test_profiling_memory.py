@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -93,14 +96,27 @@ def test_a_process_grows_by_what_is_used():
     assert resident_growth(lambda: None) < 2**20
 
 
-def test_a_measured_pass_takes_time_and_memory():
-    """C2's maps of 10 s are the most of it: 3 x 16 MB are held, which no allocator can have at hand from a pass of 0.3 s."""
-    config = Cnn14Config((64, 64, *(2,) * 10), 3, 4)
+def test_a_measured_pass_takes_time():
+    config = Cnn14Config((2,) * 12, 3, 4)
     taken = measure(config, seconds=10.0, repeats=3)
     assert (taken.seconds, taken.threads, taken.latency.repeats) == (10.0, torch.get_num_threads(), 3)
     assert 0 < taken.latency.low_ms <= taken.latency.median_ms <= taken.latency.high_ms
     assert taken.document()["latency"] == taken.latency.document()
-    if taken.memory_growth_bytes is not None:
-        assert taken.memory_growth_bytes > 0.5 * activation_bytes(config)
     with pytest.raises(ModelError, match="too long to be measured"):
         measure(config, seconds=601)
+
+
+def test_a_measured_pass_takes_memory():
+    """C2's maps of 10 s are the most of it: 3 x 16 MB are held. In a new process, whose allocator has nothing at hand."""
+    code = (
+        "from core.models.cnn import Cnn14Config; from core.profiling import activation_bytes, measure\n"
+        "config = Cnn14Config((64, 64, *(2,) * 10), 3, 4)\n"
+        "grown = measure(config, seconds=10.0, repeats=1).memory_growth_bytes\n"
+        "print('unknown' if grown is None else grown / activation_bytes(config))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if said == "unknown":
+        pytest.skip("this system does not say how large a process was at most")
+    assert float(said) > 0.5
