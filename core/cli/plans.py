@@ -120,6 +120,7 @@ class Wish:
     layers: str | None = None
     criterion: str | None = None
     round_to: int | None = None
+    repaired: bool = False
 
     def check(self) -> None:
         """Raise ``PruningError`` for contradictions, before anything is loaded."""
@@ -186,6 +187,7 @@ class Wish:
 
     def _found(self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None) -> PruningPlan:
         from core.pruning.plan import check_round_to, parse_layers
+        from core.pruning.repair import Repair
         from core.pruning.search import check_tolerance, find_plan
 
         layers = parse_layers(self.layers or "all")
@@ -202,6 +204,7 @@ class Wish:
                 budget=None if self.budget is None else parse_budget(self.budget),
                 tolerance=self.tolerance,
                 round_to=round_to,
+                repair=Repair() if self.repaired else None,
                 on_progress=show,
             )
 
@@ -223,7 +226,7 @@ def sensitivity_command(
     architecture: ArchitectureOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Prune each layer alone at several ratios and measure what is lost.
+    """Measure what each layer loses when it alone is pruned.
 
     Lost is the divergence from the unpruned network, in nats a clip; with labelled clips also mAP.
     """

@@ -154,7 +154,7 @@ def prune_command(
     output_file(out, force)
     if save_plan is not None:
         output_file(save_plan, force, SUFFIX)
-    wish = Wish(ratio, ratios, plan, budget, tolerance, layers, criterion, round_to)
+    wish = Wish(ratio, ratios, plan, budget, tolerance, layers, criterion, round_to, repair)
     wish.check()
     known_criterion(criterion or "operator-norm")
     listening = Listening(tuple(clips or ()), manifest, audio, folds)
@@ -210,4 +210,5 @@ def _print_pruned(out: Path, made: PruningPlan, before: Profile, after: Profile)
         say(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
     if "loss_measured" in made.origin:
         said = "nats of divergence" if made.origin["loss"] == "divergence" else "of mAP"
-        say(f"lost on the clips, before any repair: {made.origin['loss_measured']:.3g} {said}")
+        when = "after repair on the other half of them" if made.origin["repaired"] else "before any repair"
+        say(f"lost on the clips, {when}: {made.origin['loss_measured']:.3g} {said}")

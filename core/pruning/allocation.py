@@ -60,6 +60,7 @@ class Allocation:
             for layer, width in zip(LAYERS, config.widths, strict=True)
         )
         self._whole = count(config, _SECONDS)
+        self._shares: dict[tuple[str | int, ...], float] = {}
 
     def widths(self, steps: np.ndarray) -> tuple[int, ...]:
         """Filters of C1..C12."""
@@ -150,8 +151,11 @@ class Allocation:
         return None if changed[layer] == steps[layer] else changed
 
     def _share(self, widths: Sequence[int], kind: Counted) -> float:
-        counts = count(Cnn14Config(tuple(widths), self._config.classes, self._config.embedding), _SECONDS)
-        return _counted(counts, kind) / _counted(self._whole, kind)
+        key = (kind, *widths)
+        if key not in self._shares:
+            counts = count(Cnn14Config(tuple(widths), self._config.classes, self._config.embedding), _SECONDS)
+            self._shares[key] = _counted(counts, kind) / _counted(self._whole, kind)
+        return self._shares[key]
 
     def _roots(self, exponent: float) -> list[np.ndarray]:
         """For each layer and step the root of what it loses alone, interpolated, never falling with the share that goes."""

@@ -2,6 +2,9 @@
 
 The measured sensitivity of the layers proposes configurations (``core.pruning.allocation``); then the pruned networks themselves are
 heard on the clips, the best is taken, and small exchanges between two layers go on improving it for a few rounds.
+
+A network that is to be repaired is repaired before it is heard: at half the filters what an unrepaired network answers is noise,
+and says little about what repair makes of it.
 """
 
 from __future__ import annotations
@@ -12,18 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
 from core.profiling.latency import measure_latencies
 from core.pruning.allocation import STEP, Allocation, Counted
-from core.pruning.fidelity import divergences
+from core.pruning.audition import Audition
 from core.pruning.importance import layer_importance
 from core.pruning.plan import PAPER_LAYERS, PruningPlan, check_round_to, plan
-from core.pruning.sensitivity import Sensitivity, check_targets, mean_average_precision
+from core.pruning.repair import Repair
+from core.pruning.sensitivity import Sensitivity
 from core.pruning.surgery import prune
-from core.tagging import listenable, mean_probabilities, windows
+from core.tagging import mean_probabilities
 
 KINDS = ("params", "macs", "time")
 
@@ -33,7 +36,14 @@ EXPONENTS = (1.0, 1.5, 2.0)
 ROUNDS = 3
 """Rounds of exchanges. The first gains most; on the embedded network three take the loss down by 2 to 22%."""
 
+_REPAIRED_EXPONENTS = (
+    1.0,
+    1.25,
+    1.5,
+    2.0,
+)  # more proposals in place of exchanges: hearing a repaired network takes seconds
 _EXCHANGE = 0.04  # share of the whole cost that a layer gives or takes; halved when a round brings nothing
+_MIDDLE = 1.5
 _TRIED = 4  # of the most promising exchanges are heard in a round
 _HALVINGS = 7  # of a budget, until it is known to 1%
 _TIMED_SAMPLES = 320_000  # 10 s
@@ -68,6 +78,7 @@ def find_plan(
     criterion_name: str | None = None,
     round_to: int = 1,
     scores: Callable[[str], np.ndarray] | None = None,
+    repair: Repair | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PruningPlan:
     """Find the ratios of all layers, by listening to clips.
@@ -83,6 +94,8 @@ def find_plan(
     targets : (clips, classes), true where the class is heard.
     criterion_name, scores : how filters are ranked; the criterion has to be the sensitivity's.
     round_to : widths are rounded to a multiple of this.
+    repair : how the pruned network is going to be repaired, if it is. Losses are then those after repair, on half the clips
+        (``Audition``).
     on_progress : gets (done, of how many at most) after every pruned network that was heard; what it raises ends the search.
 
     Returns
@@ -98,7 +111,7 @@ def find_plan(
     """
     _check_request(sensitivity, budget, tolerance, criterion_name)
     check_round_to(round_to)
-    search = _Search(model, sensitivity, waveforms, targets, round_to, scores, on_progress)
+    search = _Search(model, sensitivity, waveforms, targets, round_to, scores, repair, on_progress)
     if budget is None:
         assert tolerance is not None
         return search.within_loss(tolerance)
@@ -113,7 +126,7 @@ def check_tolerance(tolerance: float) -> float:
 
 
 class _Search:
-    """One search: the clips as the network hears them, and every configuration that was heard, once."""
+    """One search: what it may try, and every configuration that was heard, once."""
 
     def __init__(
         self,
@@ -123,29 +136,20 @@ class _Search:
         targets: np.ndarray | None,
         round_to: int,
         scores: Callable[[str], np.ndarray] | None,
+        method: Repair | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
-        if not waveforms:
-            raise PruningError("A plan is found by listening to clips; give at least one, better a dozen.")
-        self._clips = [listenable(waveform) for waveform in waveforms]
-        check_targets(targets, len(self._clips), model.config.classes)
-        self._model, self._sensitivity, self._targets, self._round_to = model, sensitivity, targets, round_to
+        self._audition = Audition(model, waveforms, targets, method)
+        self._model, self._sensitivity, self._round_to, self._method = model, sensitivity, round_to, method
+        self._longest = max(waveforms, key=len)
+        self._exponents = _REPAIRED_EXPONENTS if method else EXPONENTS
+        self._rounds = 0 if method else ROUNDS
         self._allocation = Allocation(model.config, sensitivity, round_to)
         self._scores = {
             layer: scores(layer) if scores else layer_importance(model, layer, sensitivity.criterion)
             for layer in sensitivity.layers
         }
-        # The front end is the same for every candidate, so it listens once: 0.26 MB for 10 s.
-        with torch.inference_mode():
-            self._logmels = [
-                [
-                    model.front_end(torch.from_numpy(np.array(clip[start:end]))[None])
-                    for start, end in windows(len(clip))
-                ]
-                for clip in self._clips
-            ]
         self._report, self._done, self._total = on_progress, 0, 1
-        self._parent = self._answers(model)
         self._losses: dict[tuple[int, ...], float] = {}
 
     def within(self, budget: Budget) -> PruningPlan:
@@ -153,12 +157,12 @@ class _Search:
         kind: Counted = "macs" if budget.kind == "macs" else "params"
         self._check_reachable(budget, self._allocation.share(self._allocation.smallest(), kind))
         layers = len(self._sensitivity.layers)
-        self._total = len(EXPONENTS) + 1 + ROUNDS * (2 * layers + _TRIED)
-        candidates = [self._allocation.path(kind, exponent)(budget.share) for exponent in EXPONENTS]
+        self._total = len(self._exponents) + 1 + self._rounds * (2 * layers + _TRIED)
+        candidates = [self._allocation.path(kind, exponent)(budget.share) for exponent in self._exponents]
         uniform = self._uniform(budget.share, kind)
         best = min([*candidates, *([] if uniform is None else [uniform])], key=self._loss)
         width = _EXCHANGE
-        for _ in range(ROUNDS):
+        for _ in range(self._rounds):
             better = self._exchanged(best, budget.share, kind, width)
             width = width / 2 if better is None else width
             best = best if better is None else better
@@ -176,7 +180,8 @@ class _Search:
 
     def within_loss(self, tolerance: float) -> PruningPlan:
         """The fewest MACs whose measured loss stays within ``tolerance``."""
-        paths = [self._allocation.path("macs", exponent) for exponent in EXPONENTS]
+        exponents = (_MIDDLE,) if self._method else EXPONENTS
+        paths = [self._allocation.path("macs", exponent) for exponent in exponents]
         self._total = (_HALVINGS + 1) * len(paths)
         best = np.zeros(len(LAYERS), int)
         low, high = self._allocation.share(self._allocation.smallest(), "macs"), 1.0
@@ -195,8 +200,8 @@ class _Search:
 
     def within_time(self, share: float) -> PruningPlan:
         """The least predicted loss among the networks that take at most this share of the unpruned one's time, as measured now."""
-        waveform = np.resize(max(self._clips, key=len), _TIMED_SAMPLES)
-        path = self._allocation.path("macs", EXPONENTS[1])
+        waveform = np.resize(self._longest, _TIMED_SAMPLES)
+        path = self._allocation.path("macs", _MIDDLE)
         self._total = _HALVINGS + 2
         low = self._allocation.share(self._allocation.smallest(), "macs")
         best = path(low)
@@ -248,34 +253,15 @@ class _Search:
                 return steps
         return None
 
-    def _pruned(self, steps: np.ndarray) -> tuple[PruningPlan, Cnn14]:
-        made = self._plan(steps, {})
-        return made, prune(self._model, made, share=True)
-
     def _loss(self, steps: np.ndarray) -> float:
         key = tuple(int(step) for step in steps)
         if key not in self._losses:
-            answers = self._answers(self._pruned(steps)[1]) if any(key) else self._parent
-            if self._targets is None:
-                self._losses[key] = float(divergences(self._parent, answers).mean())
-            else:
-                before, after = (
-                    mean_average_precision(self._targets, each) for each in (self._parent, answers)
-                )
-                self._losses[key] = before - after
+            self._losses[key] = self._audition.loss(self._plan(steps, {}), self._keep_alive)
             self._step()
         return self._losses[key]
 
-    def _answers(self, model: Cnn14) -> np.ndarray:
-        with torch.inference_mode():
-            clips = [
-                np.mean([torch.sigmoid(model.network(part))[0].double().numpy() for part in parts], axis=0)
-                for parts in self._logmels
-            ]
-        return np.stack(clips)
-
     def _time(self, steps: np.ndarray, waveform: np.ndarray) -> float:
-        both = [_Timed(self._model), _Timed(self._pruned(steps)[1])]
+        both = [_Timed(self._model), _Timed(prune(self._model, self._plan(steps, {}), share=True))]
         whole, pruned = measure_latencies(both, waveform, repeats=_REPEATS)
         self._step()
         return pruned.median_ms / whole.median_ms
@@ -283,13 +269,14 @@ class _Search:
     def _plan(self, steps: np.ndarray, origin: dict[str, Any]) -> PruningPlan:
         if origin:
             origin = origin | {
-                "loss": "divergence" if self._targets is None else "mAP",
-                "loss_predicted": self._allocation.predicted(steps, EXPONENTS[1]),
+                "loss": "mAP" if self._audition.labelled else "divergence",
+                "loss_predicted": self._allocation.predicted(steps, _MIDDLE),
                 "loss_measured": self._loss(steps),
+                "repaired": self._method is not None,
                 "remaining": {
                     kind: round(self._allocation.share(steps, kind), 6) for kind in ("params", "macs")
                 },
-                "clips": len(self._clips),
+                "clips": self._audition.clips,
                 "heard": len(self._losses),
                 "sensitivity": self._sensitivity.document(),
             }
@@ -309,6 +296,11 @@ class _Search:
                 f"A budget of {100 * budget.share:g}% of the {budget.kind} cannot be met: with {100 * furthest:g}% of "
                 f"{_named(self._sensitivity.layers)} gone, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
             )
+
+    def _keep_alive(self, *_: int) -> None:
+        """A repair's own progress does not move the search's, but whoever wants to stop is asked."""
+        if self._report:
+            self._report(self._done, self._total)
 
     def _step(self) -> None:
         self._done = min(self._done + 1, self._total)

@@ -17,6 +17,7 @@ from core.checkpoints import save_checkpoint
 from core.classes import ClassSet
 from core.cli import main
 from core.models.cnn import Cnn14, Cnn14Config
+from core.pruning.plan import PruningPlan
 
 WIDTHS = (4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16)
 
@@ -73,7 +74,7 @@ def save_network(path: Path, classes: tuple[str, ...], seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three networks (``stranger`` shares no class with the others), five recordings and a manifest of two folds."""
+    """Three networks (``stranger`` shares no class with the others), five recordings, a manifest of two folds, an empty folder, and a plan for another network."""
     folder = tmp_path_factory.mktemp("studio")
     save_network(folder / "small.safetensors", ("Speech", "Rain", "Siren"), 1)
     save_network(folder / "other.safetensors", ("Speech", "Rain", "Siren"), 2)
@@ -88,4 +89,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["filename,labels,fold", "tone.wav,Siren,1", "noise.flac,Rain,1", "short.wav,Rain;Speech,1"]
     lines += ["silent.wav,Speech,2", "tone.wav,Siren,2", "noise.flac,Rain,2"]
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+    (folder / "empty").mkdir()
+    other = PruningPlan("cnn14", (8,) * 12, "l1", {"C12": 0.5}, {"C12": (0, 1, 2, 3)})
+    (folder / "other-plan.json").write_text(other.text())
     return folder

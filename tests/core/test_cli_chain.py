@@ -36,7 +36,7 @@ def test_kept_filters_of_the_file_are_the_original_networks(cli, studio, tmp_pat
         tmp_path / "twice.safetensors",
     )
     first = cli("prune", "-m", source, "--ratio", 0.5, "--out", once, "--json").document
-    assert set(first) == {"path", "kept", "profile"}
+    assert set(first) == {"path", "kept", "profile", "plan", "repair"}
     assert first["path"] == str(once)
     assert {layer: len(kept) for layer, kept in first["kept"].items()} == {
         "C7": 4, "C8": 4, "C9": 4, "C10": 4, "C11": 8, "C12": 8,

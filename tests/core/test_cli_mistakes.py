@@ -115,7 +115,42 @@ WORDS: dict[str, str] = {
     "importance -m {small} --layer C1 --criterion fame": "Unknown criterion 'fame'; known: operator-norm",
     "fetch resnet99": "Unknown checkpoint 'resnet99'",
     "fetch cnn6": "cannot be used yet",
-    "prune -m {small} --out new.safetensors": "Missing option '--ratio'. See: pannscope prune --help",
+    "prune -m {small} --ratio 0.5": "Missing option '--out'. See: pannscope prune --help",
+    "{prune}": "Say how much is to be removed: --ratio SHARE",
+    "{prune} --criterion l1": "Only --criterion similarity needs none of them.",
+    "{prune} --ratio 0.5 --ratios C7=0.5": "--ratio and --ratios each say how much is to be removed; give one",
+    "{prune} --budget macs=0.5 --tolerance 1": "--budget and --tolerance each say how much",
+    "{prune} --ratio nan": "a share from 0 up to, but not including, 1; got nan.",
+    "{prune} --ratio 0.5 --round-to 0": "a multiple of a whole number from 1 (no rounding) on; got 0.",
+    "{prune} --ratios C7=1": "a share from 0 up to, but not including, 1; got 1.",
+    "{prune} --ratios C13=0.5": "Cannot read the layers 'C13'",
+    "{prune} --ratios C7": "Cannot read the ratios 'C7'",
+    "{prune} --ratios C7=0.5 --layers C7": "--layers cannot be given here: it is named with --ratios",
+    "{prune} --plan none.json": "There is no plan none.json",
+    "{prune} --plan {clips}": "This is no pruning plan: it cannot be read as JSON",
+    "{prune} --plan {small}": "This checkpoint was not made with a plan",
+    "{prune} --plan {tone}": "no text in UTF-8",
+    "{prune} --plan {other_plan}": "The plan is for a network of widths 8, 8, 8, 8",
+    "{prune} --plan {other_plan} --criterion l1": "--criterion cannot be given here: it is a plan's own",
+    "{prune} --plan {other_plan} --round-to 4": "--round-to cannot be given here: it is a plan's own",
+    "{prune} --criterion similarity --round-to 4": "--round-to cannot be given here: it is left to similarity",
+    "{prune} --budget macs=0.5": "--budget listens to clips; give some with --clips",
+    "{prune} --tolerance 0.1": "--tolerance listens to clips; give some with --clips",
+    "{prune} --ratio 0.5 --repair": "--repair listens to clips; give some with --clips",
+    "{prune} --budget half --clips {tone}": "Cannot read the budget 'half'",
+    "{prune} --budget watts=0.5 --clips {tone}": "A budget is one of params, macs, time; got 'watts'.",
+    "{prune} --budget macs=nan --clips {tone}": "above 0 and below 1; got nan.",
+    "{prune} --budget macs=0.5 --clips {tone}": "A budget of 50% of the macs cannot be met: with 90% of all layers gone, ",
+    "{prune} --tolerance -1 --clips {tone}": "A tolerated loss is a number from 0 on; got -1.",
+    "{prune} --tolerance 1 --clips none.wav": "does not exist",
+    "{prune} --tolerance 1 --clips {empty}": "holds no recordings",
+    "{prune} --tolerance 1 --clips {tone} --manifest {clips} --audio {studio}": "Both --clips and --manifest were given",
+    "{prune} --tolerance 1 --manifest {clips}": "and the folder of its recordings, --audio; give both.",
+    "{prune} --ratio 0.5 --save-plan new.txt": "The output new.txt has to end in .json.",
+    "{prune} --ratio 0.5 --save-plan no/new.json": "The folder no does not exist; make it first.",
+    "sensitivity -m {small}": "sensitivity listens to clips; give some with --clips",
+    "sensitivity -m {small} --clips {tone} --criterion fame": "Unknown criterion 'fame'",
+    "sensitivity -m {small} --clips {tone} --layers C0": "Cannot read the layers 'C0'",
     "prune -m {small} --out new.safetensors --ratio -0.5": "a share from 0 up to",
     "prune -m {small} --out new.safetensors --ratio half": "--ratio takes a number; got 'half'.",
     "prune -m {small} --out new.safetensors --ratio 0.5 --layers C9-C7": "Cannot read the layers 'C9-C7'",
@@ -155,7 +190,9 @@ def test_bad_words(cli, studio, tmp_path, monkeypatch, words):
     names = {name: studio / f"{name}.safetensors" for name in ("small", "stranger")}
     names |= {"studio": studio, "tone": studio / "tone.wav", "clips": studio / "clips.csv"}
     train = f"train --manifest {names['clips']} --audio {studio} --width 0.03 --steps 1 --batch 2 --out new.safetensors"
-    said = cli(*words.format(**names, train=train).split()).complaint
+    prune = f"prune -m {names['small']} --out new.safetensors"
+    names |= {"other_plan": studio / "other-plan.json", "empty": studio / "empty"}
+    said = cli(*words.format(**names, train=train, prune=prune).split()).complaint
     assert WORDS[words] in said
     assert list(tmp_path.iterdir()) == []
 
