@@ -47,7 +47,7 @@ def profile_command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Count parameters, MACs, size and memory, per layer and in total.
+    """Count parameters, MACs, size and memory, layer by layer.
 
     A known model need not be installed.
     """
