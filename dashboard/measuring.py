@@ -11,6 +11,7 @@ import numpy as np
 
 from core.compare import Agreement
 from core.pruning.plan import PruningPlan
+from core.pruning.repair import Repair
 from core.pruning.search import Budget, find_plan
 from core.pruning.sensitivity import Sensitivity, measure_sensitivity
 from core.tagging import Tagger, Tags
@@ -105,10 +106,15 @@ def start_sensitivity(question: Asked, criterion: str) -> None:
 
 
 def search_key(
-    question: Asked, criterion: str, round_to: int, budget: Budget | None, tolerance: float | None
+    question: Asked,
+    criterion: str,
+    round_to: int,
+    budget: Budget | None,
+    tolerance: float | None,
+    repaired: bool,
 ) -> Hashable:
     """What a search for a plan is known by."""
-    return ("search", question.sha256, criterion, question.clips, round_to, budget, tolerance)
+    return ("search", question.sha256, criterion, question.clips, round_to, budget, tolerance, repaired)
 
 
 def found_plan(key: Hashable) -> PruningPlan | None:
@@ -118,9 +124,17 @@ def found_plan(key: Hashable) -> PruningPlan | None:
 
 
 def start_search(
-    question: Asked, criterion: str, round_to: int, budget: Budget | None, tolerance: float | None
+    question: Asked,
+    criterion: str,
+    round_to: int,
+    budget: Budget | None,
+    tolerance: float | None,
+    repaired: bool,
 ) -> None:
-    """Find the ratios of all layers for a budget or a tolerated loss; measures sensitivity first where it is not known."""
+    """Find the ratios of all layers for a budget or a tolerated loss; measures sensitivity first where it is not known.
+
+    With ``repaired`` the pruned networks are repaired before they are heard.
+    """
     jobs = workbench.bench().jobs
     tagger = state.tagger(question.name)
     first = sensitivity_key(question, criterion)
@@ -142,10 +156,11 @@ def start_search(
             criterion_name=criterion,
             round_to=round_to,
             scores=lambda layer: lab.scores_of(server, tagger, criterion, layer),
+            repair=Repair() if repaired else None,
             on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
         )
 
-    jobs.start(search_key(question, criterion, round_to, budget, tolerance), work)
+    jobs.start(search_key(question, criterion, round_to, budget, tolerance, repaired), work)
 
 
 def _sensitivity_work(

@@ -97,7 +97,8 @@ def search(cut: Cut) -> None:
         )
         budget = Budget(kind, remain / 100)
     question = measuring.asked(cut.name, _clips("search_clips"))
-    asked = (cut.knobs.criterion, cut.knobs.round_to, budget, tolerance)
+    repaired = cut.knobs.repair != "off"
+    asked = (cut.knobs.criterion, cut.knobs.round_to, budget, tolerance, repaired)
     key = measuring.search_key(question, *asked)
 
     def start() -> None:
@@ -115,7 +116,10 @@ def search(cut: Cut) -> None:
         _found(cut, found)
 
     heard = formats.plural(len(question.clips), "clip")
-    _job(key, "Find a plan", "find_plan", start, draw, f"On {heard}, ranked by {cut.knobs.criterion}.")
+    how = f"On {heard}, ranked by {cut.knobs.criterion}" + (
+        ", repaired on half of them." if repaired else "."
+    )
+    _job(key, "Find a plan", "find_plan", start, draw, how)
 
 
 def load(cut: Cut) -> None:
@@ -244,10 +248,11 @@ def _found(cut: Cut, found: PruningPlan) -> None:
     st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.")
     measured, remains = found.origin.get("loss_measured"), found.origin.get("remaining", {})
     uniform = found.origin.get("uniform")
+    after = ", after repair" if found.origin.get("repaired") else ""
     if measured is not None and remains:
         st.caption(
             f"It leaves {formats.percent(remains['params'])} of the parameters and {formats.percent(remains['macs'])} of the MACs. "
-            f"Divergence on the clips it was found with: {measured:.3f} nats"
+            f"Divergence on the clips it was found with{after}: {measured:.3f} nats"
             + (f"; one ratio for C7 to C12, {uniform['loss']:.3f} nats at as much left." if uniform else ".")
         )
     if in_use:
