@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ import torch
 from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
-from core.errors import AudioError, CheckpointError, ModelError
+from core.errors import AudioError, CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
+from core.runtime import Engine, check_runtime, engine_for
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
@@ -138,12 +140,42 @@ def listenable(waveform: np.ndarray) -> np.ndarray:
 
 
 class Tagger:
-    """A loaded model that tags clips. Safe to share between threads: tagging changes nothing in it."""
+    """A loaded model that tags clips. Safe to share between threads: tagging changes nothing in it.
 
-    def __init__(self, model: Cnn14, info: CheckpointInfo) -> None:
+    Parameters
+    ----------
+    model, info : the network and what is known of it. The network is not to be changed afterwards.
+    runtime, profile : which engine is to run it, see ``core.runtime.engine_for``. It is made when the tagger first listens: a network
+        that is loaded to be pruned or exported needs none.
+    """
+
+    def __init__(
+        self, model: Cnn14, info: CheckpointInfo, runtime: str = "auto", profile: str | None = None
+    ) -> None:
+        check_runtime(runtime)
         self.model = model.eval()
         self.info = info
-        self.runtime = "torch"
+        self._wanted = (runtime, profile)
+        self._engine: Engine | None = None
+        self._making = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the network; raises ``EngineError`` where a runtime that was named cannot."""
+        with self._making:
+            if self._engine is None:
+                self._engine = engine_for(self.model, *self._wanted)
+            return self._engine
+
+    @property
+    def runtime(self) -> str:
+        """Name of the engine that runs the network: "torch", "ncnn" …"""
+        return self.engine.name
+
+    @property
+    def runtime_why(self) -> str:
+        """Why it is that one, in a sentence."""
+        return self.engine.why
 
     @property
     def name(self) -> str:
@@ -157,10 +189,11 @@ class Tagger:
 
     def probabilities(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) float at 32 kHz, full scale at ±1 -> (classes,) float32; raises ``AudioError`` for anything else."""
-        return mean_probabilities(self.model.probabilities, waveform)
+        return mean_probabilities(self.engine.probabilities, waveform)
 
     def tag(self, clip: Clip) -> Tags:
         """Tag a clip and say how long it took and what had to be done to it."""
+        runtime = self.runtime  # made before the clock starts
         started = time.perf_counter()
         probabilities = self.probabilities(clip.waveform)
         latency_ms = 1e3 * (time.perf_counter() - started)
@@ -178,7 +211,7 @@ class Tagger:
                 "and the probabilities were averaged."
             )
         seconds = tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans)
-        return Tags(self.name, self.classes, probabilities, self.runtime, latency_ms, seconds, tuple(notes))
+        return Tags(self.name, self.classes, probabilities, runtime, latency_ms, seconds, tuple(notes))
 
 
 def default_pair() -> tuple[str, str]:
@@ -200,6 +233,7 @@ def load_tagger(
     architecture: str | None = None,
     ratio: float | None = None,
     runtime: str = "auto",
+    profile: str | None = None,
 ) -> Tagger:
     """Load a model that tags.
 
@@ -208,15 +242,15 @@ def load_tagger(
     name : a name of the manifest (``pannscope models``); by default the best baseline that is installed.
     checkpoint : any file in the official layout or in ours, instead of a name.
     architecture, ratio : what the file holds, where its tensors do not say so themselves.
-    runtime : "auto" or "torch".
+    runtime : "auto", "torch", "ncnn" or "ncnn-bf16"; see ``core.runtime.engine_for``.
+    profile : ncnn's "fast" or "small"; by default what memory allows.
 
     Raises
     ------
     CheckpointError
         If the model is not installed, or the file is not one that can be loaded.
     """
-    if runtime not in ("auto", "torch"):
-        raise ModelError(f"Unknown runtime {runtime!r}; Pannscope runs models on 'torch' ('auto' picks it).")
+    check_runtime(runtime)
     if name is not None and checkpoint is not None:
         raise CheckpointError(
             f"Both a model ({name}) and a checkpoint ({checkpoint}) were given; give one of them."
@@ -236,4 +270,4 @@ def load_tagger(
                 f"{chosen.name} is not installed; fetch it first: pannscope fetch {chosen.name}"
             )
         loaded = load(path_of(chosen), name=chosen.name)
-    return Tagger(loaded.model, loaded.info)
+    return Tagger(loaded.model, loaded.info, runtime, profile)

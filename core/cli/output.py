@@ -47,6 +47,10 @@ RatioOption = Annotated[
         help="Share of filters already removed from C7-C12; normally read from the file.",
     ),
 ]
+RuntimeOption = Annotated[
+    str,
+    typer.Option("--runtime", metavar="NAME", help="What runs the network: auto, torch, ncnn or ncnn-bf16."),
+]
 LayersOption = Annotated[
     str,
     typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
@@ -61,14 +65,15 @@ def tagger_from(
     checkpoint: Path | None = None,
     architecture: str | None = None,
     ratio: float | None = None,
+    runtime: str = "auto",
 ) -> Tagger:
     """Load what ``--model`` or ``--checkpoint`` names; a ``--model`` that is no known name may be a file."""
     from core.checkpoints import manifest
     from core.tagging import load_tagger
 
     if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
-        return load_tagger(checkpoint=Path(model), architecture=architecture, ratio=ratio)
-    return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio)
+        checkpoint, model = Path(model), None
+    return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio, runtime=runtime)
 
 
 def _looks_like_file(text: str) -> bool:

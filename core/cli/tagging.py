@@ -14,6 +14,7 @@ from core.cli.output import (
     MaxSecondsOption,
     ModelOption,
     RatioOption,
+    RuntimeOption,
     complain,
     print_json,
     print_notes,
@@ -42,6 +43,7 @@ def tag_command(
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
     ratio: RatioOption = None,
+    runtime: RuntimeOption = "auto",
     top: TopOption = None,
     max_seconds: MaxSecondsOption = 600.0,
     json_output: JsonOption = False,
@@ -53,7 +55,7 @@ def tag_command(
     from core.audio import load_clip
 
     _check_top(top)
-    tagger = tagger_from(model, checkpoint, architecture, ratio)
+    tagger = tagger_from(model, checkpoint, architecture, ratio, runtime)
     failed = printed = False
     for file in files:
         try:
@@ -93,6 +95,7 @@ def compare_command(
         float,
         typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as given."),
     ] = 0.5,
+    runtime: RuntimeOption = "auto",
     max_seconds: MaxSecondsOption = 600.0,
     json_output: JsonOption = False,
 ) -> None:
@@ -109,8 +112,8 @@ def compare_command(
     clip = load_clip(file, max_seconds=max_seconds)
     result = compare(
         clip,
-        tagger_from(names[0] if baseline is None else baseline),
-        tagger_from(names[1] if candidate is None else candidate),
+        tagger_from(names[0] if baseline is None else baseline, runtime=runtime),
+        tagger_from(names[1] if candidate is None else candidate, runtime=runtime),
         top_k=top,
         threshold=threshold,
     )

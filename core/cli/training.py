@@ -13,6 +13,7 @@ from core.cli.output import (
     CheckpointOption,
     JsonOption,
     ModelOption,
+    RuntimeOption,
     output_file,
     print_json,
     print_table,
@@ -174,6 +175,7 @@ def evaluate_command(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
+    runtime: RuntimeOption = "auto",
     folds: FoldsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -184,7 +186,7 @@ def evaluate_command(
     from core.training.data import read_manifest
     from core.training.evaluate import evaluate
 
-    tagger = tagger_from(model, checkpoint, architecture)
+    tagger = tagger_from(model, checkpoint, architecture, runtime=runtime)
     clips = _fold(read_manifest(manifest, audio, tagger.classes), folds)
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(clips))

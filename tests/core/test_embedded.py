@@ -20,14 +20,19 @@ from core.tagging import EMBEDDED_PAIR, Tagger, load_tagger
 RATE = 32_000
 
 
+@pytest.fixture(scope="module", params=("torch", "ncnn"))
+def runtime(request) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module", params=EMBEDDED_PAIR)
-def tagger(request) -> Tagger:
-    return load_tagger(request.param)
+def tagger(request, runtime) -> Tagger:
+    return load_tagger(request.param, runtime=runtime)
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Tagger, Tagger]:
-    return load_tagger(EMBEDDED_PAIR[0]), load_tagger(EMBEDDED_PAIR[1])
+def pair(runtime) -> tuple[Tagger, Tagger]:
+    return load_tagger(EMBEDDED_PAIR[0], runtime=runtime), load_tagger(EMBEDDED_PAIR[1], runtime=runtime)
 
 
 def waveforms(shared, rows, category: str, count: int = 12) -> list[np.ndarray]:

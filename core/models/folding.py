@@ -8,6 +8,7 @@ whose zero padding is applied after it; it goes into the scale of the decibels b
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,24 @@ Array = npt.NDArray[np.float32]
 DECIBELS = 10.0 / math.log(10.0)
 """10 log10(x) = DECIBELS ln(x)."""
 
+_PIECE = 2**19
+"""Weights that are folded at once where they are made in pieces: 4 MB in float64."""
+
 
 def folded_weight(model: Cnn14, layer: str) -> Array:
     """Weights (filters, channels, 3, 3) of a convolution with its batch norm; computed in float64."""
     scale, _ = _affine(model.batch_norm(layer))
     weight = model.convolution(layer).weight.detach().cpu().double() * scale[:, None, None, None]
     return weight.float().numpy()
+
+
+def folded_rows(model: Cnn14, layer: str) -> Iterator[Array]:
+    """The same, some filters (rows, channels, 3, 3) at a time: of the widest layer float64 takes 300 MB at once."""
+    scale, _ = _affine(model.batch_norm(layer))
+    weight = model.convolution(layer).weight.detach()
+    rows = max(1, _PIECE // weight[0].numel())
+    for part, factor in zip(weight.split(rows), scale.split(rows), strict=True):
+        yield (part.cpu().double() * factor[:, None, None, None]).float().numpy()
 
 
 def folded_bias(model: Cnn14, layer: str) -> Array:

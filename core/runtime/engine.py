@@ -1,0 +1,57 @@
+"""What runs a network: one small interface, and torch, the reference behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from core.errors import ModelError
+from core.models.cnn import Cnn14
+
+RUNTIMES = ("auto", "torch", "ncnn", "ncnn-bf16")
+"""What may be asked for. ``ncnn-bf16`` keeps weights and feature maps in 16 bits; it runs only where it is asked for by name."""
+
+
+class EngineError(ModelError):
+    """An engine cannot run this network here: its package is missing, it refuses the network, or it answers differently."""
+
+
+class Engine(Protocol):
+    """Runs one network; safe to share between threads.
+
+    Attributes
+    ----------
+    name : "torch", "torch-cuda", "ncnn" or "ncnn-bf16".
+    why : one sentence that says why this engine runs the network.
+    """
+
+    name: str
+    why: str
+
+    def probabilities(self, waveforms: Tensor) -> Tensor:
+        """(batch, samples) float32 at 32 kHz, at least ``MIN_SAMPLES`` -> (batch, classes) probabilities."""
+
+
+class TorchEngine:
+    """PyTorch: the reference, and the fastest where there is a CUDA device (which then holds a copy of the weights)."""
+
+    def __init__(self, model: Cnn14, why: str, device: str = "cpu") -> None:
+        self.name = "torch" if device == "cpu" else f"torch-{device}"
+        self.why = why
+        self._device = device
+        self._model = model if device == "cpu" else _copy(model, device)
+
+    def probabilities(self, waveforms: Tensor) -> Tensor:
+        return self._model.probabilities(waveforms.to(self._device)).cpu()
+
+
+def _copy(model: Cnn14, device: str) -> Cnn14:
+    """The same network on another device; the original stays where it is."""
+    with torch.device("meta"):
+        copy = Cnn14(model.config)
+    state = {name: value.to(device) for name, value in model.state_dict().items()}
+    copy.load_state_dict(state, assign=True)
+    copy.front_end.to(device)
+    return copy.eval()

@@ -1,0 +1,115 @@
+"""What this process may use of the machine: cores and memory, with the limits of a container.
+
+A container with a quota of two cores on a machine of sixty-four sees all sixty-four, and sixty-four threads that share two cores wait
+for each other most of the time. Linux says the truth in its control groups, version 2 (one tree) or 1 (a tree a resource):
+https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/memory.html. Elsewhere what the system reports stands.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from core.errors import ModelError
+
+ROOT = Path("/")
+
+_NO_LIMIT = 1 << 60
+"""Version 1 states no memory limit as the largest number of pages; nobody has this much."""
+
+_MAX_THREADS = 256
+
+
+def usable_cpus(root: Path = ROOT) -> int:
+    """Cores this process may run on at once: its affinity, or the quota of its control group, rounded up, if that is less."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have none
+        cores = os.cpu_count() or 1
+    return max(1, min([cores, *map(math.ceil, _quotas(root))]))
+
+
+def usable_memory(root: Path = ROOT) -> int | None:
+    """Bytes this process can still take: what the system has to give, or what its control group has left; None if unknown."""
+    found = [limit - used for limit, used in _memory_limits(root)]
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(1024 * int(line.split()[1]))
+    except OSError:
+        pass
+    return max(0, min(found)) if found else None
+
+
+def threads() -> int:
+    """Threads an engine runs on: PANNSCOPE_THREADS, else as many as torch uses (OMP_NUM_THREADS), never more than usable cores."""
+    asked = os.environ.get("PANNSCOPE_THREADS")
+    if not asked:
+        return min(torch.get_num_threads(), usable_cpus())
+    if not (asked.isascii() and asked.isdecimal() and 1 <= int(asked) <= _MAX_THREADS):
+        raise ModelError(f"PANNSCOPE_THREADS is a number of threads, 1 to {_MAX_THREADS}; got {asked!r}.")
+    return int(asked)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPU quotas of this process's control groups and of those they lie in, in cores."""
+    for folder in _groups(root, "cpu"):
+        words = (_read(folder / "cpu.max") or "").split()  # version 2: "max 100000" or "200000 100000"
+        if len(words) == 2 and words[0] != "max":
+            yield int(words[0]) / int(words[1])
+        quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        if quota and period and quota > 0:  # version 1: -1 is no limit
+            yield quota / period
+
+
+def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
+    """(limit, used) in bytes of this process's control groups and of those they lie in; files that can be dropped are not used."""
+    names = (
+        ("memory.max", "memory.current", "inactive_file "),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
+    )
+    for folder in _groups(root, "memory"):
+        for limit_file, used_file, droppable in names:
+            limit, used = _number(folder / limit_file), _number(folder / used_file)
+            if limit is None or used is None or limit >= _NO_LIMIT:
+                continue
+            for line in (_read(folder / "memory.stat") or "").splitlines():
+                if line.startswith(droppable):
+                    used -= int(line.split()[1])
+            yield limit, max(0, used)
+
+
+def _groups(root: Path, resource: str) -> Iterator[Path]:
+    """Folders of the control groups that hold this process, from its own up to the root, for ``cpu`` or ``memory``."""
+    mounted = root / "sys/fs/cgroup"
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            top = mounted
+        elif resource in controllers.split(","):
+            top = mounted / resource
+        else:
+            continue
+        folder = top / path.strip("/")
+        # Inside a container the path is often the host's, and the group itself is mounted at the top.
+        while folder != top:
+            yield folder
+            folder = folder.parent
+        yield top
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) if text and text.lstrip("-").isdecimal() else None
