@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from core import threads
-from core.cli import export, models, plans, profiling, pruning, tagging, training
+from core.cli import bench, export, models, plans, profiling, pruning, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (models, tagging, profiling, plans, pruning, training, export):
+for group in (models, tagging, profiling, plans, pruning, training, export, bench):
     group.register(app)
 
 

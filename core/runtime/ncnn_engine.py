@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.models.cnn import Cnn14
+from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.runtime.engine import EngineError
 from core.runtime.ncnn_graph import INPUT, OUTPUT, Step, body, param_text, parts, pooled, weight_pieces
 from core.runtime.profiles import FULL, NONE, Profile
@@ -57,7 +58,8 @@ class NcnnEngine:
         self._front_end = model.front_end
         # One store of buffers for all parts: each of them would keep its own, and never give it back.
         self._blobs, self._workspace = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
-        self._ends = [*(pooled(last) for last, _ in profile.ways[:-1]), OUTPUT]
+        self._lasts = [last for last, _ in profile.ways]
+        self._ends = [*(pooled(last) for last in self._lasts[:-1]), OUTPUT]
         cut = parts(body(model), self._ends[:-1])
         self._nets = [
             self._net(steps, way, threads, bf16) for steps, (_, way) in zip(cut, profile.ways, strict=True)
@@ -83,13 +85,34 @@ class NcnnEngine:
             self._workspace.clear()
         return found
 
+    def layer_times(self, logmel: npt.NDArray[np.float32]) -> dict[str, float]:
+        """Milliseconds of every layer (its pooling with it) and of what follows them, for one log-mel, in the network's order."""
+        times: dict[str, float] = {}
+        maps = logmel
+        for part, (first, last) in enumerate(
+            pairwise([0, *(LAYERS.index(last) + 1 for last in self._lasts)])
+        ):
+            local = part < _LOCAL_PARTS
+            made = []
+            for piece, own in _pieces(maps) if local else [(maps, slice(None))]:
+                extractor = self._extractor(part, self._ncnn.Mat(piece))
+                for layer in LAYERS[first:last]:
+                    blob = pooled(layer) if ends_block(layer) and layer != LAYERS[-1] else layer
+                    times[layer] = times.get(layer, 0.0) + self._timed(extractor, blob)
+                if self._ends[part] == OUTPUT:
+                    times["rest"] = self._timed(extractor, OUTPUT)
+                found = np.array(extractor.extract(self._ends[part])[1])
+                made.append(found[:, own] if local else found)
+            maps = np.ascontiguousarray(np.concatenate(made, axis=1)) if local else made[0]
+        return times
+
+    def _timed(self, extractor: Any, blob: str) -> float:
+        started = time.perf_counter()
+        extractor.extract(blob, 1)
+        return 1e3 * (time.perf_counter() - started)
+
     def _run(self, part: int, given: Any) -> Any:
-        extractor = self._nets[
-            part
-        ].create_extractor()  # one a call: nets may be shared by threads, extractors not
-        extractor.set_blob_allocator(self._blobs)
-        extractor.set_workspace_allocator(self._workspace)
-        extractor.input(INPUT if part == 0 else self._ends[part - 1], given)
+        extractor = self._extractor(part, given)
         # Between parts a Mat stays as ncnn packs it (type 1); numpy takes it unpacked.
         code, found = extractor.extract(
             self._ends[part], 1 if _LOCAL_PARTS <= part < len(self._nets) - 1 else 0
@@ -99,6 +122,15 @@ class NcnnEngine:
                 f"ncnn stopped with code {code} in {self._ends[part]}; `--runtime torch` does without it."
             )
         return found
+
+    def _extractor(self, part: int, given: Any) -> Any:
+        extractor = self._nets[
+            part
+        ].create_extractor()  # one a call: nets may be shared by threads, extractors not
+        extractor.set_blob_allocator(self._blobs)
+        extractor.set_workspace_allocator(self._workspace)
+        extractor.input(INPUT if part == 0 else self._ends[part - 1], given)
+        return extractor
 
     def _net(self, steps: list[Step], way: str, threads: int, bf16: bool) -> Any:
         net = self._ncnn.Net()

@@ -1,0 +1,6 @@
+"""Speed and memory of our engines and of others, on the same clips and weights, turn about in one run."""
+
+from core.benchmark.bench import Bench, bench
+from core.benchmark.subjects import SUBJECTS, available
+
+__all__ = ["SUBJECTS", "Bench", "available", "bench"]

@@ -1,0 +1,117 @@
+"""``bench``: speed and memory of our engines beside others'."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from core.cli.output import JsonOption, print_json, print_table, progress_bar, say
+from core.errors import ModelError
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command("bench")(bench_command)
+
+
+def bench_command(
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models",
+            metavar="NAMES",
+            help="Networks: cnn14,epanns, or with a ratio: cnn14:0.25. Random weights where not installed.",
+        ),
+    ] = "cnn14,epanns",
+    engines: Annotated[
+        str | None,
+        typer.Option("--engines", metavar="NAMES", help="What to time; by default all that is installed."),
+    ] = None,
+    seconds: Annotated[
+        str, typer.Option("--seconds", metavar="S", help="Lengths of the clip: 1,2,10,60.")
+    ] = "10",
+    batches: Annotated[str, typer.Option("--batch", metavar="N", help="Clips at once: 1,8.")] = "1",
+    threads: Annotated[
+        str | None,
+        typer.Option("--threads", metavar="N", help="Numbers of threads: 1,2. By default the usable cores."),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Passes that count.")] = 9,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Time front end and layers as well, on the first length.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Time our engines and others, turn about, on the same clips and weights.
+
+    Each runs in a process of its own, which is where its peak of memory is from.
+    """
+    from core.benchmark import SUBJECTS, Bench, bench
+    from core.runtime import usable_cpus
+
+    what = Bench(
+        models=tuple(_words(models)),
+        engines=tuple(SUBJECTS) if engines is None else tuple(_words(engines)),
+        seconds=tuple(_numbers("--seconds", seconds)),
+        batches=tuple(map(int, _numbers("--batch", batches))),
+        threads=(usable_cpus(),) if threads is None else tuple(map(int, _numbers("--threads", threads))),
+        repeats=repeats,
+        stages=stages,
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("starting", total=None)
+        found = bench(what, lambda doing: bar.update(task, description=doing))
+    if json_output:
+        print_json(found)
+        return
+    machine = found["host"]
+    say(f"{machine['processor']}, {machine['cores']} cores, load {machine['load_average']}")
+    print_table(
+        "",
+        [
+            "engine",
+            "model",
+            "s",
+            "batch",
+            "threads",
+            "ms",
+            "quartiles",
+            "times faster",
+            "x real time",
+            "peak MB",
+            "apart",
+        ],
+        [
+            [
+                row["engine"],
+                row["model"],
+                f"{row['seconds']:g}",
+                str(row["batch"]),
+                str(row["threads"]),
+                f"{row['median_ms']:.0f}",
+                f"{row['lower_quartile_ms']:.0f}-{row['upper_quartile_ms']:.0f}",
+                f"{row['ratio_to_reference']:.2f}",
+                f"{row['real_time_factor']:.0f}",
+                "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f}",
+                f"{row['max_abs_difference']:.1g}",
+            ]
+            for row in found["rows"]
+        ],
+        text=["model"],
+    )
+    if found["left_out"]:
+        say(f"Left out, as their packages are not installed: {', '.join(found['left_out'])}.")
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise ModelError(f"Give one name or several, separated by commas; got {text!r}.")
+    return words
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(word) for word in _words(text)]
+    except ValueError:
+        raise ModelError(f"{option} takes numbers separated by commas; got {text!r}.") from None
