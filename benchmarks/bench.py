@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core import threads
 from core.benchmark import SUBJECTS, Bench, bench
 from core.runtime import usable_cpus
 
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(plans(1)))
     parser.add_argument("--repeats", type=int, default=15)
     asked = parser.parse_args()
+    threads.let_waiting_threads_sleep()  # as pannscope itself does; the processes that are timed inherit it
     found = {}
     for name, what in plans(asked.repeats).items():
         if asked.only and name not in asked.only:

@@ -35,6 +35,7 @@ def host() -> dict[str, Any]:
         "memory_free_mb": None if memory is None else round(memory / 2**20),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()}",
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "not set"),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }

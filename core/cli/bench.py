@@ -42,9 +42,9 @@ def bench_command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Time our engines and others, turn about, on the same clips and weights.
+    """Time our engines and others on the same clips.
 
-    Each runs in a process of its own, which is where its peak of memory is from.
+    All run the same weights, turn about, each in a process of its own, whose peak of memory is told.
     """
     from core.benchmark import SUBJECTS, Bench, bench
     from core.runtime import usable_cpus
