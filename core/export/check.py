@@ -92,7 +92,8 @@ class Job:
     ) -> Difference:
         """Run waveforms through both, long and short ones as the tagger does it, and compare their probabilities."""
         heard = self.waveforms if waveforms is None else waveforms
-        expected = np.stack([self.tagger.probabilities(waveform) for waveform in heard])
+        network = self.tagger.model.probabilities  # on torch, which is what a copy is held against
+        expected = np.stack([mean_probabilities(network, waveform) for waveform in heard])
         found = np.stack([mean_probabilities(copy, waveform) for waveform in heard])
         apart = np.abs(found.astype(np.float64) - expected)
         return Difference(
