@@ -13,6 +13,7 @@ from core.logmel import FRONT_END
 from core.models.cnn import Cnn14
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
+from core.runtime.memory import set_aside
 from core.runtime.ncnn_engine import NcnnEngine
 from core.runtime.profiles import choose_profile
 
@@ -78,6 +79,7 @@ def _ncnn(model: Cnn14, profile: str | None, used: int, *, bf16: bool, asked: bo
         raise EngineError(
             f"ncnn's probabilities differ from torch's by {apart:.2g} where {allowed:g} passes."
         )
+    set_aside(model)
     first = "ncnn was asked for" if asked else "ncnn, the fastest here without a CUDA device"
     engine.why = f"{first}; {reason}; {used} thread{'s' if used > 1 else ''}"
     return engine

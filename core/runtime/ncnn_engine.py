@@ -35,9 +35,6 @@ _HALO = 8
 """Frames on either side that a piece hears besides its own: a part's first two convolutions reach 1 each, the others, after a pooling,
 2 each; and a multiple of the two poolings' 4."""
 
-KEPT_FRAMES = 1200
-"""Up to here (12 s) ncnn keeps its buffers for the next clip; those of a longer one are given back."""
-
 _SIXTEEN_BIT = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage")
 
 
@@ -80,7 +77,7 @@ class NcnnEngine:
         for part in range(_LOCAL_PARTS, len(self._nets)):
             passed = self._run(part, passed)
         found = np.array(passed)
-        if logmel.shape[1] > KEPT_FRAMES:
+        if logmel.shape[1] > self.profile.kept_frames:
             self._blobs.clear()
             self._workspace.clear()
         return found

@@ -24,10 +24,17 @@ _ROOM = 3.0
 
 @dataclass(frozen=True)
 class Profile:
-    """Which Winograd every part of the network uses: (last layer of the part, way)."""
+    """How a network is run.
+
+    Attributes
+    ----------
+    ways : which Winograd every part of the network uses, (last layer of the part, way).
+    kept_frames : ncnn keeps its buffers for the next clip after clips of up to this many frames; those of longer ones are given back.
+    """
 
     name: str
     ways: tuple[tuple[str, str], ...]
+    kept_frames: int
 
     def weight_bytes(self, config: Cnn14Config) -> int:
         """Bytes of the weights once ncnn has transformed them."""
@@ -44,8 +51,8 @@ class Profile:
 
 
 PROFILES = {
-    "fast": Profile("fast", (("C4", FULL), ("C8", FULL), ("C12", SMALL_ONLY))),
-    "small": Profile("small", (("C4", FULL), ("C8", FULL), ("C10", SMALL_ONLY), ("C12", NONE))),
+    "fast": Profile("fast", (("C4", FULL), ("C8", FULL), ("C12", SMALL_ONLY)), 1200),
+    "small": Profile("small", (("C4", FULL), ("C8", FULL), ("C10", SMALL_ONLY), ("C12", NONE)), 0),
 }
 """Every part's convolutions share their way; the first part, whose maps are the largest, is run in pieces of time."""
 

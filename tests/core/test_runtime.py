@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from core import load_tagger
+from core.checkpoints import save_checkpoint
+from core.classes import ClassSet
 from core.errors import ModelError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.runtime import PROFILES, EngineError, NcnnEngine, TorchEngine, choose_profile, engine_for
@@ -166,6 +168,32 @@ def test_a_tagger_makes_its_engine_when_it_first_listens(monkeypatch):
     monkeypatch.setenv("PANNSCOPE_PROFILE", "small")
     assert tagger.engine is tagger.engine
     assert "profile small" in tagger.runtime_why
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells resident pages by Linux' smaps")
+def test_weights_of_a_file_are_set_aside_and_come_back(tmp_path):
+    """The mapped file's pages leave memory once ncnn has its copy, and torch reads them again, the same."""
+    path, classes = tmp_path / "wide.safetensors", ClassSet(tuple(range(9)))
+    save_checkpoint(path, network((8,) * 10 + (512, 512)), classes=classes, name="wide")
+    tagger = load_tagger(checkpoint=path)
+    clip = torch.zeros(1, RATE)
+    before = tagger.model.probabilities(clip)
+
+    def resident() -> int:
+        address, kilobytes, inside = tagger.model.conv_block6.conv2.weight.data_ptr(), 0, False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            first = line.split()[0]
+            if "-" in first and not first.endswith(":"):
+                start, end = (int(edge, 16) for edge in first.split("-"))
+                inside = start <= address < end
+            elif inside and first == "Rss:":
+                kilobytes = int(line.split()[1])
+        return kilobytes
+
+    with_weights = resident()
+    assert tagger.runtime == "ncnn"
+    assert resident() < with_weights - 8_000  # C12 alone takes 9,216 kB
+    assert torch.equal(tagger.model.probabilities(clip), before)
 
 
 def files(root: Path, **contents: str) -> Path:
