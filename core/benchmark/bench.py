@@ -1,15 +1,11 @@
 """The benchmark itself: every subject in a process of its own, one pass of each in turn.
 
 Turn about, because a machine is not the same for an hour; in processes of their own, because each has its own threads and its own peak
-of memory, and sleeps while another one works.
+of memory, and is stopped while another one works.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from core.audio import SAMPLE_RATE
+from core.benchmark.clips import clips, write_recording
 from core.benchmark.host import host
-from core.benchmark.subjects import REFERENCE, SUBJECTS, Files, Waveforms, available
+from core.benchmark.processes import WorkerError, Workers, start
+from core.benchmark.subjects import REFERENCE, SUBJECTS, Files, available
 from core.benchmark.weights import prepare
 from core.errors import ModelError
 from core.profiling.latency import Latency
-from core.synthesis import EXAMPLES, synthesise
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 MAX_SECONDS = 600
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,10 +36,11 @@ class Bench:
     Attributes
     ----------
     models : names of the manifest, or a name with a ratio: ``cnn14:0.25``.
-    engines : names of ``SUBJECTS``; those whose packages are missing are left out and named.
-    seconds, batches, threads : every combination is timed.
+    engines : names of ``SUBJECTS``; those whose packages are missing or that cannot run are left out, and why is told.
+    seconds, batches, threads, processes : every combination is timed. Several processes, each with so many threads and a batch of its
+        own, do their passes at the same time.
     repeats : passes that count; one before them does not.
-    stages : time front end and layers as well, on the first length.
+    stages : where the time of one clip goes as well, on the first of ``batches``.
     """
 
     models: tuple[str, ...] = ("cnn14", "epanns")
@@ -50,6 +48,7 @@ class Bench:
     seconds: tuple[float, ...] = (10.0,)
     batches: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = (1,)
+    processes: tuple[int, ...] = (1,)
     repeats: int = 9
     stages: bool = False
 
@@ -59,156 +58,154 @@ class Bench:
                 raise ModelError(f"Unknown engine {engine!r}; there are {', '.join(SUBJECTS)}.")
         if not all(0.31 <= seconds <= MAX_SECONDS for seconds in self.seconds):
             raise ModelError(f"A clip is 0.31 to {MAX_SECONDS} s long; got {self.seconds}.")
-        if min((*self.batches, *self.threads, self.repeats)) < 1:
-            raise ModelError("Batches, threads and repeats are whole numbers from 1 on.")
+        if min((*self.batches, *self.threads, *self.processes, self.repeats)) < 1:
+            raise ModelError("Batches, threads, processes and repeats are whole numbers from 1 on.")
 
 
-def bench(what: Bench, on_progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Run it: {"host", "settings", "left_out", "weights", "rows"}, plain JSON. A row is one engine, model, length, batch and threads."""
-    engines = [name for name in what.engines if available(name)]
+@dataclass(frozen=True)
+class _Case:
+    """One network, so many threads and processes; lengths and batches follow one another in the same processes."""
+
+    model: str
+    files: Files
+    threads: int
+    processes: int
+    folder: Path
+
+
+def bench(what: Bench, on_progress: Progress = lambda _: None) -> dict[str, Any]:
+    """Run it: {"host", "settings", "left_out", "weights", "rows"}, plain JSON. A row is one engine, model, length, batch, threads, processes.
+
+    Raises ``ModelError`` where nothing could be timed.
+    """
+    left_out = {name: "not installed" for name in what.engines if not available(name)}
+    engines = [name for name in what.engines if name not in left_out]
     rows: list[dict[str, Any]] = []
     weights: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="pannscope-bench-") as folder:
+    used = sorted({threads * processes for threads in what.threads for processes in what.processes})
+    machine = host(used)  # before anything else runs, so that its load is not ours
+    with _one_thread(), tempfile.TemporaryDirectory(prefix="pannscope-bench-") as folder:
         for model in what.models:
             on_progress(f"{model}: preparing")
             files, weights[model] = prepare(model, Path(folder))
             for threads in what.threads:
-                rows += _measured(what, model, files, engines, threads, Path(folder), on_progress)
+                for processes in what.processes:
+                    case = _Case(model, files, threads, processes, Path(folder))
+                    rows += _measured(what, case, engines, left_out, on_progress)
+    if not rows:
+        raise ModelError(
+            "Nothing could be timed: " + "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        )
     return {
-        "host": host(),
+        "host": machine,
         "settings": asdict(what),
-        "left_out": [name for name in what.engines if name not in engines],
+        "left_out": left_out,
         "weights": weights,
         "rows": rows,
     }
 
 
-def clips(seconds: float, batch: int) -> Waveforms:
-    """Different pieces of the synthesised examples, (batch, samples) float32 at 32 kHz."""
-    medley = np.concatenate([synthesise(example.key) for example in EXAMPLES])
-    samples = round(seconds * SAMPLE_RATE)
-    return np.stack([np.resize(np.roll(medley, -7 * SAMPLE_RATE * row), samples) for row in range(batch)])
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """This process prepares and waits: threads of its own would spin beside the ones that are timed (``OMP_WAIT_POLICY=active``)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _measured(
-    what: Bench,
-    model: str,
-    files: Files,
-    engines: Sequence[str],
-    threads: int,
-    folder: Path,
-    on_progress: Callable[[str], None],
+    what: Bench, case: _Case, engines: Sequence[str], left_out: dict[str, str], on_progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    for batch in what.batches:
-        for seconds in what.seconds:
-            on_progress(f"{model}: {seconds:g} s, batch of {batch}, {threads} threads")
-            clip = folder / "clip.npy"
-            np.save(clip, clips(seconds, batch))
-            yield from _turns(what, model, files, engines, threads, seconds, batch, clip)
+    says = f"{case.model}, {case.threads} threads" + (f" x {case.processes}" if case.processes > 1 else "")
+    on_progress(f"{says}: loading")
+    workers, failed = start(engines, case.files, case.threads, case.processes)
+    try:
+        # Ascending, since a process's peak of memory is of all that it has done.
+        for seconds in sorted(what.seconds):
+            for batch in sorted(what.batches):
+                on_progress(f"{says}: {seconds:g} s, batch of {batch}")
+                yield from _turns(what, case, workers, failed, seconds, batch)
+    finally:
+        for each in workers.values():
+            each.end()
+        for name, why in failed.items():
+            left_out[f"{name} ({says})"] = why
 
 
 def _turns(
     what: Bench,
-    model: str,
-    files: Files,
-    engines: Sequence[str],
-    threads: int,
+    case: _Case,
+    workers: dict[str, Workers],
+    failed: dict[str, str],
     seconds: float,
     batch: int,
-    clip: Path,
 ) -> list[dict[str, Any]]:
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    said: dict[str, dict[str, Any]] = {}
-    answers: dict[str, Waveforms] = {}
-    with _workers(engines, files, threads) as workers:
-        for name, worker in workers.items():
-            said[name] = {"load_s": worker.load_s}
-            out = clip.with_name("answer.npy")
-            worker.ask({"clip": str(clip), "out": str(out)})
+    """A round that does not count and gives the answers to compare, the rounds that do, and the stages. Who fails takes part no more."""
+    clip, out = case.folder / "clip.npy", case.folder / "answer.npy"
+    np.save(clip, clips(seconds, batch))
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    answers: dict[str, np.ndarray] = {}
+    stages: dict[str, dict[str, Any]] = {}
+
+    def ask(name: str, document: dict[str, Any], first_alone: bool = False) -> tuple[float, dict[str, Any]]:
+        try:
+            return workers[name].ask(document, first_alone)
+        except WorkerError as error:
+            failed[name] = f"{error} ({seconds:g} s, batch of {batch})"
+            workers.pop(name).end()
+            return 0.0, {}
+
+    for name in tuple(workers):
+        ask(name, {"hear": str(clip), "out": str(out)}, first_alone=True)
+        if name in workers:
             answers[name] = np.load(out)
-        for _ in range(what.repeats):
-            for name, worker in workers.items():
-                passed = worker.ask({"clip": str(clip)})
-                times[name].append(passed["ms"])
-                said[name]["peak_bytes"] = passed["peak_bytes"]
-        if what.stages and seconds == what.seconds[0]:
-            for name, worker in workers.items():
-                said[name]["stages_ms"] = worker.ask({"stages": str(clip)})
-    first = REFERENCE if REFERENCE in engines else engines[0]
-    taken = {name: Latency.of(found) for name, found in times.items()}
+            if case.processes > 1:
+                ask(name, {"hear": str(clip)})
+    for _ in range(what.repeats):
+        for name in tuple(workers):
+            taken, _answer = ask(name, {"pass": True})
+            times[name].append(taken)
+    if what.stages and batch == min(what.batches):
+        recording = case.folder / "clip.flac"
+        write_recording(recording, seconds)
+        for name in tuple(workers):
+            stages[name] = ask(name, {"stages": str(recording)}, first_alone=True)[1]
     return [
-        {
-            "engine": name,
-            "model": model,
-            "seconds": seconds,
-            "batch": batch,
-            "threads": threads,
-            **taken[name].document(),
-            "compared_with": first,
-            "ratio_to_reference": taken[first].median_ms / taken[name].median_ms,
-            "real_time_factor": 1e3 * seconds * batch / taken[name].median_ms,
-            "max_abs_difference": float(np.abs(answers[name] - answers[first]).max()),
-            "peak_rss_mb": None if said[name]["peak_bytes"] is None else said[name]["peak_bytes"] / 2**20,
-            "load_s": said[name]["load_s"],
-            "stages_ms": said[name].get("stages_ms", {}),
-        }
-        for name in engines
+        _row(case, name, workers[name], seconds, batch, times, answers) | _stages(stages, name)
+        for name in workers
     ]
 
 
-class _Worker:
-    """The other end of ``core.benchmark.worker``."""
-
-    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
-        self._name, self._process = name, process
-        self.load_s: float = self._read()["load_s"]
-
-    def ask(self, document: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(document) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # what is read says what happened
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            _, complaint = self._process.communicate()
-            last = (complaint or "").strip().splitlines()[-1:] or ["it ended without a word"]
-            raise ModelError(f"{self._name} cannot be timed here: {last[0]}. Leave it out with --engines.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@contextmanager
-def _workers(names: Sequence[str], files: Files, threads: int) -> Iterator[dict[str, _Worker]]:
-    """Start them one by one, so that none loads while another does; end them all."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "PANNSCOPE_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+def _row(
+    case: _Case,
+    name: str,
+    worker: Workers,
+    seconds: float,
+    batch: int,
+    times: dict[str, list[float]],
+    answers: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    first = REFERENCE if REFERENCE in answers else next(iter(answers))
+    latency = Latency.of(times[name])
+    return {
+        "engine": name,
+        "model": case.model,
+        "seconds": seconds,
+        "batch": batch,
+        "threads": case.threads,
+        "processes": case.processes,
+        **latency.document(),
+        "compared_with": first,
+        "ratio_to_reference": Latency.of(times[first]).median_ms / latency.median_ms,
+        "real_time_factor": 1e3 * seconds * batch * case.processes / latency.median_ms,
+        "max_abs_difference": float(np.abs(answers[name] - answers[first]).max()),
+        "peak_rss_mb": None if worker.peak_bytes is None else worker.peak_bytes / 2**20,
+        "load_s": worker.load_s,
     }
-    paths = [str(files.safetensors), str(files.pth), str(files.onnx)]
-    processes: list[subprocess.Popen[str]] = []
-    workers: dict[str, _Worker] = {}
-    try:
-        for name in names:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "core.benchmark.worker", name, *paths, str(threads)],
-                    env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            workers[name] = _Worker(name, processes[-1])  # which waits until it has loaded
-        yield workers
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+
+
+def _stages(found: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    return {part: found.get(name, {}).get(part, {}) for part in ("stages_ms", "layers_ms")}

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from core.benchmark.bandwidth import read_bandwidth
 from core.runtime import usable_cpus, usable_memory
+from core.threads import VARIABLE
 
-PACKAGES = ("torch", "ncnn", "onnxruntime", "openvino", "panns-inference", "torchlibrosa", "numpy")
+PACKAGES = ("torch", "numba", "ncnn", "onnxruntime", "openvino", "panns-inference", "torchlibrosa", "numpy")
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
 
 
-def host() -> dict[str, Any]:
-    """Processor, cores, memory, load and versions, as plain JSON."""
+def host(bandwidth_threads: Sequence[int] = ()) -> dict[str, Any]:
+    """Processor, cores, memory, load and versions, as plain JSON; and how fast so many threads read memory.
+
+    Numbers of threads beyond the usable cores are left out: there is no more to read with.
+    """
     try:
         fields = dict(
             (key.strip(), value.strip())
@@ -26,16 +33,22 @@ def host() -> dict[str, Any]:
     except OSError:
         fields = {}
     memory = usable_memory()
+    cores = usable_cpus()
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {
         "processor": fields.get("model name") or platform.processor() or platform.machine(),
         "instructions": [
             flag for flag in _FLAGS if flag in fields.get("flags", fields.get("Features", "")).split()
         ],
-        "cores": usable_cpus(),
+        "cores": cores,
         "memory_free_mb": None if memory is None else round(memory / 2**20),
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "memory_read": read_bandwidth(sorted({min(n, cores) for n in bandwidth_threads}), memory)
+        if bandwidth_threads
+        else {},
+        "load_average": load,
         "system": f"{platform.system()} {platform.release()}",
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "not set"),
+        "omp_wait_policy": {"ours": os.environ.get(VARIABLE, "passive"), "peers": "their own default"},
+        "between_turns": "stopped" if hasattr(signal, "SIGSTOP") else "waiting",
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }

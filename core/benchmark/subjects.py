@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from core.benchmark.clips import Waveforms
+from core.benchmark.stages import stage_times
 from core.checkpoints import load_checkpoint
-from core.models.cnn import CNN14_WIDTHS, LAYERS, Cnn14, layer_modules
-from core.runtime import NcnnEngine, engine_for
+from core.models.cnn import CNN14_WIDTHS, LAYERS, layer_modules
+from core.runtime import RUNTIMES, engine_for
 
-Waveforms = npt.NDArray[np.float32]
-"""(batch, samples) at 32 kHz."""
-
-Run = Callable[[Waveforms], Waveforms]
-"""Waveforms -> probabilities (batch, classes)."""
+Stages = Callable[[Path, Waveforms], dict[str, dict[str, float]]]
+"""A recording and the same clip's waveforms -> where its time goes."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +32,30 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A subject that has loaded: ``run`` is what is timed, (batch, samples) -> (batch, classes); ``stages`` where it can tell."""
+
+    run: Callable[[Waveforms], Waveforms]
+    stages: Stages | None = None
+
+
+@dataclass(frozen=True)
 class Subject:
     """Something that can be timed.
 
     Attributes
     ----------
     packages : what it needs besides Pannscope's own requirements; without them it is left out.
-    load : files and number of threads -> the function that is timed.
-    stages : where the time of one clip goes in ms, if it can tell.
+    load : files and number of threads -> what is timed.
+    ours : runs as Pannscope's programs do; anything else runs at its own defaults, but for the number of threads.
+    in_detail : one of those that are followed over lengths, batches, ratios and threads; the others are timed once.
     """
 
     says: str
     packages: tuple[str, ...]
-    load: Callable[[Files, int], Run]
-    stages: Callable[[Files, Waveforms], dict[str, float]] | None = None
+    load: Callable[[Files, int], Loaded]
+    ours: bool = False
+    in_detail: bool = False
 
 
 def available(name: str) -> bool:
@@ -56,53 +63,24 @@ def available(name: str) -> bool:
     return all(importlib.util.find_spec(package) for package in SUBJECTS[name].packages)
 
 
-def _engine(runtime: str, profile: str | None = None) -> Callable[[Files, int], Run]:
-    def load(files: Files, threads: int) -> Run:
-        engine = engine_for(load_checkpoint(files.safetensors).model, runtime, profile)
-        return lambda waveforms: engine.probabilities(torch.from_numpy(waveforms)).numpy()
+def in_detail() -> tuple[str, ...]:
+    """The names of the subjects that are followed over lengths, batches, ratios and threads."""
+    return tuple(name for name, subject in SUBJECTS.items() if subject.in_detail)
+
+
+def _engine(runtime: str, profile: str | None) -> Callable[[Files, int], Loaded]:
+    def load(files: Files, threads: int) -> Loaded:
+        model = load_checkpoint(files.safetensors).model
+        engine = engine_for(model, runtime, profile)
+        return Loaded(
+            lambda waveforms: engine.probabilities(torch.from_numpy(waveforms)).numpy(),
+            lambda recording, waveforms: stage_times(model, engine, recording, waveforms),
+        )
 
     return load
 
 
-def _stages(runtime: str, profile: str | None = None) -> Callable[[Files, Waveforms], dict[str, float]]:
-    """Medians over 5 passes of the front end and of every layer."""
-
-    def stages(files: Files, waveforms: Waveforms) -> dict[str, float]:
-        model = load_checkpoint(files.safetensors).model
-        engine = engine_for(model, runtime, profile)
-        heard = torch.from_numpy(waveforms[:1])
-        passes: list[dict[str, float]] = []
-        for _ in range(6):
-            started = time.perf_counter()
-            with torch.inference_mode():
-                logmel = model.front_end(heard)
-            front_end = 1e3 * (time.perf_counter() - started)
-            layers = (
-                engine.layer_times(logmel[0].numpy())
-                if isinstance(engine, NcnnEngine)
-                else _torch_layer_times(model, logmel)
-            )
-            passes.append({"front end": front_end, **layers})
-        return {stage: float(np.median([taken[stage] for taken in passes[1:]])) for stage in passes[0]}
-
-    return stages
-
-
-def _torch_layer_times(model: Cnn14, logmel: torch.Tensor) -> dict[str, float]:
-    times = {}
-    with torch.inference_mode():
-        x = model.normalised(logmel)
-        for layer in LAYERS:
-            started = time.perf_counter()
-            x = model.layer(layer, x)
-            times[layer] = 1e3 * (time.perf_counter() - started)
-        started = time.perf_counter()
-        torch.sigmoid(model.classified(x))
-        times["rest"] = 1e3 * (time.perf_counter() - started)
-    return times
-
-
-def _reference(files: Files, threads: int) -> Run:
+def _reference(files: Files, threads: int) -> Loaded:
     """panns_inference's CNN14, its layers narrowed to the weights' widths as the E-PANNs authors' code has them."""
     from panns_inference.models import Cnn14 as Reference
 
@@ -127,46 +105,54 @@ def _reference(files: Files, threads: int) -> Run:
         with torch.no_grad():
             return model(torch.from_numpy(waveforms), None)["clipwise_output"].numpy()
 
-    return run
+    return Loaded(run)
 
 
-def _onnxruntime(files: Files, threads: int) -> Run:
+def _onnxruntime(files: Files, threads: int) -> Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(files.onnx), options, providers=["CPUExecutionProvider"])
-    return lambda waveforms: session.run(["probabilities"], {"waveform": waveforms})[0]
+    return Loaded(lambda waveforms: session.run(["probabilities"], {"waveform": waveforms})[0])
 
 
-def _openvino(precision: str) -> Callable[[Files, int], Run]:
-    def load(files: Files, threads: int) -> Run:
+def _openvino(precision: str) -> Callable[[Files, int], Loaded]:
+    def load(files: Files, threads: int) -> Loaded:
         openvino: Any = importlib.import_module("openvino")
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
         compiled = openvino.Core().compile_model(str(files.onnx), "CPU", settings)
-        return lambda waveforms: np.array(compiled(waveforms)[0])
+        return Loaded(lambda waveforms: np.array(compiled(waveforms)[0]))
 
     return load
 
 
 REFERENCE = "reference"
 
+# Our engines, one a line: name, runtime, profile, whether it is followed in detail, and what it is.
+_OURS: tuple[tuple[str, str, str | None, bool, str], ...] = (
+    ("torch", "torch", None, True, "Pannscope on torch"),
+    ("winograd-fast", "winograd", "fast", True, "Pannscope's own float32 engine, profile fast"),
+    ("winograd-small", "winograd", "small", False, "the same, profile small"),
+    ("ncnn-fast", "ncnn", "fast", True, "Pannscope on ncnn, profile fast"),
+    ("ncnn-small", "ncnn", "small", False, "Pannscope on ncnn, profile small"),
+    ("ncnn-bf16", "ncnn-bf16", "fast", False, "Pannscope on ncnn in bfloat16"),
+    ("bf16-fast", "bf16", "fast", True, "Pannscope on torch in bfloat16, profile fast"),
+    ("bf16-small", "bf16", "small", False, "the same, profile small"),
+)
+
 SUBJECTS: dict[str, Subject] = {
     REFERENCE: Subject(
         "panns_inference's network, narrowed where the weights are (the E-PANNs authors' layout)",
         ("panns_inference", "torchlibrosa"),
         _reference,
+        in_detail=True,
     ),
-    "torch": Subject("Pannscope on torch", (), _engine("torch"), _stages("torch")),
-    "ncnn-fast": Subject(
-        "Pannscope on ncnn, profile fast", ("ncnn",), _engine("ncnn", "fast"), _stages("ncnn", "fast")
-    ),
-    "ncnn-small": Subject(
-        "Pannscope on ncnn, profile small", ("ncnn",), _engine("ncnn", "small"), _stages("ncnn", "small")
-    ),
-    "ncnn-bf16": Subject(
-        "Pannscope on ncnn in bfloat16", ("ncnn",), _engine("ncnn-bf16", "fast"), _stages("ncnn-bf16", "fast")
-    ),
+    **{
+        name: Subject(says, (), _engine(runtime, profile), ours=True, in_detail=detail)
+        for name, runtime, profile, detail, says in _OURS
+        if runtime in RUNTIMES
+    },
     "onnxruntime": Subject("Pannscope's ONNX file in onnxruntime", ("onnxruntime",), _onnxruntime),
     "openvino": Subject("the same file in OpenVINO, float32", ("openvino",), _openvino("f32")),
     "openvino-bf16": Subject("the same in bfloat16", ("openvino",), _openvino("bf16")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,15 +36,18 @@ def bench_command(
         str | None,
         typer.Option("--threads", metavar="N", help="Numbers of threads: 1,2. By default the usable cores."),
     ] = None,
+    processes: Annotated[
+        str, typer.Option("--processes", metavar="N", help="Processes that work at the same time: 1,2.")
+    ] = "1",
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Passes that count.")] = 9,
     stages: Annotated[
-        bool, typer.Option("--stages", help="Time front end and layers as well, on the first length.")
+        bool, typer.Option("--stages", help="Where time goes as well: decoding, front end, network, layers.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Time our engines and others on the same clips.
 
-    All run the same weights, turn about, each in a process of its own, whose peak of memory is told.
+    All run the same weights, turn about, each in a process of its own that is stopped between its turns, and whose peak of memory is told.
     """
     from core.benchmark import SUBJECTS, Bench, bench
     from core.runtime import usable_cpus
@@ -55,6 +58,7 @@ def bench_command(
         seconds=tuple(_numbers("--seconds", seconds)),
         batches=tuple(map(int, _numbers("--batch", batches))),
         threads=(usable_cpus(),) if threads is None else tuple(map(int, _numbers("--threads", threads))),
+        processes=tuple(map(int, _numbers("--processes", processes))),
         repeats=repeats,
         stages=stages,
     )
@@ -64,43 +68,51 @@ def bench_command(
     if json_output:
         print_json(found)
         return
-    machine = found["host"]
+    _print_found(found)
+
+
+def _print_found(found: dict[str, Any]) -> None:
+    machine, rows = found["host"], found["rows"]
+    read = [f"{rate} GB/s with {n}" for n, rate in machine["memory_read"].get("gb_per_s", {}).items()]
     say(f"{machine['processor']}, {machine['cores']} cores, load {machine['load_average']}")
-    print_table(
-        "",
-        [
-            "engine",
-            "model",
-            "s",
-            "batch",
-            "threads",
-            "ms",
-            "quartiles",
-            "times faster",
-            "x real time",
-            "peak MB",
-            "apart",
-        ],
-        [
-            [
-                row["engine"],
-                row["model"],
-                f"{row['seconds']:g}",
-                str(row["batch"]),
-                str(row["threads"]),
-                f"{row['median_ms']:.0f}",
-                f"{row['lower_quartile_ms']:.0f}-{row['upper_quartile_ms']:.0f}",
-                f"{row['ratio_to_reference']:.2f}",
-                f"{row['real_time_factor']:.0f}",
-                "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f}",
-                f"{row['max_abs_difference']:.1g}",
-            ]
-            for row in found["rows"]
-        ],
-        text=["model"],
+    say(
+        f"Memory is read at {', '.join(read) or 'an unknown rate'}; engines are {machine['between_turns']} between turns."
     )
-    if found["left_out"]:
-        say(f"Left out, as their packages are not installed: {', '.join(found['left_out'])}.")
+    columns = ["engine", "model", "s", "batch", "threads", "processes", "ms", "quartiles"]
+    columns += ["times faster", "x real time", "peak MB", "apart"]
+    print_table("", columns, [_cells(row) for row in rows], text=["model"])
+    parts = {part: None for row in rows for part in (*row["stages_ms"], *row["layers_ms"])}
+    staged = [row for row in rows if row["stages_ms"]]
+    if staged:
+        lines = [
+            [row["engine"], row["model"], f"{row['seconds']:g}", str(row["threads"])]
+            + [_milliseconds({**row["stages_ms"], **row["layers_ms"]}.get(part)) for part in parts]
+            for row in staged
+        ]
+        print_table("\nms of", ["engine", "model", "s", "threads", *parts], lines, text=["model"])
+    for name, why in found["left_out"].items():
+        say(f"Left out: {name}: {why}")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["engine"],
+        row["model"],
+        f"{row['seconds']:g}",
+        str(row["batch"]),
+        str(row["threads"]),
+        str(row["processes"]),
+        f"{row['median_ms']:.0f}",
+        f"{row['lower_quartile_ms']:.0f}-{row['upper_quartile_ms']:.0f}",
+        f"{row['ratio_to_reference']:.2f}",
+        f"{row['real_time_factor']:.0f}",
+        "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f}",
+        f"{row['max_abs_difference']:.1g}",
+    ]
+
+
+def _milliseconds(taken: float | None) -> str:
+    return "-" if taken is None else f"{taken:.1f}"
 
 
 def _words(text: str) -> list[str]:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from core.audio import load_clip
 from core.benchmark import SUBJECTS, available
-from core.benchmark.bench import clips
+from core.benchmark.bandwidth import read_bandwidth
+from core.benchmark.clips import clips, write_recording
+from core.benchmark.processes import WorkerError, Workers, environment, start
 from core.benchmark.subjects import Files
 from core.benchmark.weights import prepare
 from core.checkpoints import load_checkpoint
 from core.runtime import PROFILES, NcnnEngine
 
-ROW = {
-    "engine",
-    "model",
-    "seconds",
-    "batch",
-    "threads",
-    "median_ms",
-    "lower_quartile_ms",
-    "upper_quartile_ms",
-    "low_ms",
-    "high_ms",
-}
-ROW |= {
-    "repeats",
-    "compared_with",
-    "ratio_to_reference",
-    "real_time_factor",
-    "max_abs_difference",
-    "peak_rss_mb",
-    "load_s",
-    "stages_ms",
-}
+ROW = {"engine", "model", "seconds", "batch", "threads", "processes", "median_ms", "lower_quartile_ms"}
+ROW |= {"upper_quartile_ms", "low_ms", "high_ms", "repeats", "compared_with", "ratio_to_reference"}
+ROW |= {"real_time_factor", "max_abs_difference", "peak_rss_mb", "load_s", "stages_ms", "layers_ms"}
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +41,21 @@ def test_rows_agree_with_themselves(cli):
     assert [(row["engine"], row["seconds"]) for row in rows] == [
         (engine, seconds) for seconds in (0.5, 1.0) for engine in ("torch", "ncnn-small")
     ]
-    for first, row in zip(rows[::2] * 2, rows[::2] + rows[1::2], strict=True):
+    for place, row in enumerate(rows):
+        first = rows[place - place % 2]
         assert set(row) == ROW
-        assert (row["batch"], row["threads"], row["compared_with"]) == (2, 1, "torch")
+        assert (row["batch"], row["threads"], row["processes"], row["compared_with"]) == (2, 1, 1, "torch")
         assert row["ratio_to_reference"] == pytest.approx(first["median_ms"] / row["median_ms"])
         assert row["real_time_factor"] == pytest.approx(2 * row["seconds"] / (row["median_ms"] / 1e3))
         assert row["max_abs_difference"] < 1e-4
         assert 100 < row["peak_rss_mb"] < 4000
-    layers = [f"C{i}" for i in range(1, 13)]
-    assert list(rows[0]["stages_ms"]) == ["front end", *layers, "rest"] == list(rows[1]["stages_ms"])
-    assert rows[2]["stages_ms"] == {}  # the first length alone
+        assert list(row["stages_ms"]) == ["decode", "front end", "network"]
+        assert list(row["layers_ms"]) == [*(f"C{i}" for i in range(1, 13)), "rest"]
+        assert min((*row["stages_ms"].values(), *row["layers_ms"].values())) > 0
     assert document["host"]["cores"] >= 1
+    assert set(document["host"]["memory_read"]["gb_per_s"]) == {"1"}
     assert document["weights"] == {"demo-epanns": "Demo E-PANNs's own"}
+    assert document["left_out"] == {}
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -70,7 +63,7 @@ def test_every_subject_gives_the_network_s_answer(name, files):
     if not available(name):
         pytest.skip(f"{name} is not installed")
     heard = clips(1.7, 2)
-    found = SUBJECTS[name].load(files, 1)(heard)
+    found = SUBJECTS[name].load(files, 1).run(heard)
     wanted = load_checkpoint(files.safetensors).model.probabilities(torch.from_numpy(heard)).numpy()
     assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
     assert np.abs(found - wanted).max() < (0.05 if "bf16" in name else 1e-4)
@@ -82,6 +75,75 @@ def test_layer_times_cover_a_pass(files):
     times = engine.layer_times(np.full((1, 700, 64), -40.0, np.float32))
     assert list(times) == [*(f"C{i}" for i in range(1, 13)), "rest"]
     assert min(times.values()) > 0
+
+
+def test_the_recording_is_what_the_engines_hear(tmp_path):
+    """Stereo at 48 kHz, and after decoding as long as the clip; its left channel is the first of the batch."""
+    path = tmp_path / "clip.flac"
+    write_recording(path, 1.5)
+    clip = load_clip(path)
+    assert (clip.sample_rate_hz, clip.channels, len(clip.waveform)) == (48_000, 2, 48_000)
+    left = soundfile.read(path)[0][:, 0]
+    assert np.sqrt(np.mean(left**2)) == pytest.approx(np.sqrt(np.mean(clips(1.5, 1) ** 2)), rel=0.02)
+
+
+def test_peers_wait_as_they_like_and_ours_as_pannscope_does(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert "OMP_WAIT_POLICY" not in environment(ours=False, threads=3)
+    assert environment(ours=True, threads=3)["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert environment(ours=True, threads=3)["OMP_WAIT_POLICY"] == "passive"
+    assert environment(ours=False, threads=3)["OMP_NUM_THREADS"] == "3"
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's state is read as Linux tells it")
+def test_workers_are_stopped_unless_it_is_their_turn(files, tmp_path):
+    """Both at once when both are asked, one when the first is; both stopped before and after; and one that ends is noticed."""
+    clip = tmp_path / "clip.npy"
+    np.save(clip, clips(0.5, 1))
+    workers = Workers("torch", files, 1, processes=2)
+    try:
+        first, second = workers._processes
+        assert _state(first.pid) == _state(second.pid) == "T"
+        taken, answer = workers.ask({"hear": str(clip)})
+        assert taken > answer["ms"] > 0  # until the slower of two has answered
+        taken, answer = workers.ask({"pass": True}, first_alone=True)
+        assert taken == answer["ms"]
+        assert _state(first.pid) == _state(second.pid) == "T"
+        second.send_signal(signal.SIGKILL)
+        with pytest.raises(WorkerError, match="code -9"):
+            workers.ask({"pass": True})
+    finally:
+        workers.end()
+
+
+def _state(pid: int) -> str:
+    """T is stopped; the signal takes a moment to arrive, and a process that runs on would be R or S for good."""
+    for _ in range(1000):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+        if state == "T":
+            break
+    return state
+
+
+def test_an_engine_that_cannot_load_is_left_out_and_says_why(files, tmp_path):
+    """Weights that are none stand for an engine that this processor cannot run."""
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no network")
+    found, failed = start(["onnxruntime", "torch"], replace(files, onnx=broken), 1, 1)
+    for workers in found.values():
+        workers.end()
+    assert list(found) == ["torch"]
+    assert "broken.onnx" in failed["onnxruntime"]
+
+
+def test_memory_is_read_at_a_possible_rate():
+    """A gigabyte per second is less than any machine of this century reads, ten thousand more."""
+    found = read_bandwidth([1], memory_free=256 << 20)
+    assert found["buffer_mb"] == 64
+    assert 1 < found["gb_per_s"]["1"] < 10_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""How fast this machine reads memory: where a network's time goes once its weights no longer fit a cache.
+
+A program of its own (``python bandwidth.py THREADS…``), so that its threads and its buffer are gone before anything else is timed; it
+needs numpy alone. Each thread goes through its share of one buffer, twice as large as the last-level cache where that is known, and adds
+up products: one multiplication and addition for 4 bytes read, which is far less than a core could do in that time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+_LEAST, _MOST = 256 << 20, 1 << 30
+_PASSES = 5
+_CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+def read_bandwidth(threads: Sequence[int], memory_free: int | None = None) -> dict[str, Any]:
+    """Measure in a process of its own: {"buffer_mb", "gb_per_s": {"1": …, "2": …}}, 1 GB being 10^9 bytes; medians of 5 passes.
+
+    ``memory_free`` in bytes bounds the buffer: it takes a quarter of that at most. Empty where there is no room or it fails.
+    """
+    size = min(max(_LEAST, 2 * _last_level_cache()), _MOST, *([memory_free // 4] if memory_free else []))
+    words = [sys.executable, __file__, str(size), *map(str, threads)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    return {} if done.returncode else json.loads(done.stdout)
+
+
+def _last_level_cache() -> int:
+    """Bytes, as Linux tells; 0 where it does not."""
+    sizes = [0]
+    for file in _CACHE.glob("index*/size"):
+        found = re.fullmatch(r"(\d+)K", file.read_text().strip())
+        sizes.append(1024 * int(found[1]) if found else 0)
+    return max(sizes)
+
+
+def _measure(size: int, threads: int) -> float:
+    import numpy as np
+
+    parts = np.array_split(np.ones(size // 4, np.float32), threads)
+    times = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(1 + _PASSES):
+            started = time.perf_counter()
+            list(pool.map(lambda part: np.dot(part, part), parts))
+            times.append(time.perf_counter() - started)
+    return size / float(np.median(times[1:])) / 1e9
+
+
+if __name__ == "__main__":
+    buffer = int(sys.argv[1])
+    rates = {word: round(_measure(buffer, int(word)), 2) for word in sys.argv[2:]}
+    json.dump({"buffer_mb": buffer >> 20, "gb_per_s": rates}, sys.stdout)

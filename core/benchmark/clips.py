@@ -1,0 +1,31 @@
+"""What the engines listen to: pieces of the synthesised examples, as waveforms and as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from core.audio import SAMPLE_RATE
+from core.synthesis import EXAMPLES, synthesise
+
+Waveforms = npt.NDArray[np.float32]
+"""(batch, samples) at 32 kHz."""
+
+FILE_RATE = 48_000  # Hz: what video and most recorders have, so that decoding includes resampling
+
+
+def clips(seconds: float, batch: int) -> Waveforms:
+    """Different pieces of the examples, (batch, samples)."""
+    medley = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    samples = round(seconds * SAMPLE_RATE)
+    return np.stack([np.resize(np.roll(medley, -7 * SAMPLE_RATE * row), samples) for row in range(batch)])
+
+
+def write_recording(path: Path, seconds: float) -> None:
+    """A FLAC file of that length as people have them: stereo, 48 kHz, 16 bits."""
+    stereo = soxr.resample(clips(seconds, 2).T, SAMPLE_RATE, FILE_RATE)
+    soundfile.write(path, np.clip(stereo, -1, 1), FILE_RATE, format="FLAC", subtype="PCM_16")
