@@ -17,9 +17,10 @@ import torch
 from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
+from core.conversions import Conversions
 from core.errors import AudioError, CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
-from core.runtime import Engine, check_runtime, engine_for
+from core.runtime import Engine, TorchEngine, check_runtime, engine_for
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
@@ -49,6 +50,7 @@ class Tags:
     latency_ms : time from waveform to probabilities.
     windows_s : start and end in seconds of every window that was tagged; the probabilities are their mean.
     notes : what was done to the clip to make it fit, in plain sentences.
+    runtime_why : why that engine ran it, in a sentence.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Tags:
     latency_ms: float
     windows_s: tuple[tuple[float, float], ...]
     notes: tuple[str, ...] = ()
+    runtime_why: str = ""
 
     def top(self, k: int = 10, mask: np.ndarray | None = None) -> list[Tag]:
         """The ``k`` likeliest tags, likeliest first; ``mask`` (classes,) bool leaves out what is False."""
@@ -147,35 +150,76 @@ class Tagger:
     model, info : the network and what is known of it. The network is not to be changed afterwards.
     runtime, profile : which engine is to run it, see ``core.runtime.engine_for``. It is made when the tagger first listens: a network
         that is loaded to be pruned or exported needs none.
+    background : where given, the tagger never waits for its engine: it listens on torch, asks for the engine afterwards, and goes
+        over to it as soon as it is there.
     """
 
     def __init__(
-        self, model: Cnn14, info: CheckpointInfo, runtime: str = "auto", profile: str | None = None
+        self,
+        model: Cnn14,
+        info: CheckpointInfo,
+        runtime: str = "auto",
+        profile: str | None = None,
+        background: Conversions | None = None,
     ) -> None:
         check_runtime(runtime)
         self.model = model.eval()
         self.info = info
         self._wanted = (runtime, profile)
+        self._background = background
         self._engine: Engine | None = None
         self._making = threading.Lock()
 
     @property
     def engine(self) -> Engine:
-        """What runs the network; raises ``EngineError`` where a runtime that was named cannot."""
+        """What runs the network now; raises ``EngineError`` where a runtime that was named cannot."""
+        if self._engine is None and self._background is not None:
+            return TorchEngine(self.model, "torch, until the engine for this network is ready")
+        return self.settle()
+
+    def settle(self) -> Engine:
+        """The engine that runs the network for good, made now unless it is there."""
         with self._making:
             if self._engine is None:
                 self._engine = engine_for(self.model, *self._wanted)
             return self._engine
 
     @property
+    def settled(self) -> bool:
+        """Whether the engine is there."""
+        return self._engine is not None
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the network runs on torch because no faster engine could be used, where any might have been."""
+        return self._engine is not None and self._engine.name == "torch" and self._wanted[0] == "auto"
+
+    @property
     def runtime(self) -> str:
-        """Name of the engine that runs the network: "torch", "ncnn" …"""
+        """Name of the engine that runs the network now: "torch" …"""
         return self.engine.name
 
     @property
     def runtime_why(self) -> str:
         """Why it is that one, in a sentence."""
         return self.engine.why
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the network's parameters, and of what its engine keeps besides them."""
+        return self._parameter_bytes + self.engine_bytes
+
+    @property
+    def engine_bytes(self) -> int:
+        """Bytes that the engine keeps besides the network's parameters; none while there is no engine, or torch, which uses those."""
+        engine = self._engine
+        if engine is None or engine.name == "torch":
+            return 0
+        return int(getattr(engine, "nbytes", self._parameter_bytes))
+
+    @property
+    def _parameter_bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.model.parameters())
 
     @property
     def name(self) -> str:
@@ -189,14 +233,17 @@ class Tagger:
 
     def probabilities(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) float at 32 kHz, full scale at ±1 -> (classes,) float32; raises ``AudioError`` for anything else."""
-        return mean_probabilities(self.engine.probabilities, waveform)
+        found = mean_probabilities(self.engine.probabilities, waveform)
+        self._ask_for_engine()
+        return found
 
     def tag(self, clip: Clip) -> Tags:
         """Tag a clip and say how long it took and what had to be done to it."""
-        runtime = self.runtime  # made before the clock starts
+        engine = self.engine  # made before the clock starts
         started = time.perf_counter()
-        probabilities = self.probabilities(clip.waveform)
+        probabilities = mean_probabilities(engine.probabilities, clip.waveform)
         latency_ms = 1e3 * (time.perf_counter() - started)
+        self._ask_for_engine()
         spans = windows(max(len(clip.waveform), MIN_SAMPLES))
         notes = []
         if len(clip.waveform) < MIN_SAMPLES:
@@ -211,7 +258,22 @@ class Tagger:
                 "and the probabilities were averaged."
             )
         seconds = tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans)
-        return Tags(self.name, self.classes, probabilities, runtime, latency_ms, seconds, tuple(notes))
+        return Tags(
+            self.name,
+            self.classes,
+            probabilities,
+            engine.name,
+            latency_ms,
+            seconds,
+            tuple(notes),
+            engine.why,
+        )
+
+    def _ask_for_engine(self) -> None:
+        if (
+            self._background is not None and not self.settled
+        ):  # afterwards, so that both cores were free for the answer
+            self._background.ask(self)
 
 
 def default_pair() -> tuple[str, str]:

@@ -50,7 +50,9 @@ class FilterShelves:
 @st.cache_resource(show_spinner=False)
 def shelves() -> FilterShelves:
     """The process's one ``FilterShelves``."""
-    return FilterShelves()
+    made = FilterShelves()
+    state.server().pressure.add(made.heard)
+    return made
 
 
 def weight(name: str, layer: str) -> np.ndarray:

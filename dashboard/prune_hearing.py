@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Comparison
 from core.errors import PannscopeError
-from dashboard import formats, prune_results, workbench
+from dashboard import engines, formats, prune_results, workbench
 from dashboard.workbench import Cut
 
 _PROGRESS_STEPS = 40  # of the bar; repair tells of its progress hundreds of times
@@ -82,15 +82,16 @@ def timing(cut: Cut, place: DeltaGenerator) -> None:
             return
     with place.container():
         if measured is not None:
+            before, after = (each.latency for each in measured)
             spreads = [
                 f"{formats.milliseconds(each.lower_quartile_ms)} to {formats.milliseconds(each.upper_quartile_ms)}"
-                for each in measured
+                for each in (before, after)
             ]
             prune_results.card(
-                "Time here",
-                (measured[0].median_ms, measured[1].median_ms),
+                engines.label(measured),
+                (before.median_ms, after.median_ms),
                 formats.milliseconds,
-                prune_results.time_help(spreads),
+                f"{engines.conditions(measured)} Half of the runs took {spreads[0]} unpruned and {spreads[1]} pruned.",
             )
             return
         with st.container(border=True, gap="xsmall", height="stretch"):

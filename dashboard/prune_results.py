@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -246,14 +243,6 @@ def frame(label: str, figure: str, change: str | None, help_text: str) -> None:
     with st.container(border=True, gap="xsmall", height="stretch"):
         st.markdown(f":small[{label}]", help=help_text)
         st.markdown(f"{figure}  \n" + (f":gray-badge[{change}]" if change else formats.NBSP))
-
-
-def time_help(spreads: Sequence[str]) -> str:
-    """What the measured time is."""
-    return (
-        f"Waveform to probabilities for 10 s of audio, measured on this machine ({os.cpu_count()} processor cores), turn "
-        f"about: median after a warm-up. Half of the runs took {spreads[0]} unpruned and {spreads[1]} pruned."
-    )
 
 
 def _params(counts: Counts) -> float:

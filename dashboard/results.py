@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import streamlit as st
@@ -12,7 +11,7 @@ from core import checkpoints
 from core.compare import Comparison
 from core.profiling import Latency
 from core.synthesis import EXAMPLES
-from dashboard import charts, formats, state, tables
+from dashboard import charts, engines, formats, state, tables
 from dashboard.components.theme import palette
 from dashboard.palette import CONFIG, LIGHT
 from dashboard.settings import Settings
@@ -126,15 +125,17 @@ def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> 
         with slot.container():
             _frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
     measured = state.latencies(settings.models)
+    first, second = (each.latency for each in measured)
     with slot.container():
         _chip(
-            "Time here",
-            (measured[0].median_ms, measured[1].median_ms),
+            engines.label(measured),
+            (first.median_ms, second.median_ms),
             formats.milliseconds,
-            f"Waveform to probabilities for 10 s of audio, measured on this machine ({os.cpu_count()} processor cores), "
-            f"turn about, never both at once: median of {measured[0].repeats} runs after a warm-up. "
-            f"{titles[0]} {_spread(measured[0])}, {titles[1]} {_spread(measured[1])}.",
+            f"{engines.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
         )
+    left_out = engines.fallback(measured)
+    if left_out:
+        st.caption(formats.escaped(left_out))
 
 
 def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:

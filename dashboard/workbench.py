@@ -18,8 +18,9 @@ import streamlit as st
 from core import checkpoints
 from core.audio import SAMPLE_RATE
 from core.compare import Agreement, Comparison, agreement
+from core.conversions import Conversions
 from core.models.cnn import Cnn14, Cnn14Config
-from core.profiling import Latency, count, measure_latencies
+from core.profiling import count
 from core.pruning.plan import PruningPlan, kept_widths, plan
 from core.pruning.record import pruned_info
 from core.pruning.repair import repair
@@ -31,6 +32,7 @@ from dashboard.jobs import Jobs
 from dashboard.prune_settings import Knobs
 from dashboard.shelf import Shelf
 from dashboard.sources import Source
+from dashboard.state import Timed
 
 TOP_K = 10
 THRESHOLD = 0.5
@@ -57,13 +59,18 @@ class Pruned:
     plan : what was removed.
     tagger : the network, with its classes.
     repair : what repair did, plain JSON, or None where there was none.
-    weight : bytes that it does not share with its parent.
+    own_bytes : bytes of weights that it does not share with its parent.
     """
 
     plan: PruningPlan
     tagger: Tagger
     repair: dict[str, Any] | None
-    weight: int
+    own_bytes: int
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds besides its parent's: its own weights, and what its engine keeps once there is one."""
+        return self.own_bytes + self.tagger.engine_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +105,10 @@ class Workbench:
     """What outlives the Prune page; one for the process."""
 
     def __init__(self) -> None:
-        self.pruned: Shelf[Pruned] = Shelf(_PRUNED_BYTES, lambda pruned: pruned.weight)
-        self.latencies: Shelf[tuple[Latency, ...]] = Shelf(2**18, lambda _: 512)
+        self.pruned: Shelf[Pruned] = Shelf(_PRUNED_BYTES, lambda pruned: pruned.weight, growing=True)
+        self.latencies: Shelf[tuple[Timed, ...]] = Shelf(2**18, lambda _: 1024)
         self.jobs = Jobs(state.server().gate, _FOUND_BYTES)
+        state.server().pressure.add(self.pruned)
 
 
 @st.cache_resource(show_spinner=False)
@@ -209,7 +217,9 @@ def pruned(
                 on_progress(done, total)
             let_others_go_first()
 
-        return bench().pruned.put(key, carry_out(tagger, made, heard, step))
+        return bench().pruned.put(
+            key, carry_out(tagger, made, heard, step, background=state.server().conversions)
+        )
 
 
 def comparison(source: Source, name: str, right: Tags, tell: Tell | None = None) -> Comparison:
@@ -223,20 +233,18 @@ def agree(left: Tags, right: Tags) -> Agreement:
     return agreement(left, right, top_k=TOP_K, threshold=THRESHOLD)
 
 
-def known_latencies(name: str, after: Cnn14Config) -> tuple[Latency, ...] | None:
+def known_latencies(name: str, after: Cnn14Config) -> tuple[Timed, ...] | None:
     """The times of the network and of one of these widths, if they have been measured together."""
     return bench().latencies.get((state.tagger(name).info.sha256, after.widths))
 
 
-def latencies(source: Source, name: str, made: PruningPlan, tell: Tell | None = None) -> tuple[Latency, ...]:
+def latencies(source: Source, name: str, made: PruningPlan, tell: Tell | None = None) -> tuple[Timed, ...]:
     """Time the network and the pruned one on 10 s of audio, turn about. Widths decide, so repair is left out."""
     tagger = state.tagger(name)
     ready = pruned(source, name, made, tell=tell)
-    waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(state.TIMED_SECONDS * SAMPLE_RATE))
     with state.server().gate.turn(tell):
         return bench().latencies.put(
-            (tagger.info.sha256, ready.tagger.model.config.widths),
-            measure_latencies([tagger, ready.tagger], waveform),
+            (tagger.info.sha256, ready.tagger.model.config.widths), state.timed([tagger, ready.tagger])
         )
 
 
@@ -260,16 +268,26 @@ def plan_at(server: state.Server, tagger: Tagger, knobs: Knobs, ratio: float | N
 
 
 def carry_out(
-    tagger: Tagger, made: PruningPlan, heard: Sequence[np.ndarray], on_progress: Step | None = None
+    tagger: Tagger,
+    made: PruningPlan,
+    heard: Sequence[np.ndarray],
+    on_progress: Step | None = None,
+    *,
+    background: Conversions | None = None,
 ) -> Pruned:
-    """Prune, repair on what was ``heard`` if anything was, and make it ready to tag. Knows of no page: threads call it."""
+    """Prune, repair on what was ``heard`` if anything was, and make it ready to tag. Knows of no page: threads call it.
+
+    It listens on torch at once; ``background`` makes its engine meanwhile, and without it torch it stays: right for a network that is
+    heard only once.
+    """
     model = prune(tagger.model, made, share=True)
     report: dict[str, Any] | None = None
     if heard:
         repaired = repair(tagger.model, made, model, heard, on_progress=on_progress)
         model, report = repaired.model, repaired.document
     info = pruned_info(tagger.info, made, model, f"{tagger.name}-pruned", report)
-    return Pruned(made, Tagger(model, info), report, _own_bytes(tagger.model, model))
+    ready = Tagger(model, info, "torch") if background is None else Tagger(model, info, background=background)
+    return Pruned(made, ready, report, _own_bytes(tagger.model, model))
 
 
 def _own_bytes(parent: Cnn14, model: Cnn14) -> int:

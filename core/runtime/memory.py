@@ -1,4 +1,4 @@
-"""Giving memory back once an engine has its own copy of the weights."""
+"""Giving memory back: once an engine has its own copy of the weights, and once something large is no longer needed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import sys
 from functools import lru_cache
+from pathlib import Path
 
 from core.models.cnn import Cnn14
 
@@ -30,6 +31,26 @@ def set_aside(model: Cnn14) -> None:
             libc.madvise(
                 ctypes.c_void_p(start), ctypes.c_size_t(end - start), _PAGEOUT
             )  # advice: may be refused
+    libc.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Return to the system what has been freed and the C library keeps for later; does nothing where there is no such call."""
+    libc = _libc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def library_aside(name: str) -> None:
+    """The same for the files of a library that has done its work: its pages are read again if it is ever called."""
+    libc = _libc()
+    if libc is None:
+        return
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, rest = line.partition(" ")
+        if name in rest:
+            start, end = (int(edge, 16) for edge in span.split("-"))
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _PAGEOUT)
     libc.malloc_trim(0)
 
 

@@ -69,7 +69,9 @@ def test_counts_are_those_of_the_manifest(embedded: None) -> None:
 def test_time_is_measured_once(embedded: None) -> None:
     assert state.known_latencies(PAIR) is None
     measured = state.latencies(PAIR)
-    assert all(0 < each.low_ms <= each.median_ms <= each.high_ms for each in measured)
+    for name, each in zip(PAIR, measured, strict=True):
+        assert 0 < each.latency.low_ms <= each.latency.median_ms <= each.latency.high_ms
+        assert (each.runtime, each.why) == (state.tagger(name).runtime, state.tagger(name).runtime_why)
     assert state.latencies(PAIR) is measured
 
 
