@@ -47,6 +47,11 @@ def folded_bias(model: Cnn14, layer: str) -> Array:
     return _affine(model.batch_norm(layer))[1].float().numpy()
 
 
+def norm_scale(model: Cnn14, layer: str) -> Array:
+    """Factor (filters,) that a convolution's weights have from its batch norm."""
+    return _affine(model.batch_norm(layer))[0].float().numpy()
+
+
 def normalisation(model: Cnn14) -> tuple[Array, Array]:
     """The first batch norm, over mel bands: scale and shift, (mel_bins,) each."""
     scale, shift = _affine(model.bn0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from core.errors import ModelError
 from core.logmel import FRONT_END
 from core.models.cnn import Cnn14
+from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
 from core.runtime.memory import set_aside
@@ -21,7 +24,10 @@ TOLERANCE = 1e-4
 """Most that a probability may differ from torch's in float32; 1e-6 is usual."""
 
 TOLERANCE_BF16 = 0.1
-"""The same for ``ncnn-bf16``: whether it works at all. What it loses is measured on labelled clips."""
+"""The same for ``bf16``: whether it works at all. What it loses is measured on labelled clips."""
+
+_FAST = ("winograd", "ncnn")
+"""What "auto" tries on a CPU, the fastest first."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +46,10 @@ def engine_for(model: Cnn14, runtime: str = "auto", profile: str | None = None) 
     Parameters
     ----------
     model : the network, in eval mode.
-    runtime : "auto" takes torch where there is a CUDA device, else ncnn, and torch again where ncnn cannot run the network or answers
-        differently (which is logged once). A name takes that engine or raises ``EngineError``.
-    profile : ncnn's "fast" or "small"; by default what PANNSCOPE_PROFILE says, else what memory allows.
+    runtime : "auto" takes torch where there is a CUDA device, else the first of our own kernels, ncnn and torch that can run the network
+        here and answers as torch does. That neither of the first two can is logged, once. A name takes that engine or raises
+        ``EngineError``.
+    profile : "fast" or "small"; by default what PANNSCOPE_PROFILE says, else what memory allows.
     """
     check_runtime(runtime)
     used = threads()
@@ -50,38 +57,54 @@ def engine_for(model: Cnn14, runtime: str = "auto", profile: str | None = None) 
         torch.set_num_threads(used)
     if runtime == "torch":
         return _torch(model, "torch was asked for")
-    if runtime == "auto" and torch.cuda.is_available():
+    if runtime != "auto":
+        return _checked(model, runtime, profile, used, f"{runtime} was asked for")
+    if torch.cuda.is_available():
         return _torch(model, "torch, because there is a CUDA device")
-    try:
-        return _ncnn(model, profile, used, bf16=runtime == "ncnn-bf16", asked=runtime != "auto")
-    except EngineError as error:
-        if runtime != "auto":
-            raise
-        why = f"torch, because ncnn, which is faster, cannot be used: {error}"
-        _warn_once(why)
-        return TorchEngine(model, why)
+    complaints: list[str] = []
+    for name in _FAST:
+        reason = f"{name}, the fastest here without a CUDA device"
+        if complaints:
+            reason = f"{name}, because a faster engine cannot be used: {' '.join(complaints)}"
+        try:
+            return _checked(model, name, profile, used, reason)
+        except EngineError as error:
+            complaints.append(f"{name}: {error}")
+    why = f"torch, because no faster engine can be used: {' '.join(complaints)}"
+    _warn_once(why)
+    return TorchEngine(model, why)
 
 
 def _torch(model: Cnn14, why: str) -> TorchEngine:
     return TorchEngine(model, why, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _ncnn(model: Cnn14, profile: str | None, used: int, *, bf16: bool, asked: bool) -> NcnnEngine:
-    chosen, reason = choose_profile(model.config, profile)
+def _checked(model: Cnn14, runtime: str, profile: str | None, used: int, reason: str) -> Engine:
+    """An engine that has answered as torch does; ``EngineError`` if it cannot."""
+    chosen, why_profile = choose_profile(model.config, profile)
+    makers: dict[str, Callable[[], Engine]] = {
+        # Its module imports the compiler, which only this engine needs.
+        "winograd": lambda: importlib.import_module("core.runtime.winograd.engine").WinogradEngine(
+            model, chosen, used
+        ),
+        "ncnn": lambda: NcnnEngine(model, chosen, used),
+        "bf16": lambda: Bf16Engine(model),
+    }
     try:
-        engine = NcnnEngine(model, chosen, used, bf16)
+        engine = makers[runtime]()
         probe = _probe()
         apart = float((engine.probabilities(probe) - model.probabilities(probe)).abs().max())
-    except (RuntimeError, MemoryError, AttributeError, TypeError) as error:  # another version of the package
-        raise EngineError(f"ncnn failed ({type(error).__name__}: {error}).") from error
-    allowed = TOLERANCE_BF16 if bf16 else TOLERANCE
+    # Whatever another version of a package may raise: an engine that cannot be made is none.
+    except (ImportError, RuntimeError, MemoryError, AttributeError, TypeError, OSError) as error:
+        raise EngineError(f"{runtime} failed ({type(error).__name__}: {error}).") from error
+    allowed = TOLERANCE_BF16 if runtime == "bf16" else TOLERANCE
     if not apart <= allowed:  # not a number is none either
         raise EngineError(
-            f"ncnn's probabilities differ from torch's by {apart:.2g} where {allowed:g} passes."
+            f"{runtime}'s probabilities differ from torch's by {apart:.2g} where {allowed:g} passes."
         )
     set_aside(model)
-    first = "ncnn was asked for" if asked else "ncnn, the fastest here without a CUDA device"
-    engine.why = f"{first}; {reason}; {used} thread{'s' if used > 1 else ''}"
+    threads_used = f"{used} thread{'s' if used > 1 else ''}"
+    engine.why = "; ".join([reason, *([] if runtime == "bf16" else [why_profile]), threads_used])
     return engine
 
 

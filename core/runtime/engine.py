@@ -10,8 +10,8 @@ from torch import Tensor
 from core.errors import ModelError
 from core.models.cnn import Cnn14
 
-RUNTIMES = ("auto", "torch", "ncnn", "ncnn-bf16")
-"""What may be asked for. ``ncnn-bf16`` keeps weights and feature maps in 16 bits; it runs only where it is asked for by name."""
+RUNTIMES = ("auto", "torch", "winograd", "ncnn", "bf16")
+"""What may be asked for. ``bf16`` keeps weights and feature maps in 16 bits; it runs only where it is asked for by name."""
 
 
 class EngineError(ModelError):
@@ -23,12 +23,16 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    name : "torch", "torch-cuda", "ncnn" or "ncnn-bf16".
+    name : "torch", "torch-cuda", "winograd", "ncnn" or "bf16".
     why : one sentence that says why this engine runs the network.
+    nbytes : of the copy of the weights that it keeps besides the network's own; 0 where it uses those.
     """
 
     name: str
     why: str
+
+    @property
+    def nbytes(self) -> int: ...
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) float32 at 32 kHz, at least ``MIN_SAMPLES`` -> (batch, classes) probabilities."""
@@ -42,6 +46,7 @@ class TorchEngine:
         self.why = why
         self._device = device
         self._model = model if device == "cpu" else _copy(model, device)
+        self.nbytes = 0  # a device's memory is not the process's
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         return self._model.probabilities(waveforms.to(self._device)).cpu()

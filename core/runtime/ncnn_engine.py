@@ -1,6 +1,6 @@
 """ncnn: the fast engine on a CPU.
 
-Behind our own front end; float32 throughout unless bf16 is asked for. The network is cut into parts with settings of their own (see
+Behind our own front end; float32 throughout. The network is cut into parts with settings of their own (see
 ``profiles``). The first two, C1 to C8, hold nearly all of a clip's feature maps: they run over pieces of time that overlap by what
 their convolutions hear, so that maps stay in the processor's cache and a long clip takes little more memory than a short one.
 Convolution being local, that changes nothing but the rounding.
@@ -23,7 +23,7 @@ from torch import Tensor
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.runtime.engine import EngineError
 from core.runtime.ncnn_graph import INPUT, OUTPUT, Step, body, param_text, parts, pooled, weight_pieces
-from core.runtime.profiles import FULL, NONE, Profile
+from core.runtime.profiles import FULL, NONE, SMALL_ONLY, Profile
 
 PIECE_FRAMES = 256
 """Frames that C1 to C4 hear at once: C1's 64 maps of them are 4 MB. Of 128 to 4096 measured, 256 took least time, a fifth less than a
@@ -35,6 +35,9 @@ _HALO = 8
 """Frames on either side that a piece hears besides its own: a part's first two convolutions reach 1 each, the others, after a pooling,
 2 each; and a multiple of the two poolings' 4."""
 
+_GROWTH = {FULL: 36 / 9, SMALL_ONLY: 16 / 9, NONE: 1.0}
+"""Transformed weights to weights: the kernels' sizes. (For narrow layers ncnn takes 64 / 9, which is little.)"""
+
 _SIXTEEN_BIT = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage")
 
 
@@ -44,22 +47,22 @@ class NcnnEngine:
     Raises ``EngineError`` where ncnn is not installed or does not take the network.
     """
 
-    def __init__(self, model: Cnn14, profile: Profile, threads: int, bf16: bool = False) -> None:
+    def __init__(self, model: Cnn14, profile: Profile, threads: int) -> None:
         try:
             self._ncnn = importlib.import_module("ncnn")
         except ImportError as error:
             raise EngineError(f"The package ncnn cannot be imported ({error}); pip install ncnn") from error
-        self.name = "ncnn-bf16" if bf16 else "ncnn"
-        self.why = ""
+        self.name, self.why = "ncnn", ""
         self.profile = profile
         self._front_end = model.front_end
+        self.nbytes = _weight_bytes(model, profile)
         # One store of buffers for all parts: each of them would keep its own, and never give it back.
         self._blobs, self._workspace = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
-        self._lasts = [last for last, _ in profile.ways]
+        self._lasts = [last for last, _ in profile.ncnn]
         self._ends = [*(pooled(last) for last in self._lasts[:-1]), OUTPUT]
         cut = parts(body(model), self._ends[:-1])
         self._nets = [
-            self._net(steps, way, threads, bf16) for steps, (_, way) in zip(cut, profile.ways, strict=True)
+            self._net(steps, way, threads) for steps, (_, way) in zip(cut, profile.ncnn, strict=True)
         ]
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
@@ -129,12 +132,12 @@ class NcnnEngine:
         extractor.input(INPUT if part == 0 else self._ends[part - 1], given)
         return extractor
 
-    def _net(self, steps: list[Step], way: str, threads: int, bf16: bool) -> Any:
+    def _net(self, steps: list[Step], way: str, threads: int) -> Any:
         net = self._ncnn.Net()
         options = net.opt
         options.num_threads = threads
         for kind in _SIXTEEN_BIT:
-            setattr(options, f"use_{kind}", bf16 and kind.startswith("bf16"))
+            setattr(options, f"use_{kind}", False)
         options.use_winograd_convolution = way != NONE
         options.use_winograd43_convolution = options.use_winograd63_convolution = way == FULL
         if (
@@ -143,6 +146,17 @@ class NcnnEngine:
         ):
             raise EngineError("ncnn does not take the network that was written for it; please report it.")
         return net
+
+
+def _weight_bytes(model: Cnn14, profile: Profile) -> int:
+    """Bytes of the weights once ncnn has transformed them."""
+    total, way = model.fc1.weight.nbytes + model.fc_audioset.weight.nbytes, iter(profile.ncnn)
+    last, kind = next(way)
+    for layer in LAYERS:
+        total += round(model.convolution(layer).weight.nbytes * _GROWTH[kind])
+        if layer == last:
+            last, kind = next(way, (last, kind))
+    return total
 
 
 def _pieces(maps: npt.NDArray[np.float32]) -> Iterator[tuple[npt.NDArray[np.float32], slice]]:
