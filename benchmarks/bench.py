@@ -1,6 +1,7 @@
-"""Run ``pannscope bench`` as docs/performance.md has it, and print its table in Markdown: python benchmarks/bench.py --out FILE.json
+"""Measure what docs/performance.md says: python benchmarks/bench.py --out FILE.json
 
-Run it on a machine that does nothing else: it takes a quarter of an hour on two cores.
+Run it on a machine that does nothing else: it takes about ten minutes on two cores. What has been measured is kept after every part, and
+--resume goes on from there. Then: python benchmarks/performance_page.py FILE.json
 """
 
 from __future__ import annotations
@@ -8,86 +9,75 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core import threads
-from core.benchmark import SUBJECTS, Bench, bench
-from core.runtime import usable_cpus
 
-COLUMNS = (
-    "engine",
-    "model",
-    "s",
-    "batch",
-    "threads",
-    "ms",
-    "quartiles",
-    "ratio",
-    "× real time",
-    "peak MB",
-    "largest difference",
-)
+PARTS = ("engines", "length", "ratio", "threads", "batch", "processes", "precision")
 
 
-def plans(repeats: int) -> dict[str, Bench]:
-    """What is timed, and under which name it is kept: lengths, batches, ratios and threads, one at a time."""
-    cores = usable_cpus()
-    ours = ("torch", "ncnn-fast", "ncnn-small")
-    counts = tuple(sorted({1, *(n for n in (2, 4, 8, 16) if n <= cores), cores}))
-    ratios = ("cnn14", *(f"cnn14:{ratio}" for ratio in (0.25, 0.5, 0.75)))
-    return {
-        "engines": Bench(threads=(cores,), repeats=repeats, stages=True),
-        "length": Bench(
-            ("cnn14",), ("reference", *ours), (1.0, 2.0, 10.0, 60.0), threads=(cores,), repeats=repeats
-        ),
-        "batch": Bench(("cnn14",), ("reference", *ours), (10.0,), (1, 4, 16), (cores,), max(3, repeats // 3)),
-        "ratio": Bench(ratios, ("torch", "ncnn-fast"), threads=(cores,), repeats=repeats),
-        "threads": Bench(("cnn14", "epanns"), ("torch", "ncnn-fast"), threads=counts, repeats=repeats),
-    }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    for row in rows:
-        words = [
-            row["engine"],
-            row["model"],
-            f"{row['seconds']:g}",
-            str(row["batch"]),
-            str(row["threads"]),
-            f"{row['median_ms']:.0f}",
-            f"{row['lower_quartile_ms']:.0f}–{row['upper_quartile_ms']:.0f}",
-            f"{row['ratio_to_reference']:.2f}",
-            f"{row['real_time_factor']:.0f}",
-            "" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f}",
-            f"{row['max_abs_difference']:.1e}",
-        ]
-        lines.append("| " + " | ".join(words) + " |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Run the plans that were asked for, all by default, and keep what they found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", choices=list(plans(1)))
-    parser.add_argument("--repeats", type=int, default=15)
+def main() -> int:
+    """Measure the parts that were asked for, all by default, and keep the others that FILE has."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {PARTS}")
+    parser.add_argument("--resume", action="store_true", help="leave out the parts that FILE has already")
+    parser.add_argument("--repeats", type=int, default=15, help="passes of the first part that count (15)")
+    parser.add_argument("--quick", action="store_true", help="the embedded pair on short clips")
+    parser.add_argument("--labelled", nargs=2, type=Path, metavar=("CSV", "FOLDER"), help="for precision")
+    parser.add_argument("--folds", default="", help="of the labelled clips: 1,2 (all)")
+    parser.add_argument(
+        "--labelled-models",
+        default="demo-cnn14,demo-epanns",
+        metavar="NAMES",
+        help="names or files (the embedded pair)",
+    )
     asked = parser.parse_args()
-    threads.let_waiting_threads_sleep()  # as pannscope itself does; the processes that are timed inherit it
-    found = {}
-    for name, what in plans(asked.repeats).items():
-        if asked.only and name not in asked.only:
-            continue
-        found[name] = bench(what, lambda doing: print(doing, file=sys.stderr))
-        asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"\n## {name}\n\n{table(found[name]['rows'])}", flush=True)
-    left = sorted({engine for part in found.values() for engine in part["left_out"]})
-    print(f"\nOf {', '.join(SUBJECTS)}, left out: {', '.join(left) or 'none'}.")
+    threads.let_waiting_threads_sleep()  # before torch is imported, as pannscope itself does
+
+    from core.benchmark import bench, plans, precision
+    from core.errors import PannscopeError
+
+    found: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {text}", file=sys.stderr, flush=True)
+
+    def telling(part: str) -> Callable[[str], None]:
+        return lambda doing: say(f"{part}: {doing}")
+
+    def words(text: str) -> tuple[str, ...]:
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+
+    todo = [name for name in asked.only if not (asked.resume and name in found)]
+    planned = plans(asked.repeats, asked.quick)
+    try:
+        for name in todo:
+            if name in planned:
+                found[name] = bench(planned[name], telling(name))
+            elif name == "precision" and asked.labelled:
+                csv, folder = asked.labelled
+                models = words(asked.labelled_models)
+                found[name] = precision(csv, folder, words(asked.folds), models, on_progress=say)
+            else:
+                why = "needs --labelled" if name == "precision" else "needs more than one core"
+                say(f"{name}: left out, as it {why}")
+                continue
+            whole = asked.out.with_suffix(".part")
+            whole.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            whole.replace(asked.out)
+    except PannscopeError as error:
+        print(f"benchmarks/bench.py: {error}", file=sys.stderr)
+        return 2
+    say(f"{asked.out}: {', '.join(found)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 _LEAST, _MOST = 256 << 20, 1 << 30
 _PASSES = 5
 _CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -44,20 +47,18 @@ def _last_level_cache() -> int:
     return max(sizes)
 
 
-def _measure(size: int, threads: int) -> float:
-    import numpy as np
-
-    parts = np.array_split(np.ones(size // 4, np.float32), threads)
+def _measure(buffer: npt.NDArray[np.float32], threads: int) -> float:
+    parts = np.array_split(buffer, threads)
     times = []
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(1 + _PASSES):
             started = time.perf_counter()
             list(pool.map(lambda part: np.dot(part, part), parts))
             times.append(time.perf_counter() - started)
-    return size / float(np.median(times[1:])) / 1e9
+    return buffer.nbytes / float(np.median(times[1:])) / 1e9
 
 
 if __name__ == "__main__":
-    buffer = int(sys.argv[1])
-    rates = {word: round(_measure(buffer, int(word)), 2) for word in sys.argv[2:]}
-    json.dump({"buffer_mb": buffer >> 20, "gb_per_s": rates}, sys.stdout)
+    filled = np.ones(int(sys.argv[1]) // 4, np.float32)
+    rates = {word: round(_measure(filled, int(word)), 2) for word in sys.argv[2:]}
+    json.dump({"buffer_mb": filled.nbytes >> 20, "gb_per_s": rates}, sys.stdout)

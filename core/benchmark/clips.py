@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,15 @@ FILE_RATE = 48_000  # Hz: what video and most recorders have, so that decoding i
 
 def clips(seconds: float, batch: int) -> Waveforms:
     """Different pieces of the examples, (batch, samples)."""
-    medley = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    medley = _medley()
     samples = round(seconds * SAMPLE_RATE)
     return np.stack([np.resize(np.roll(medley, -7 * SAMPLE_RATE * row), samples) for row in range(batch)])
+
+
+@lru_cache(maxsize=1)
+def _medley() -> npt.NDArray[np.float32]:
+    """All examples one after another, (samples,); synthesising them takes a second."""
+    return np.concatenate([synthesise(example.key) for example in EXAMPLES])
 
 
 def write_recording(path: Path, seconds: float) -> None:

@@ -134,9 +134,8 @@ _OURS: tuple[tuple[str, str, str | None, bool, str], ...] = (
     ("torch", "torch", None, True, "Pannscope on torch"),
     ("winograd-fast", "winograd", "fast", True, "Pannscope's own float32 engine, profile fast"),
     ("winograd-small", "winograd", "small", False, "the same, profile small"),
-    ("ncnn-fast", "ncnn", "fast", True, "Pannscope on ncnn, profile fast"),
+    ("ncnn-fast", "ncnn", "fast", False, "Pannscope on ncnn, profile fast"),
     ("ncnn-small", "ncnn", "small", False, "Pannscope on ncnn, profile small"),
-    ("ncnn-bf16", "ncnn-bf16", "fast", False, "Pannscope on ncnn in bfloat16"),
     ("bf16-fast", "bf16", "fast", True, "Pannscope on torch in bfloat16, profile fast"),
     ("bf16-small", "bf16", "small", False, "the same, profile small"),
 )

@@ -37,7 +37,7 @@ def _model(name: str) -> tuple[Cnn14, ClassSet, str]:
     if not ratio and status(known) in ("embedded", "installed"):
         loaded = load_checkpoint(path_of(known), name=base)
         return loaded.model, loaded.info.classes, f"{known.title}'s own"
-    if known.widths is None or known.classes != "audioset":
+    if known.widths is None:
         raise ModelError(
             f"The shape of {name} is not known; time cnn14, epanns, cnn14:0.25, or a model that is installed."
         )
@@ -49,7 +49,9 @@ def _model(name: str) -> tuple[Cnn14, ClassSet, str]:
             raise ModelError(
                 f"{name}: what stands behind the colon is a share of filters, such as cnn14:0.25."
             ) from error
-    classes = ClassSet(tuple(range(527)))
+    classes = (
+        ClassSet(tuple(range(527))) if isinstance(known.classes, str) else ClassSet.from_names(known.classes)
+    )
     return (
         random_network(Cnn14Config(widths, len(classes), known.embedding or 2048)),
         classes,

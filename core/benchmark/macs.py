@@ -1,0 +1,156 @@
+"""Counted work beside measured time, layer by layer: where a pruned network's time follows its MACs, and where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.benchmark.subjects import in_detail
+from core.checkpoints import entry
+from core.models.cnn import LAYERS
+from core.profiling import profile
+from core.profiling.profile import Profile
+
+_TAPS = 9  # 3 x 3 kernels
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer before and after pruning: counted MACs, bytes of its weights as the engine's number format stores them, measured ms."""
+
+    name: str
+    macs: tuple[int, int]
+    weight_bytes: tuple[int, int]
+    ms: tuple[float, float]
+
+    @property
+    def pruned(self) -> bool:
+        """Whether pruning takes any of its work."""
+        return self.macs[1] < self.macs[0]
+
+    @property
+    def macs_cut(self) -> float:
+        """Share of its MACs that pruning takes."""
+        return 1 - self.macs[1] / self.macs[0]
+
+    @property
+    def time_cut(self) -> float:
+        """Share of its time that pruning takes."""
+        return 1 - self.ms[1] / self.ms[0]
+
+    def rate(self, which: int) -> float:
+        """GMAC a second, before (0) or after (1)."""
+        return self.macs[which] / self.ms[which] / 1e6
+
+    def reading_ms(self, which: int, gb_per_s: float) -> float:
+        """Time that reading its weights from memory once takes at that rate."""
+        return self.weight_bytes[which] / gb_per_s / 1e6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network and its pruned form on one engine.
+
+    Attributes
+    ----------
+    macs_cut, network_macs_cut : counted share that pruning takes, as the paper counts and of convolution and linear layers alone.
+    ms : median of a whole pass, before and after.
+    layers : C1 to C12, each timed alone; empty where the engine cannot tell.
+    rest_ms : what follows the layers.
+    """
+
+    engine: str
+    macs_cut: float
+    network_macs_cut: float
+    ms: tuple[float, float]
+    layers: tuple[LayerCost, ...]
+    rest_ms: tuple[float, float]
+
+    @property
+    def time_cut(self) -> float:
+        """Measured share of a whole pass that pruning takes."""
+        return 1 - self.ms[1] / self.ms[0]
+
+    def share(self, pruned: bool, of_time: bool) -> float:
+        """Share of the layers' time or MACs, before pruning, that the pruned or the other layers have."""
+        values = [(layer, layer.ms[0] if of_time else layer.macs[0]) for layer in self.layers]
+        return sum(value for layer, value in values if layer.pruned == pruned) / sum(v for _, v in values)
+
+    @property
+    def layers_cut(self) -> float:
+        """Measured share of the layers' time that pruning takes."""
+        return 1 - sum(layer.ms[1] for layer in self.layers) / sum(layer.ms[0] for layer in self.layers)
+
+    @property
+    def layers_cut_by_macs(self) -> float:
+        """What that would be if every layer's time followed its own MACs."""
+        saved = sum(layer.ms[0] * layer.macs_cut for layer in self.layers)
+        return saved / sum(layer.ms[0] for layer in self.layers)
+
+
+def comparisons(rows: Sequence[dict[str, Any]]) -> list[Comparison]:
+    """Every engine that was timed on two networks in a benchmark's rows of one length, the first of which is the whole one."""
+    models = list(dict.fromkeys(row["model"] for row in rows))[:2]
+    by_place = {(row["engine"], row["model"]): row for row in rows if row["batch"] == 1}
+    if len(models) < 2:
+        return []
+    seconds = rows[0]["seconds"]
+    counts = tuple(_counted(model, seconds) for model in models)
+    engines = dict.fromkeys(row["engine"] for row in rows)
+    return [
+        _compared(engine, counts, (by_place[engine, models[0]], by_place[engine, models[1]]))
+        for engine in engines
+        if all((engine, model) in by_place for model in models)
+    ]
+
+
+def layered(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Of the engines that are followed in detail, those that can tell layers apart."""
+    return [each for each in compared if each.layers and each.engine in in_detail()]
+
+
+def ratio_of(model: str) -> float:
+    """The share of filters that a benchmark's name of a network says is removed: ``cnn14:0.25`` -> 0.25."""
+    return float(model.partition(":")[2] or 0)
+
+
+def macs_left(model: str) -> float:
+    """Share of the whole network's MACs that such a network has, counted as the paper counts."""
+    known = entry(model.partition(":")[0])
+    ratio = ratio_of(model)
+    return (
+        profile(widths=known.widths, ratio=ratio).macs / profile(widths=known.widths).macs if ratio else 1.0
+    )
+
+
+def _counted(model: str, seconds: float) -> Profile:
+    known = entry(model)
+    classes = 527 if known.classes == "audioset" else len(known.classes)
+    return profile(widths=known.widths, classes=classes, embedding=known.embedding or 2048, seconds=seconds)
+
+
+def _compared(
+    engine: str, counts: Sequence[Profile], rows: tuple[dict[str, Any], dict[str, Any]]
+) -> Comparison:
+    before, after = counts
+    first, second = (row["layers_ms"] for row in rows)
+    word = 2 if "bf16" in engine else 4  # bytes of a weight
+    layers = tuple(
+        LayerCost(
+            a.name,
+            (a.macs, b.macs),
+            tuple(word * _TAPS * each.in_channels * each.out_channels for each in (a, b)),  # type: ignore[arg-type]
+            (first[a.name], second[b.name]),
+        )
+        for a, b in zip(before.layers, after.layers, strict=True)
+        if a.name in LAYERS and a.name in first and b.name in second
+    )
+    return Comparison(
+        engine=engine,
+        macs_cut=1 - after.macs / before.macs,
+        network_macs_cut=1 - after.macs_network / before.macs_network,
+        ms=(rows[0]["median_ms"], rows[1]["median_ms"]),
+        layers=layers,
+        rest_ms=(first.get("rest", 0.0), second.get("rest", 0.0)),
+    )

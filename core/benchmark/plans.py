@@ -1,0 +1,46 @@
+"""What docs/performance.md rests on: every engine once, and the main ones over lengths, ratios, threads, batches and processes."""
+
+from __future__ import annotations
+
+from core.benchmark.bench import Bench
+from core.benchmark.subjects import SUBJECTS, in_detail
+from core.runtime import usable_cpus
+from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
+
+REPEATS = 15
+
+_RATIOS = (0.25, 0.5, 0.75)
+
+
+def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None) -> dict[str, Bench]:
+    """The parts by name. About ten minutes on two cores; ``quick`` runs the small embedded pair on short clips, to see that all works.
+    Throughput is of our own engines: the reference would take half of that time.
+    """
+    cores = cores or usable_cpus()
+    counts = tuple(sorted({1, *(n for n in (2, 4, 8, 16, 32, 64, 128) if n <= cores), cores}))
+    pair = EMBEDDED_PAIR if quick else OFFICIAL_PAIR
+    whole, detail = pair[:1], in_detail()
+    ours = tuple(name for name in detail if SUBJECTS[name].ours)
+    everything = tuple(SUBJECTS)
+    usual = (1.0,) if quick else (10.0,)
+    lengths = (0.5, 1.0) if quick else (1.0, 2.0, 10.0, 60.0)
+    batches = (1, 2) if quick else (1, 2, 4, 8)
+    some, few = (2, 1) if quick else (max(3, repeats // 2), max(3, repeats // 5))
+    repeats = 2 if quick else repeats
+    found = {
+        "engines": Bench(pair, everything, usual, threads=(cores,), repeats=repeats, stages=True),
+        "length": Bench(whole, detail, lengths, threads=(cores,), repeats=some, stages=True),
+        "ratio": Bench(
+            (*whole, *(f"{whole[0]}:{ratio:g}" for ratio in _RATIOS)),
+            detail,
+            usual,
+            threads=(cores,),
+            repeats=some,
+        ),
+        "threads": Bench(pair, detail, usual, threads=counts, repeats=some),
+        "batch": Bench(whole, ours, usual, batches, threads=counts, repeats=few),
+    }
+    several = counts[1:]
+    if several:
+        found["processes"] = Bench(whole, ours, usual, (1, batches[-1]), (1,), several, few)
+    return found
