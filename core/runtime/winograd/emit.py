@@ -11,6 +11,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from core.runtime.winograd.signatures import Signature
+
 Value = Any
 """llvmlite's values have no types worth the name."""
 
@@ -36,24 +38,27 @@ class Emitter:
         )
 
     @contextmanager
-    def function(
-        self, name: str, pointers: str, numbers: str, *, exported: bool = True
-    ) -> Iterator[tuple[ir.Function, Mapping[str, Value]]]:
-        """A function of ``pointers``, none of which lead to the same memory, then of 64-bit ``numbers``: names between spaces.
-
-        Inside, its arguments by name.
-        """
-        kinds = [POINTER] * len(pointers.split()) + [I64] * len(numbers.split())
+    def kernel(self, name: str, signature: Signature) -> Iterator[tuple[ir.Function, Mapping[str, Value]]]:
+        """A function to be called from outside, no two of whose pointers lead to the same memory. Inside, its arguments by name."""
+        pointers, numbers = signature.pointers.split(), signature.numbers.split()
+        kinds = [POINTER] * len(pointers) + [I64] * len(numbers)
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
-        if not exported:
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-        for argument in function.args[: len(pointers.split())]:
+        for argument in function.args[: len(pointers)]:
             argument.add_attribute("noalias")
         outside, self.builder = self.builder, ir.IRBuilder(function.append_basic_block())
-        yield function, dict(zip(f"{pointers} {numbers}".split(), function.args, strict=True))
+        yield function, dict(zip((*pointers, *numbers), function.args, strict=True))
         self.builder.ret_void()
         self.builder = outside
+
+    @contextmanager
+    def internal(
+        self, name: str, pointers: str, numbers: str
+    ) -> Iterator[tuple[ir.Function, Mapping[str, Value]]]:
+        """A function that only kernels call."""
+        with self.kernel(name, Signature(pointers, numbers)) as (function, arguments):
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            yield function, arguments
 
     def number(self, value: int | Value) -> Value:
         """A 64-bit number."""

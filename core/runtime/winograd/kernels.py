@@ -11,36 +11,38 @@ from a counter, so that any number of threads may call them at once with the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
 from core.runtime.winograd.algorithms import Algorithm
 from core.runtime.winograd.emit import Emitter, Value
-from core.runtime.winograd.product import Shape, product
-from core.runtime.winograd.transforms import into_points, name, out_of_points, prepare
+from core.runtime.winograd.product import product
+from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
+from core.runtime.winograd.transforms import into_points, out_of_points, prepare
 
 _COLUMNS = 4  # bands of C1 at once; its 64 bands are a multiple
 
 
-def written(shape: Shape, pairs: list[tuple[Algorithm, Algorithm, bool]]) -> Emitter:
-    """All kernels for (time, bands, pooled) layers."""
+def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) -> str:
+    """The text of all kernels for (time, bands, pooled) layers."""
     e = Emitter(shape.lanes)
     multiplied = product(e, shape)
     for time, bands in dict.fromkeys((time, bands) for time, bands, _ in pairs):
         prepare(e, shape, time, bands)
         into = into_points(e, time, bands)
-        _spread(e, into, name(time, bands, "spread"))
+        _spread(e, into, exported(time, bands, "spread"))
         for pooled in sorted(pooled for *pair, pooled in pairs if pair == [time, bands]):
             out = out_of_points(e, time, bands, pooled)
-            _strips(e, shape, into, multiplied, out, time, bands, name(time, bands, "strips", pooled))
-            _panels(e, shape, multiplied, out, time, bands, name(time, bands, "panels", pooled))
+            _strips(e, shape, into, multiplied, out, time, bands, exported(time, bands, "strips", pooled))
+            _panels(e, shape, multiplied, out, time, bands, exported(time, bands, "panels", pooled))
     _first(e)
-    return e
+    return str(e.module)
 
 
 def _spread(e: Emitter, into: ir.Function, called: str) -> None:
     """``into`` for all rows; a task is ``each`` chunks."""
-    numbers = "x_chunk x_frame v_point v_chunk rows columns chunks each"
-    with e.function(called, "x v counter", numbers) as (_, g):
+    with e.kernel(called, SIGNATURES["spread"]) as (_, g):
         b = e.builder
 
         def task(i: Value) -> None:
@@ -62,10 +64,7 @@ def _panels(
     called: str,
 ) -> None:
     """Maps of points; a task is a panel of filters, for which ``m`` has room."""
-    numbers = (
-        "v_point v_chunk in_chunks w_panel w_point m_point m_chunk y_chunk y_frame rows columns out_chunks"
-    )
-    with e.function(called, "v w s y m counter", numbers) as (_, g):
+    with e.kernel(called, SIGNATURES["panels"]) as (_, g):
         b = e.builder
         tiles = e.times(g["rows"], g["columns"])
 
@@ -117,8 +116,7 @@ def _strips(
 ) -> None:
     """Maps of maps; a task is ``each`` rows of tiles, for which ``v`` and ``m`` have room. Without pooling or with one-frame tiles
     and pooling, ``each`` is even."""
-    numbers = "x_chunk x_frame v_point v_chunk in_chunks w_panel w_point m_point m_chunk y_chunk y_frame rows columns out_chunks each"
-    with e.function(called, "x w s y v m counter", numbers) as (_, g):
+    with e.kernel(called, SIGNATURES["strips"]) as (_, g):
         b = e.builder
         panels = b.sdiv(e.plus(g["out_chunks"], shape.vectors - 1), e.number(shape.vectors))
 
@@ -149,8 +147,7 @@ def _first(e: Emitter) -> None:
 
     Weights w are (chunks, 9, lanes). Nine products a value are too few for any transformation to pay.
     """
-    numbers = "x_frame y_chunk y_frame frames columns chunks each"
-    with e.function("first", "x w s y counter", numbers) as (_, g):
+    with e.kernel("first", SIGNATURES["first"]) as (_, g):
         b = e.builder
 
         def task(i: Value) -> None:

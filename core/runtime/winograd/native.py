@@ -6,16 +6,16 @@ import ctypes
 import platform
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
+import llvmlite
 from llvmlite import binding as llvm
 
 from core.runtime.engine import EngineError
 from core.runtime.memory import library_aside
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
-from core.runtime.winograd.emit import POINTER
-from core.runtime.winograd.kernels import written
-from core.runtime.winograd.product import Shape
-from core.runtime.winograd.transforms import name
+from core.runtime.winograd.cache import kept
+from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
 
 AVX512, AVX2 = Shape(lanes=16, rows=14, vectors=2), Shape(lanes=8, rows=6, vectors=2)
 """For 32 registers of 16 float32 and for 16 of 8: as many sums as fit beside the filters and a value."""
@@ -47,37 +47,37 @@ class Native:
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=processor, features=features, opt=2
         )
-        kernels = written(shape, list(PAIRS)).module
-        module = llvm.parse_assembly(str(kernels))
-        tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-        tuning.loop_unrolling = False  # loops are written as they are meant
-        passes = llvm.create_pass_builder(machine, tuning)
-        passes.getModulePassManager().run(module, passes)
-        self._code = llvm.create_mcjit_compiler(module, machine)  # the code lives as long as this
-        self._code.finalize_object()
+        key = f"{shape} {processor} {features} {machine.triple} {llvmlite.__version__}".encode() + _sources()
+        code = kept(key, lambda: _compiled(machine, shape))
+        # The code lives as long as its engine, which wants a module besides.
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
         self._kernels: dict[str, Kernel] = {}
-        for function in kernels.functions:
-            if function.linkage != "internal" and not function.is_declaration:
-                kinds = [
-                    ctypes.c_void_p if argument.type == POINTER else ctypes.c_int64
-                    for argument in function.args
-                ]
-                address = self._code.get_function_address(function.name)
-                self._kernels[function.name] = ctypes.CFUNCTYPE(None, *kinds)(address)
 
     def kernel(self, of: str, time: Algorithm, bands: Algorithm, pooled: bool = False) -> Kernel:
         """``prepare``, ``spread``, ``strips`` or ``panels`` of a pair of algorithms."""
-        return self._kernels[name(time, bands, of, pooled)]
+        return self._kernel(of, exported(time, bands, of, pooled))
 
     @property
     def first(self) -> Kernel:
         """C1's."""
-        return self._kernels["first"]
+        return self._kernel("first", "first")
+
+    def _kernel(self, of: str, name: str) -> Kernel:
+        if name not in self._kernels:
+            signature = SIGNATURES[of]
+            kinds = [
+                *(ctypes.c_void_p for _ in signature.pointers.split()),
+                *(ctypes.c_int64 for _ in signature.numbers.split()),
+            ]
+            self._kernels[name] = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))
+        return self._kernels[name]
 
 
 @lru_cache(maxsize=1)
 def native() -> Native:
-    """The kernels for this processor, compiled once a process (in about a second).
+    """The kernels for this processor, once a process.
 
     Raises ``EngineError`` where there is neither AVX-512 nor AVX2, or where the system lets no program write code.
     """
@@ -94,3 +94,23 @@ def native() -> Native:
         raise EngineError(f"The kernels cannot be compiled here ({error}).") from error
     library_aside("llvmlite")
     return found
+
+
+def _compiled(machine: llvm.TargetMachine, shape: Shape) -> bytes:
+    """The object file of all kernels, in about a second."""
+    from core.runtime.winograd.kernels import written  # only where there is something to compile
+
+    module = llvm.parse_assembly(written(shape, PAIRS))
+    # Loops and vectors are written as they are meant.
+    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+    tuning.loop_unrolling = tuning.loop_vectorization = tuning.slp_vectorization = False
+    passes = llvm.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(module, passes)
+    return bytes(machine.emit_object(module))
+
+
+def _sources() -> bytes:
+    """The text of the modules that the code is made of."""
+    folder = Path(__file__).parent
+    names = ("algorithms", "emit", "kernels", "native", "product", "signatures", "transforms")
+    return b"".join((folder / f"{name}.py").read_bytes() for name in names)

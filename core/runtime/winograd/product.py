@@ -7,40 +7,22 @@ Multiplication", ACM TOMS 2008, with all packing done beforehand.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from core.runtime.winograd.emit import Emitter, Value
+from core.runtime.winograd.signatures import Shape
 
 _BLOCK_BYTES = 8192
 """Of weights that pass at once: with the tiles they meet they fit a level-1 cache of 32 KB or more."""
 
-
-@dataclass(frozen=True)
-class Shape:
-    """What suits a processor's registers.
-
-    Attributes
-    ----------
-    lanes : float32 a vector.
-    rows, vectors : of the block that a matrix product keeps in registers: rows x vectors + vectors + 1 registers.
-    """
-
-    lanes: int
-    rows: int
-    vectors: int
-
-    @property
-    def filters(self) -> int:
-        """Filters a panel."""
-        return self.lanes * self.vectors
+_UNROLLED = 4
+"""Channels in one turn of the innermost loop; more made it no faster, and the kernels slower to compile."""
 
 
 def _block(e: Emitter, shape: Shape, rows: int) -> ir.Function:
     """o (rows, vectors) = or += a (rows, channels) w (channels, vectors), for some chunks of channels, in registers."""
     numbers = "a_chunk chunks o_vector ahead step fresh"
-    with e.function(f"block{rows}", "a w o", numbers, exported=False) as (function, g):
+    with e.internal(f"block{rows}", "a w o", numbers) as (function, g):
         places = [
             (e.at(g["o"], g["o_vector"], vector), row * e.bytes)
             for row in range(rows)
@@ -59,19 +41,24 @@ def _block(e: Emitter, shape: Shape, rows: int) -> ir.Function:
             value.add_incoming(loaded, found)
 
         def chunk(position: Value, carried: list[Value]) -> list[Value]:
-            *sums, weights, coming = carried
             tiles = e.at(g["a"], position, g["a_chunk"])
-            for channel in range(shape.lanes):
-                line = channel * shape.vectors * e.bytes
-                filters = [e.load(weights, line + vector * e.bytes) for vector in range(shape.vectors)]
-                e.prefetch(coming)
-                coming = e.at(coming, g["step"])
-                for row in range(rows):
-                    value = e.spread(e.single(tiles, row * e.bytes + 4 * channel))
-                    for vector in range(shape.vectors):
-                        at = row * shape.vectors + vector
-                        sums[at] = e.multiply_add(value, filters[vector], sums[at])
-            return [*sums, e.at(weights, shape.lanes * shape.vectors * e.bytes), coming]
+
+            def channels(fours: Value, carried: list[Value]) -> list[Value]:
+                *sums, weights, coming = carried
+                values = e.at(tiles, fours, 4 * _UNROLLED)
+                for channel in range(_UNROLLED):
+                    line = channel * shape.vectors * e.bytes
+                    filters = [e.load(weights, line + vector * e.bytes) for vector in range(shape.vectors)]
+                    e.prefetch(coming)
+                    coming = e.at(coming, g["step"])
+                    for row in range(rows):
+                        value = e.spread(e.single(values, row * e.bytes + 4 * channel))
+                        for vector in range(shape.vectors):
+                            at = row * shape.vectors + vector
+                            sums[at] = e.multiply_add(value, filters[vector], sums[at])
+                return [*sums, e.at(weights, _UNROLLED * shape.vectors * e.bytes), coming]
+
+            return e.loop(e.number(shape.lanes // _UNROLLED), channels, carried)
 
         done = e.loop(g["chunks"], chunk, [*start, g["w"], e.at(g["w"], g["ahead"])])
         for (place, offset), value in zip(places, done[: len(places)], strict=True):
@@ -85,7 +72,7 @@ def product(e: Emitter, shape: Shape) -> ir.Function:
     blocks = [_block(e, shape, rows) for rows in range(1, shape.rows + 1)]
     chunk_bytes = shape.lanes * shape.vectors * e.bytes
     at_once = max(1, _BLOCK_BYTES // chunk_bytes)
-    with e.function("product", "a w o", numbers, exported=False) as (function, g):
+    with e.internal("product", "a w o", numbers) as (function, g):
         b = e.builder
         parts = b.sdiv(e.plus(g["rows"], shape.rows - 1), e.number(shape.rows))
         each, more = b.sdiv(g["rows"], parts), b.srem(g["rows"], parts)

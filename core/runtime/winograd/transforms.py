@@ -6,19 +6,14 @@ from llvmlite import ir
 
 from core.runtime.winograd.algorithms import Algorithm
 from core.runtime.winograd.emit import Emitter, Value
-from core.runtime.winograd.product import Shape
-
-
-def name(time: Algorithm, bands: Algorithm, kernel: str, pooled: bool = False) -> str:
-    """What a kernel is called."""
-    return "_".join((kernel, time.name, bands.name, *(["pooled"] if pooled else [])))
+from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
 
 
 def into_points(e: Emitter, time: Algorithm, bands: Algorithm) -> ir.Function:
     """v (points, chunks, tiles, lanes) of maps x, for some rows of tiles and some chunks."""
     numbers = "x_chunk x_frame v_point v_chunk row rows columns chunk chunks"
     heard = [any(row[band] for row in bands.points_from) for band in range(len(bands.points_from[0]))]
-    with e.function(name(time, bands, "into"), "x v", numbers, exported=False) as (function, g):
+    with e.internal(exported(time, bands, "into"), "x v", numbers) as (function, g):
 
         def tile(x: Value, v: Value) -> None:
             across = []
@@ -56,7 +51,7 @@ def out_of_points(e: Emitter, time: Algorithm, bands: Algorithm, pooled: bool) -
     numbers = "o_point o_chunk y_chunk y_frame row rows columns chunk chunks"
     together = 2 if pooled and time.outputs == 1 else 1
     frames, shrink = together * time.outputs, 2 if pooled else 1
-    with e.function(name(time, bands, "out", pooled), "o s y", numbers, exported=False) as (
+    with e.internal(exported(time, bands, "out", pooled), "o s y", numbers) as (
         function,
         g,
     ):
@@ -116,9 +111,8 @@ def prepare(e: Emitter, shape: Shape, time: Algorithm, bands: Algorithm) -> None
 
     All filters of the panels are there; ``w_channels`` rows a tap are in w, of which those that g lacks are left as they are.
     """
-    numbers = "channels w_panel w_point w_channels panels"
     assert bands.points_from_taps is not None
-    with e.function(name(time, bands, "prepare"), "g f w counter", numbers) as (_, g):
+    with e.kernel(exported(time, bands, "prepare"), SIGNATURES["prepare"]) as (_, g):
 
         def task(j: Value) -> None:
             w_panel = e.at(g["w"], j, g["w_panel"])

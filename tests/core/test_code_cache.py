@@ -1,0 +1,92 @@
+"""Compiled kernels are kept for the next process, and nothing that was damaged or that others could write is ever run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.runtime.winograd.cache import folder, kept
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("PANNSCOPE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def never() -> bytes:
+    raise AssertionError("made again")
+
+
+def test_what_was_made_once_is_kept(here):
+    assert kept(b"key", lambda: b"code") == b"code"
+    assert kept(b"key", never) == b"code"
+    assert kept(b"another key", lambda: b"other") == b"other"
+    assert [path.suffix for path in here.iterdir()] == [".o", ".o"]  # nothing half-written stays
+
+
+def test_what_was_damaged_is_made_again(here):
+    kept(b"key", lambda: b"code" * 100)
+    (path,) = here.iterdir()
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:10], b"", whole[:-1] + b"?"):
+        path.write_bytes(damaged)
+        assert kept(b"key", lambda: b"anew") == b"anew"
+        assert kept(b"key", never) == b"anew"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no modes of files here")
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_what_others_could_have_written_is_not_run(here, which):
+    kept(b"key", lambda: b"code")
+    (path,) = here.iterdir()
+    (path if which == "file" else here).chmod(0o777)
+    assert kept(b"key", lambda: b"anew") == b"anew"
+
+
+def test_it_stays_small(here):
+    for number in range(12):
+        kept(b"%d" % number, lambda: b"code")
+        (sorted(here.iterdir(), key=lambda path: path.stat().st_mtime)[-1]).touch()
+    assert len(list(here.iterdir())) == 8
+    assert kept(b"11", never) == b"code"
+
+
+def test_without_a_folder_it_is_made_each_time(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PANNSCOPE_CACHE", str(tmp_path / "file" / "cache"))
+    assert kept(b"key", lambda: b"code") == b"code"
+    assert kept(b"key", lambda: b"anew") == b"anew"
+
+
+def test_it_lies_where_such_things_do(monkeypatch, tmp_path):
+    monkeypatch.delenv("PANNSCOPE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder() == tmp_path / "pannscope"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder() == tmp_path / ".cache" / "pannscope"
+
+
+def test_two_processes_at_once_answer_alike_and_leave_one_file(tmp_path):
+    code = (
+        "import torch; from core import load_tagger; from core.synthesis import synthesise;"
+        "t = load_tagger('demo-epanns', runtime='winograd'); print(t.probabilities(synthesise('siren')).tobytes().hex())"
+    )
+    environment = os.environ | {"PANNSCOPE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    answers = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert answers[0] == answers[1] != ""
+    assert len(list((tmp_path / "cache").iterdir())) == 1
