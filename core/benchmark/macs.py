@@ -10,14 +10,16 @@ from core.benchmark.subjects import in_detail
 from core.checkpoints import entry
 from core.models.cnn import LAYERS
 from core.profiling import profile
+from core.profiling.counts import LayerProfile
 from core.profiling.profile import Profile
+from core.runtime import PROFILES
 
 _TAPS = 9  # 3 x 3 kernels
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer before and after pruning: counted MACs, bytes of its weights as the engine's number format stores them, measured ms."""
+    """One layer before and after pruning: counted MACs, bytes of its weights as the engine keeps them, measured ms."""
 
     name: str
     macs: tuple[int, int]
@@ -135,12 +137,11 @@ def _compared(
 ) -> Comparison:
     before, after = counts
     first, second = (row["layers_ms"] for row in rows)
-    word = 2 if "bf16" in engine else 4  # bytes of a weight
     layers = tuple(
         LayerCost(
             a.name,
             (a.macs, b.macs),
-            tuple(word * _TAPS * each.in_channels * each.out_channels for each in (a, b)),  # type: ignore[arg-type]
+            (_weight_bytes(engine, a), _weight_bytes(engine, b)),
             (first[a.name], second[b.name]),
         )
         for a, b in zip(before.layers, after.layers, strict=True)
@@ -154,3 +155,13 @@ def _compared(
         layers=layers,
         rest_ms=(first.get("rest", 0.0), second.get("rest", 0.0)),
     )
+
+
+def _weight_bytes(engine: str, layer: LayerProfile) -> int:
+    """A layer's weights as an engine keeps them. What other packages make of theirs is not known: as published."""
+    kind, _, profile_name = engine.partition("-")
+    size = (2 if "bf16" in engine else 4) * _TAPS * layer.in_channels * layer.out_channels
+    if kind == "winograd" and profile_name in PROFILES and layer.name != LAYERS[0]:
+        time, bands = PROFILES[profile_name].ways(layer.name)
+        size = round(size * time.growth * bands.growth)
+    return size

@@ -103,11 +103,11 @@ def _reading(cut: list[LayerCost], read: float) -> str:
     if not cut:
         return ""
     shares = {layer.name: layer.reading_ms(0, read) / layer.ms[0] for layer in cut}
-    longest = max(cut, key=lambda layer: shares[layer.name])
+    longest = max(cut, key=lambda layer: (round(shares[layer.name], 3), layer.weight_bytes))
     text = (
-        f"Reading its published weights once, at the {read:.0f} GB/s that memory gives here, would take {_percent(shares[longest.name])} "
-        f"of {longest.name}'s time ({longest.weight_bytes[0] / 2**20:.0f} MiB, {cell(longest.reading_ms(0, read))} of "
-        f"{cell(longest.ms[0])} ms), more than of any other pruned layer's; weights rearranged for Winograd are 1.8 to 7.1 times as large."
+        f"Reading its weights once, at the {read:.0f} GB/s that memory gives here, would take {_percent(shares[longest.name])} of "
+        f"{longest.name}'s time ({longest.weight_bytes[0] / 2**20:.0f} MiB, {cell(longest.reading_ms(0, read))} of "
+        f"{cell(longest.ms[0])} ms), more than of any other pruned layer's."
     )
     cached = [name for name, share in shares.items() if share > 1]
     bound = [name for name, share in shares.items() if _BOUND <= share <= 1]

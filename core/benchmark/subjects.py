@@ -136,8 +136,7 @@ _OURS: tuple[tuple[str, str, str | None, bool, str], ...] = (
     ("winograd-small", "winograd", "small", False, "the same, profile small"),
     ("ncnn-fast", "ncnn", "fast", False, "Pannscope on ncnn, profile fast"),
     ("ncnn-small", "ncnn", "small", False, "Pannscope on ncnn, profile small"),
-    ("bf16-fast", "bf16", "fast", True, "Pannscope on torch in bfloat16, profile fast"),
-    ("bf16-small", "bf16", "small", False, "the same, profile small"),
+    ("bf16", "bf16", None, True, "Pannscope on torch in bfloat16"),
 )
 
 SUBJECTS: dict[str, Subject] = {
