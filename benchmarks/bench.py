@@ -35,7 +35,7 @@ def main() -> int:
         "--labelled-models",
         default="demo-cnn14,demo-epanns",
         metavar="NAMES",
-        help="names or files (the embedded pair)",
+        help="names or files, {fold} for one a fold (the embedded pair)",
     )
     asked = parser.parse_args()
     threads.let_waiting_threads_sleep()  # before torch is imported, as pannscope itself does

@@ -295,7 +295,9 @@ def _precision(found: Found, _: dict[str, str]) -> str:
         for row in rows
     ]
     folds = ", ".join(found["precision"]["folds"])
-    head = f"Labelled clips, {f'fold {folds}' if folds else 'all folds'}."
+    head = f"Labelled clips, {f'folds {folds}' if folds else 'all folds'}."
+    if any(row["held_out"] for row in rows):
+        head += " `{fold}` stands for the network that was trained without a fold, heard on that fold; scores are means over folds."
     left = "; ".join(f"{name}: {why}" for name, why in found["precision"]["left_out"].items())
     return f"{head}\n\n{markdown(columns, lines)}" + (f"\nLeft out: {left}\n" if left else "")
 

@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from core.audio import load_clip
 from core.errors import DataError
 from core.runtime import RUNTIMES, EngineError
-from core.tagging import EMBEDDED_PAIR, Tagger, load_tagger
-from core.training.data import LabelledClips, read_manifest
-from core.training.metrics import quality
+from core.tagging import EMBEDDED_PAIR, load_tagger
+from core.training.data import read_manifest
+from core.training.evaluate import predict
+from core.training.metrics import Quality, d_prime, quality
 
 FIRST = "torch"
 
 NAMED = tuple(name for name in RUNTIMES if name != "auto")
 """Runtimes that are one engine."""
+
+FOLD = "{fold}"
+"""In a model's name stands for each fold in turn: the network that was trained without it, heard on it."""
 
 
 def precision(
@@ -34,13 +37,14 @@ def precision(
     Parameters
     ----------
     manifest, audio, folds : as ``pannscope evaluate`` takes them; all folds by default.
-    models : names of the manifest, or checkpoint files.
+    models : names of the manifest, or checkpoint files; with ``{fold}`` in it a file for each of ``folds``.
     runtimes : those that cannot run here are left out, and why is told; torch comes first and is what the others are compared with.
 
     Returns
     -------
-    {"folds", "rows", "left_out"}, plain JSON. A row: model, runtime, clips, classes, mAP, auc, d_prime, the largest and mean difference
-    of a probability from torch's, and on how many clips the likeliest class is the same.
+    {"folds", "rows", "left_out"}, plain JSON. A row: model, held_out (whether it is a network a fold), runtime, clips, mAP, auc and
+    d_prime (of networks a fold, the means over folds, and d' of that mean AUC), the largest and mean difference of a probability from
+    torch's, and on how many clips the likeliest class is the same.
 
     Raises
     ------
@@ -50,27 +54,25 @@ def precision(
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     for model in models:
+        if FOLD in model and not folds:
+            raise DataError(f"{model} is a network a fold; say which folds.")
+        parts = (
+            [(model.replace(FOLD, fold), (fold,)) for fold in folds] if FOLD in model else [(model, folds)]
+        )
         wanted: np.ndarray | None = None
         for runtime in (FIRST, *(name for name in runtimes if name != FIRST)):
             on_progress(f"{model} on {runtime}")
-            is_file = Path(model).suffix != ""
-            tagger = load_tagger(
-                None if is_file else model, checkpoint=Path(model) if is_file else None, runtime=runtime
-            )
-            clips = read_manifest(manifest, audio, tagger.classes)
-            clips = clips.select(list(folds)) if folds else clips
             try:
-                found = _heard(tagger, clips)
+                heard = [_heard(name, runtime, manifest, audio, of) for name, of in parts]
             except EngineError as error:
                 left_out[runtime] = str(error)
                 continue
+            found = np.concatenate([probabilities for probabilities, _ in heard])
             wanted = found if wanted is None else wanted
-            scored = quality(clips.targets, found, tagger.classes).document()
             rows.append(
-                {
-                    "model": Path(model).stem,
-                    "runtime": runtime,
-                    **{name: scored[name] for name in ("clips", "classes", "mAP", "auc", "d_prime")},
+                {"model": Path(model).stem, "held_out": FOLD in model, "runtime": runtime}
+                | _scores([scored for _, scored in heard])
+                | {
                     "max_abs_difference": float(np.abs(found - wanted).max()),
                     "mean_abs_difference": float(np.abs(found - wanted).mean()),
                     "first_tag_kept": int((found.argmax(axis=1) == wanted.argmax(axis=1)).sum()),
@@ -79,8 +81,24 @@ def precision(
     return {"folds": list(folds), "rows": rows, "left_out": left_out}
 
 
-def _heard(tagger: Tagger, clips: LabelledClips) -> np.ndarray:
-    """Probabilities (clips, classes), each clip tagged whole."""
-    if not len(clips):
-        raise DataError("There is no labelled clip to score; give other folds.")
-    return np.stack([tagger.probabilities(load_clip(path).waveform) for path in clips.paths])
+def _heard(
+    model: str, runtime: str, manifest: Path, audio: Path, folds: Sequence[str]
+) -> tuple[np.ndarray, Quality]:
+    """Probabilities (clips, classes) of every clip of these folds, and their score."""
+    file = Path(model) if Path(model).suffix else None
+    tagger = load_tagger(None if file else model, checkpoint=file, runtime=runtime)
+    clips = read_manifest(manifest, audio, tagger.classes)
+    clips = clips.select(list(folds)) if folds else clips
+    found = predict(tagger, clips)
+    return found, quality(clips.targets, found, tagger.classes)
+
+
+def _scores(scored: Sequence[Quality]) -> dict[str, Any]:
+    aucs = [each.auc for each in scored if each.auc is not None]
+    auc = float(np.mean(aucs)) if aucs else None
+    return {
+        "clips": sum(each.clips for each in scored),
+        "mAP": float(np.mean([each.mean_average_precision for each in scored])),
+        "auc": auc,
+        "d_prime": d_prime(auc),
+    }

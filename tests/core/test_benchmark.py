@@ -25,7 +25,7 @@ from core.benchmark.processes import WorkerError, Workers, environment, start
 from core.benchmark.subjects import Files
 from core.benchmark.weights import prepare
 from core.checkpoints import load_checkpoint
-from core.errors import ModelError
+from core.errors import DataError, ModelError
 from core.runtime import PROFILES, NcnnEngine
 
 ROW = {"engine", "model", "seconds", "batch", "threads", "processes", "median_ms", "lower_quartile_ms"}
@@ -290,14 +290,28 @@ def test_the_whole_run_covers_what_the_page_needs():
     assert "processes" not in plans(cores=1)
 
 
-def test_precision_is_what_evaluate_says(cli, studio):
-    """The same mAP as the command's, and no difference of torch from itself."""
-    small = studio / "small.safetensors"
-    found = precision(studio / "clips.csv", studio, ("1",), (str(small),), ("torch", "ncnn"))
-    words = ("--manifest", studio / "clips.csv", "--audio", studio, "--folds", "1", "--json")
-    wanted = cli("evaluate", "--checkpoint", small, "--runtime", "torch", *words).document
-    assert [(row["runtime"], row["clips"]) for row in found["rows"]][:1] == [("torch", 3)]
-    assert found["rows"][0]["mAP"] == wanted["mAP"]
-    assert found["rows"][0]["max_abs_difference"] == 0
-    assert all(row["max_abs_difference"] < 1e-4 for row in found["rows"])
-    assert [*(row["runtime"] for row in found["rows"]), *found["left_out"]] == ["torch", "ncnn"]
+def test_precision_is_what_evaluate_says(cli, studio, tmp_path):
+    """The command's mAP, of a network a fold the mean of both folds'; and no difference of torch from itself."""
+    for fold, name in (("1", "small"), ("2", "other")):
+        (tmp_path / f"{fold}.safetensors").write_bytes((studio / f"{name}.safetensors").read_bytes())
+    small, each = str(tmp_path / "1.safetensors"), str(tmp_path / "{fold}.safetensors")
+    found = precision(studio / "clips.csv", studio, ("1", "2"), (small, each), ("ncnn", "torch"))
+
+    def evaluated(network: str, folds: str) -> dict:
+        words = ("--manifest", studio / "clips.csv", "--audio", studio, "--folds", folds, "--json")
+        return cli("evaluate", "--checkpoint", tmp_path / network, "--runtime", "torch", *words).document
+
+    first, _, second, _ = found["rows"]
+    assert [row["runtime"] for row in found["rows"]] == ["torch", "ncnn"] * 2
+    assert [row["held_out"] for row in (first, second)] == [False, True]
+    both = evaluated("1.safetensors", "1,2")
+    assert (first["clips"], first["mAP"], first["auc"], first["d_prime"]) == (
+        *(6, both["mAP"], both["auc"]),
+        pytest.approx(both["d_prime"]),
+    )
+    alone = [evaluated(f"{fold}.safetensors", fold)["mAP"] for fold in "12"]
+    assert (second["clips"], second["mAP"]) == (6, pytest.approx(sum(alone) / 2))
+    assert first["max_abs_difference"] == second["max_abs_difference"] == 0
+    assert max(row["max_abs_difference"] for row in found["rows"]) < 1e-4
+    with pytest.raises(DataError, match="say which folds"):
+        precision(studio / "clips.csv", studio, (), (each,))
