@@ -90,10 +90,12 @@ def _checked(model: Cnn14, runtime: str, profile: str | None, used: int, reason:
         "ncnn": lambda: NcnnEngine(model, chosen, used),
         "bf16": lambda: Bf16Engine(model),
     }
+    probe = _probe()
+    wanted = model.probabilities(probe)
+    set_aside(model)  # before the engine takes memory of its own
     try:
         engine = makers[runtime]()
-        probe = _probe()
-        apart = float((engine.probabilities(probe) - model.probabilities(probe)).abs().max())
+        apart = float((engine.probabilities(probe) - wanted).abs().max())
     # Whatever another version of a package may raise: an engine that cannot be made is none.
     except (ImportError, RuntimeError, MemoryError, AttributeError, TypeError, OSError) as error:
         raise EngineError(f"{runtime} failed ({type(error).__name__}: {error}).") from error

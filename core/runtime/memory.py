@@ -8,15 +8,15 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from core.models.cnn import Cnn14
+from torch import nn
 
 _PAGEOUT = 21
 """MADV_PAGEOUT (Linux 5.4, madvise(2)): these pages are not wanted for now. What a file holds is dropped and read again when it is; what
 only memory holds stays, or goes to swap. Nothing is ever lost by it, whatever kind of memory it is."""
 
 
-def set_aside(model: Cnn14) -> None:
-    """Tell the system that a network's weights will not be read for a while, and return what loading has left over.
+def set_aside(module: nn.Module) -> None:
+    """Tell the system that weights (a network's, or a layer's) will not be read for a while, and return what loading has left over.
 
     Of CNN14's mapped file 320 MB stop counting as resident; torch can go on using them at any time. Does nothing where the system
     has no such calls.
@@ -24,7 +24,7 @@ def set_aside(model: Cnn14) -> None:
     libc = _libc()
     if libc is None:
         return
-    for parameter in model.parameters():
+    for parameter in module.parameters():
         start = -(-parameter.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         end = (parameter.data_ptr() + parameter.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
         if end > start:
