@@ -14,7 +14,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -67,6 +67,24 @@ class Clip:
         """Whether nothing in it is louder than one step of a 16-bit recording."""
         return _peak(self.waveform) <= SILENT_PEAK
 
+    @property
+    def samples(self) -> int:
+        """Length at 32 kHz."""
+        return len(self.waveform)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it holds."""
+        return int(self.waveform.nbytes)
+
+    def parts(self, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+        """The samples from ``start`` up to ``end`` for every (start, end) in turn; spans ascend and do not overlap."""
+        return (self.waveform[start:end] for start, end in spans)
+
+    def beginning(self, seconds: float) -> npt.NDArray[np.float32]:
+        """The first ``seconds`` at most, (samples,)."""
+        return next(self.parts([(0, min(self.samples, round(seconds * SAMPLE_RATE)))]))
+
     def describe(self) -> dict[str, str | int | float]:
         """The clip without its samples, as the command line prints it."""
         return {
@@ -102,8 +120,19 @@ def load_clip(
         raise AudioError(
             f"A limit of {max_seconds} s accepts no recording. Give a positive number of seconds."
         )
-    with _opened(source, name) as (stream, shown):
-        return _read(stream, shown, max_seconds)
+    with _opened(source, name) as (stream, shown), refusing(shown):
+        decoding = Decoding(stream, shown, max_seconds)
+        samples = (
+            bytearray()
+        )  # grows in place; a list of blocks would need twice the memory when it is joined
+        for block in decoding.blocks():
+            samples += block.tobytes()
+        digest = _digest(stream)
+    waveform = np.frombuffer(samples, dtype=np.float32)
+    waveform.setflags(write=False)
+    return Clip(
+        waveform, shown, decoding.rate, decoding.channels, decoding.duration_s, digest, decoding.notes
+    )
 
 
 def encode_wav(waveform: npt.NDArray[np.floating], sample_rate: int = SAMPLE_RATE) -> bytes:
@@ -165,25 +194,70 @@ def _opened(source: bytes | str | os.PathLike[str], name: str | None) -> Iterato
         yield stream, shown
 
 
-def _read(stream: BinaryIO, name: str, max_seconds: float | None) -> Clip:
-    try:
-        track, notes = open_track(stream, name, max_seconds)
-        samples = (
-            bytearray()
-        )  # grows in place; a list of blocks would need twice the memory when it is joined
-        meter = _Meter(name, track.sample_rate_hz)
-        rate = track.sample_rate_hz
+class Decoding:
+    """One pass over a recording, block by block, and what is known of it afterwards.
+
+    Attributes
+    ----------
+    rate, channels : as recorded.
+    samples, peak : how many blocks at 32 kHz have held so far, and the loudest of them.
+
+    Raises
+    ------
+    AudioError
+        On opening or at any block, see ``load_clip``.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, max_seconds: float | None) -> None:
+        self._name, self._max_seconds = name, max_seconds
+        self._track, self._said = open_track(stream, name, max_seconds)
+        self.rate, self.channels = self._track.sample_rate_hz, self._track.channels
+        self._meter = _Meter(name, self.rate)
+        self.samples = 0
+        self.peak = 0.0
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        """The recording mixed to mono at 32 kHz, (samples,) at a time; some may be empty."""
         resampler = (
-            None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "HQ")
+            None
+            if self.rate == SAMPLE_RATE
+            else soxr.ResampleStream(self.rate, SAMPLE_RATE, 1, "float32", "HQ")
         )
-        with contextlib.closing(track.blocks()) as blocks:
+        with contextlib.closing(self._track.blocks()) as blocks:
             for block in blocks:
-                mono = meter.mix(block)
-                check_duration(name, meter.frames, rate, max_seconds)
-                samples += (mono if resampler is None else resampler.resample_chunk(mono)).tobytes()
+                mono = self._meter.mix(block)
+                check_duration(self._name, self._meter.frames, self.rate, self._max_seconds)
+                yield self._counted(mono if resampler is None else resampler.resample_chunk(mono))
         if resampler is not None:
-            samples += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
-        digest = _digest(stream)
+            yield self._counted(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        frames = self._meter.frames
+        if frames == 0:
+            raise refusal(self._name, "holds no sound (0 frames)")
+        if not self.samples:
+            problem = f"holds {frames} frames at {self.rate:,} Hz, less than one sample at {SAMPLE_RATE:,} Hz"
+            raise refusal(self._name, problem)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds, counted on the decoded frames."""
+        return self._meter.frames / self.rate
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a listener should know, once all blocks have been read."""
+        return (*self._said, *self._meter.notes(self.peak))
+
+    def _counted(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self.samples += len(block)
+        self.peak = max(self.peak, _peak(block))
+        return block
+
+
+@contextlib.contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Say in one line what the system refuses while a recording is read."""
+    try:
+        yield
     except OSError as error:
         raise refusal(
             name, f"cannot be read ({error.strerror or error})", "Copy it and try again."
@@ -192,16 +266,6 @@ def _read(stream: BinaryIO, name: str, max_seconds: float | None) -> Clip:
         raise refusal(
             name, "does not fit into this machine's memory", "Cut a shorter part out of it."
         ) from None
-    if meter.frames == 0:
-        raise refusal(name, "holds no sound (0 frames)")
-    if not samples:
-        raise refusal(
-            name, f"holds {meter.frames} frames at {rate:,} Hz, less than one sample at {SAMPLE_RATE:,} Hz"
-        )
-    waveform = np.frombuffer(samples, dtype=np.float32)
-    waveform.setflags(write=False)
-    notes += meter.notes(_peak(waveform))
-    return Clip(waveform, name, rate, track.channels, meter.frames / rate, digest, notes)
 
 
 class _Meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,6 +21,7 @@ from core.conversions import Conversions
 from core.errors import AudioError, CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
 from core.runtime import Engine, TorchEngine, check_runtime, engine_for
+from core.runtime.memory import give_back
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
@@ -112,10 +113,14 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
         The waveform is empty, has more than one row, or its samples are integers or not finite.
     """
     samples = listenable(waveform)
-    parts = [
-        network(torch.from_numpy(np.array(samples[start:end]))[None])[0].numpy()
-        for start, end in windows(len(samples))
-    ]
+    return _mean([_heard(network, samples[start:end]) for start, end in windows(len(samples))])
+
+
+def _heard(network: Callable[[torch.Tensor], torch.Tensor], part: np.ndarray) -> np.ndarray:
+    return network(torch.from_numpy(np.array(part))[None])[0].numpy()
+
+
+def _mean(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
@@ -240,15 +245,20 @@ class Tagger:
     def tag(self, clip: Clip) -> Tags:
         """Tag a clip and say how long it took and what had to be done to it."""
         engine = self.engine  # made before the clock starts
-        started = time.perf_counter()
-        probabilities = mean_probabilities(engine.probabilities, clip.waveform)
-        latency_ms = 1e3 * (time.perf_counter() - started)
+        spans = windows(max(clip.samples, MIN_SAMPLES))
+        heard, latency_ms = [], 0.0
+        for part in clip.parts(spans):  # a long clip is decoded as it is heard, which is no part of the time
+            started = time.perf_counter()
+            heard.append(_heard(engine.probabilities, listenable(part)))
+            latency_ms += 1e3 * (time.perf_counter() - started)
+            if len(spans) > 1:
+                give_back()  # each window would leave some of what it used to the allocator of another thread
+        probabilities = _mean(heard)
         self._ask_for_engine()
-        spans = windows(max(len(clip.waveform), MIN_SAMPLES))
         notes = []
-        if len(clip.waveform) < MIN_SAMPLES:
+        if clip.samples < MIN_SAMPLES:
             notes.append(
-                f"The clip is {len(clip.waveform) / SAMPLE_RATE:.2f} s long; it was padded with silence to "
+                f"The clip is {clip.samples / SAMPLE_RATE:.2f} s long; it was padded with silence to "
                 f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the least that the network can listen to."
             )
         if len(spans) > 1:

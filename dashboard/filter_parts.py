@@ -45,7 +45,7 @@ def feature_map(view: View) -> None:
 
     try:
         opened = state.opened(source)
-        player.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")
+        player.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
         if not filter_state.heard_already(source, chosen.network, chosen.layer):
             with waiting.container():
                 st.skeleton(height=380)

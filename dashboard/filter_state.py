@@ -12,7 +12,6 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from core.audio import SAMPLE_RATE
 from core.models.cnn import LAYERS
 from core.models.feature_map import FeatureMap, feature_map, heard_by
 from core.pruning.importance import CRITERIA
@@ -126,7 +125,7 @@ def filter_map(
     source: Source, name: str, layer: str, index: int, tell: state.Tell | None = None
 ) -> FeatureMap:
     """One filter's feature map of the first ``MAX_SECONDS`` of a clip. Raises ``PannscopeError``."""
-    waveform = state.opened(source).clip.waveform[: int(MAX_SECONDS * SAMPLE_RATE)]
+    waveform = state.opened(source).clip.beginning(MAX_SECONDS)
     loaded = state.tagger(name)
     key = (source.key, loaded.info.sha256, layer)
     heard = shelves().heard.get(key)

@@ -25,7 +25,7 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     recording lets go of the example, and choosing an example keeps the recordings for later.
     """
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
-        uploads = st.file_uploader(
+        st.file_uploader(
             "Your recordings",
             type=list(FORMATS),
             accept_multiple_files=True,
@@ -35,7 +35,7 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
             label_visibility="collapsed",
         )
         with st.popover("Record", icon=":material/mic:"):
-            recording = st.audio_input(
+            st.audio_input(
                 "Microphone",
                 sample_rate=SAMPLE_RATE,
                 key="recording",
@@ -46,7 +46,8 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
                 "Browsers treat what a microphone hears as speech: they level it and take noise out, which changes "
                 "sirens, rain or birds. For a fair test of such sounds, record with another app and add the file."
             )
-    given = _own_sources(uploads or [], recording)
+    # What the widgets return are copies, made anew in every run, of up to 50 MB each; the session's own share the server's bytes.
+    given = _own_sources(st.session_state.get("uploads") or [], st.session_state.get("recording"))
     _earlier()
     if st.session_state.get("example") is None and not given:
         # A default of the widget itself could not be let go of later.

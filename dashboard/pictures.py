@@ -6,6 +6,7 @@ hundred kilobytes look the same on any screen.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,11 @@ from core.logmel import FRONT_END, log_mel
 
 MAX_COLUMNS = 1200
 DYNAMIC_RANGE_DB = 80
-_CHUNK_S = 60
+_CHUNK_S = 10
+"""So much is transformed at a time: the spectra of a minute would take 90 MB."""
+
+Parts = Callable[[Sequence[tuple[int, int]]], Iterable[np.ndarray]]
+"""The samples from start up to end for every (start, end): ``Clip.parts``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +72,43 @@ def to_decibels(levels: np.ndarray) -> np.ndarray:
 
 
 def draw(waveform: np.ndarray) -> ClipPicture:
-    """The picture of a mono waveform at 32 kHz, (samples,) float32.
+    """The picture of a mono waveform at 32 kHz, (samples,) float32."""
+    return draw_parts(len(waveform), lambda spans: (waveform[start:end] for start, end in spans))
 
-    Of a long clip, the same number of frames go into every column, and about a minute is transformed at a time, so that
-    memory stays bounded.
+
+def draw_parts(samples: int, parts: Parts) -> ClipPicture:
+    """The picture of ``samples`` samples that come in parts, so that a long clip need never be there as a whole.
+
+    Of a long clip, the same number of frames go into every column.
     """
-    group = -(-FRONT_END.frames(len(waveform)) // MAX_COLUMNS)  # frames of one column
+    group = -(-FRONT_END.frames(samples) // MAX_COLUMNS)  # frames of one column
     column = group * FRONT_END.hop  # samples of one column
     step = column * max(1, _CHUNK_S * SAMPLE_RATE // column)
+    spans = [(start, min(start + step, samples)) for start in range(0, max(1, samples), step)]
+    extremes = _Envelope(samples)
     pieces = []
-    for start in range(0, max(1, len(waveform)), step):
-        levels = log_mel(waveform[start : start + step]).T  # (mel_bins, frames)
-        if start + step < len(waveform):
+    for (start, end), part in zip(spans, parts(spans), strict=True):
+        levels = log_mel(part).T  # (mel_bins, frames)
+        if end < samples:
             levels = levels[:, : step // FRONT_END.hop]  # the last frame is the first of the next piece
         pieces.append(max_pool(levels, -(-levels.shape[1] // group)))
-    low, high = envelope(waveform)
-    return ClipPicture(len(waveform) / SAMPLE_RATE, low, high, to_decibels(np.concatenate(pieces, axis=1)))
+        extremes.add(start, part)
+    levels = to_decibels(np.concatenate(pieces, axis=1))
+    return ClipPicture(samples / SAMPLE_RATE, extremes.low, extremes.high, levels)
+
+
+class _Envelope:
+    """``envelope`` of samples that come in parts."""
+
+    def __init__(self, samples: int) -> None:
+        bins = max(1, min(MAX_COLUMNS, samples))
+        self._starts = np.linspace(0, samples, bins, endpoint=False).astype(np.int64)
+        self.low, self.high = np.full(bins, np.inf, np.float32), np.full(bins, -np.inf, np.float32)
+
+    def add(self, start: int, part: np.ndarray) -> None:
+        """Take in the samples from ``start`` on."""
+        first = int(np.searchsorted(self._starts, start, "right")) - 1
+        last = int(np.searchsorted(self._starts, start + len(part), "left"))
+        within = np.maximum(self._starts[first:last], start) - start
+        for found, extreme in ((self.low, np.minimum), (self.high, np.maximum)):
+            found[first:last] = extreme(found[first:last], extreme.reduceat(part, within))

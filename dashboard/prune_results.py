@@ -179,7 +179,7 @@ def heard(source: Source) -> None:
         f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(opened.clip.duration_s)}]]",
         help="Played as the networks hear it: mixed to mono, 32 kHz, at its own level.",
     )
-    st.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")
+    st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
 
 
 def verdict(compared: Comparison) -> str:

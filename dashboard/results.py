@@ -34,7 +34,7 @@ def recording(source: Source, opened: Opened) -> None:
         f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(clip.duration_s)} · {origin}]]",
         help="Played as the networks hear it: mixed to mono, 32 kHz, at its own level.",
     )
-    st.audio(opened.wav, format="audio/wav", alt=f"Player of {source.name}")
+    st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
     st.plotly_chart(
         charts.clip_picture(opened.picture, palette=palette()),
         config=CONFIG,

@@ -14,16 +14,18 @@ import numpy as np
 import streamlit as st
 
 from core import checkpoints
-from core.audio import SAMPLE_RATE, Clip, encode_wav, load_clip
+from core.audio import SAMPLE_RATE, Clip, encode_wav
 from core.checkpoints import Entry
 from core.compare import Comparison, agreement
 from core.conversions import Conversions
+from core.longclips import LongClip, encode_flac, open_clip
 from core.profiling import Latency, Profile, measure_latencies, profile_model
+from core.runtime.memory import give_back
 from core.synthesis import EXAMPLES, example_clip
 from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger
 from dashboard.fetching import Downloads
 from dashboard.gate import Gate
-from dashboard.pictures import ClipPicture, draw
+from dashboard.pictures import ClipPicture, draw_parts
 from dashboard.pressure import Pressure
 from dashboard.shelf import Shelf
 from dashboard.sources import Source
@@ -59,17 +61,23 @@ class Timed:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A decoded clip with what the page draws and plays of it."""
+    """A decoded clip with what the page draws and plays of it.
+
+    Attributes
+    ----------
+    sound, sound_type : what the player is given, and its media type: WAV, or for a long clip FLAC, which is half as large.
+    """
 
     clip: Clip
     picture: ClipPicture
-    wav: bytes
+    sound: bytes
+    sound_type: str
 
     @property
     def weight(self) -> int:
         """Bytes that it holds."""
         drawn = self.picture.levels.nbytes + 2 * self.picture.low.nbytes
-        return int(self.clip.waveform.nbytes) + len(self.wav) + drawn
+        return self.clip.nbytes + len(self.sound) + drawn
 
 
 class Server:
@@ -202,8 +210,13 @@ def _open(source: Source) -> Opened:
     if source.example is not None:
         clip = example_clip(source.example)
     else:
-        clip = load_clip(source.data or b"", name=source.name)
-    return Opened(clip, draw(clip.waveform), encode_wav(clip.waveform))
+        clip = open_clip(source.data or b"", name=source.name)
+    if not isinstance(clip, LongClip):
+        return Opened(clip, draw_parts(clip.samples, clip.parts), encode_wav(clip.waveform), "audio/wav")
+    give_back()  # what receiving and reading so many bytes has left over
+    picture = draw_parts(clip.samples, clip.parts)
+    give_back()
+    return Opened(clip, picture, encode_flac(clip), "audio/flac")
 
 
 def _fingerprint(name: str) -> Hashable:

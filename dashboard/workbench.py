@@ -16,7 +16,6 @@ import numpy as np
 import streamlit as st
 
 from core import checkpoints
-from core.audio import SAMPLE_RATE
 from core.compare import Agreement, Comparison, agreement
 from core.conversions import Conversions
 from core.models.cnn import Cnn14, Cnn14Config
@@ -160,10 +159,9 @@ def waveforms(sources: Sequence[Source]) -> list[np.ndarray]:
 
 def heard_later(sources: Sequence[Source]) -> Callable[[], list[np.ndarray]]:
     """The same as a function that a thread may call: recordings are opened now, examples are only synthesised then (seconds)."""
-    longest = int(LISTEN_SECONDS * SAMPLE_RATE)
     given = {each.key: state.opened(each).clip for each in sources if each.example is None}
     return lambda: [
-        (example_clip(each.example) if each.example else given[each.key]).waveform[:longest]
+        (example_clip(each.example) if each.example else given[each.key]).beginning(LISTEN_SECONDS)
         for each in sources
     ]
 

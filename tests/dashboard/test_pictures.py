@@ -57,3 +57,21 @@ def test_a_long_clip_stays_small_and_keeps_its_time() -> None:
     assert picture.levels.shape[1] <= pictures.MAX_COLUMNS
     loud = picture.levels.max(axis=0) > picture.levels.max() - 20
     assert abs(np.flatnonzero(loud)[0] / picture.levels.shape[1] - 0.95) < 0.01
+
+
+def test_a_picture_of_parts_is_that_of_the_whole() -> None:
+    noise = np.random.default_rng(0).standard_normal(47 * 32_000 + 123).astype(np.float32)
+    asked = []
+
+    def parts(spans):
+        for start, end in spans:
+            asked.append(end - start)
+            yield noise[start:end]
+
+    picture, whole = pictures.draw_parts(len(noise), parts), pictures.draw(noise)
+    low, high = pictures.envelope(noise)
+    assert np.array_equal(picture.low, low)
+    assert np.array_equal(picture.high, high)
+    assert np.array_equal(picture.levels, whole.levels)
+    assert sum(asked) == len(noise)
+    assert max(asked) <= 10 * 32_000

@@ -50,3 +50,27 @@ def test_replacing_a_value_counts_it_once() -> None:
     shelf.put("k", b"12345")
     shelf.put("k", b"12")
     assert shelf.held_bytes == 2
+
+
+def test_what_grows_is_weighed_again() -> None:
+    shelf: Shelf[list[int]] = Shelf(5, len, growing=True)
+    small, other = [1], [1, 2]
+    shelf.put("small", small)
+    shelf.put("other", other)
+    small += [2, 3, 4]
+    assert shelf.held_bytes == 3
+    shelf.settle()
+    assert shelf.get("small") is None
+    assert shelf.get("other") is other
+    assert shelf.held_bytes == 2
+
+
+def test_only_what_was_not_asked_for_lately_can_be_dropped() -> None:
+    shelf: Shelf[bytes] = Shelf(100, len)
+    assert (shelf.idle_s(), shelf.drop_oldest(0.0)) == (None, 0)
+    shelf.put("a", b"1")
+    shelf.put("b", b"123")
+    assert shelf.drop_oldest(3600.0) == 0
+    assert shelf.get("a") == b"1"  # so that b is the one not asked for the longest
+    assert shelf.drop_oldest(0.0) == 3
+    assert (len(shelf), shelf.held_bytes) == (1, 1)

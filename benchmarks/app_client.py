@@ -1,0 +1,148 @@
+"""A visitor without a browser: opens a page of a running Pannscope, gives it a recording, and fetches what the player would.
+
+Speaks Streamlit's own protocol, a websocket with protobuf messages, so that everything on the server's side is the real thing: the
+upload, the script's thread, the session's state and the media files.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+_PATIENCE_S = 600.0
+_QUIET_S = 1.5
+"""Without a message for so long after a run has ended, no further run follows it."""
+
+
+@dataclass
+class Shown:
+    """What a run put on the page, as far as it matters here."""
+
+    headings: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
+    uploader: str = ""
+    player: str = ""
+    charts: int = 0
+
+
+class Visitor:
+    """One session with a server at ``host:port``, on the page for the models ``baseline`` and ``candidate``."""
+
+    def __init__(self, address: str, baseline: str, candidate: str) -> None:
+        self._address = address
+        self._query = urlencode({"baseline": baseline, "candidate": candidate})
+        self._socket = connect(
+            f"ws://{address}/_stcore/stream",
+            subprotocols=[Subprotocol("streamlit")],
+            max_size=None,
+            open_timeout=60,
+        )
+        self._session = ""
+
+    def look(self) -> Shown:
+        """Run the page as it opens."""
+        message = BackMsg()
+        message.rerun_script.query_string = self._query
+        return self._run(message)
+
+    def give(self, uploader: str, name: str, data: bytes) -> Shown:
+        """Upload a file to the widget ``uploader``, and run the page on it."""
+        asked = BackMsg()
+        asked.file_urls_request.request_id = uuid.uuid4().hex
+        asked.file_urls_request.file_names.append(name)
+        asked.file_urls_request.session_id = self._session
+        self._socket.send(asked.SerializeToString())
+        urls = next(
+            each.file_urls_response.file_urls[0]
+            for each in self._messages(_PATIENCE_S)
+            if each.WhichOneof("type") == "file_urls_response"
+        )
+        self._put(urls.upload_url, name, data)
+        message = BackMsg()
+        message.rerun_script.query_string = self._query
+        state = message.rerun_script.widget_states.widgets.add()
+        state.id = uploader
+        given = state.file_uploader_state_value.uploaded_file_info.add()
+        given.file_id, given.name, given.size = urls.file_id, name, len(data)
+        given.file_urls.CopyFrom(urls)
+        return self._run(message)
+
+    def listen(self, player: str) -> int:
+        """Fetch a player's sound as browsers do, with an open range; bytes."""
+        request = urllib.request.Request(f"http://{self._address}{player}", headers={"Range": "bytes=0-"})
+        read = 0
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            while piece := answer.read(1 << 16):
+                read += len(piece)
+        return read
+
+    def leave(self) -> None:
+        """Close the session."""
+        self._socket.close()
+
+    def _run(self, message: BackMsg) -> Shown:
+        self._socket.send(message.SerializeToString())
+        shown, ended = Shown(), False
+        while True:
+            for each in self._messages(_QUIET_S if ended else _PATIENCE_S):
+                kind = each.WhichOneof("type")
+                if kind == "new_session":
+                    shown, ended = Shown(), False
+                    self._session = each.new_session.initialize.session_id
+                    break
+                if kind == "script_finished":
+                    ended = True
+                    break
+                if kind == "delta" and each.delta.WhichOneof("type") == "new_element":
+                    _note(shown, each.delta.new_element)
+            else:
+                if ended:
+                    return shown
+                raise TimeoutError("the page was not finished in time")
+
+    def _messages(self, patience_s: float) -> Iterator[Any]:
+        while True:
+            try:
+                found = ForwardMsg()
+                found.ParseFromString(self._socket.recv(timeout=patience_s))
+            except TimeoutError:
+                return
+            except ConnectionClosed as error:
+                raise RuntimeError(f"the server closed the session: {error}") from error
+            yield found
+
+    def _put(self, url: str, name: str, data: bytes) -> None:
+        boundary = uuid.uuid4().hex
+        disposition = f'form-data; name="file"; filename={json.dumps(name)}'
+        head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: audio/wav\r\n\r\n"
+        body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+        address = url if url.startswith("http") else f"http://{self._address}{url}"
+        request = urllib.request.Request(address, body, method="PUT")
+        request.add_header("Content-Type", f"multipart/form-data; boundary={boundary}")
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            assert answer.status == 204, answer.status
+
+
+def _note(shown: Shown, element: Any) -> None:
+    kind = element.WhichOneof("type")
+    if kind == "heading":
+        shown.headings.append(element.heading.body)
+    elif kind == "alert":
+        shown.alerts.append(element.alert.body)
+    elif kind == "file_uploader":
+        shown.uploader = element.file_uploader.id
+    elif kind == "audio":
+        shown.player = element.audio.url
+    elif kind == "plotly_chart":
+        shown.charts += 1

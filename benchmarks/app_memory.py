@@ -1,0 +1,226 @@
+"""Resident memory of the running app: python benchmarks/app_memory.py [--models cnn14 epanns] [--profiles fast small] [--json]
+
+Starts the real server once for every profile and every long recording, visits its Compare page, and reads /proc (Linux only): after the
+start, with both models on a clip of 10 s, with a recording of 10 minutes, and the most there was at any time in each step. Official
+models that are not installed are stood in for by random weights of their shape, as large and as fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from core import checkpoints, threads  # noqa: E402 (after the path is set)
+from core.tagging import default_pair  # noqa: E402
+
+LONG_SECONDS = 600
+_SHORT_SECONDS = 10
+_START_S = 120.0
+
+LONG = {
+    "wav-32k-mono": (32_000, 1, "WAV", "PCM_16"),
+    "ogg-48k-stereo": (48_000, 2, "OGG", "VORBIS"),
+    "flac-48k-stereo": (48_000, 2, "FLAC", "PCM_16"),
+}
+"""Recordings of ten minutes: rate, channels, container, codec. All are under the 50 MB that may be uploaded."""
+
+
+class Server:
+    """The app in a process of its own, watched through /proc."""
+
+    def __init__(self, profile: str, weights: Path | None) -> None:
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        environment = os.environ | {"PANNSCOPE_PROFILE": profile}
+        if weights is not None:
+            environment["PANNSCOPE_WEIGHTS"] = str(weights)
+        words = [sys.executable, __file__, "--serve", self.address.partition(":")[2]]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end)
+        self._process = subprocess.Popen(words, env=environment, cwd=ROOT, stdout=self._log, stderr=self._log)
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                urllib.request.urlopen(f"http://{self.address}/_stcore/health", timeout=5).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"The app did not start:\n{self.log()}") from None
+                time.sleep(0.2)
+
+    def resident_mb(self) -> float:
+        """Resident now."""
+        return self._status("VmRSS")
+
+    def peak_mb(self) -> float:
+        """The most that was resident since ``forget_peak``."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Begin a new step."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def log(self) -> str:
+        """What the app has said."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def end(self) -> None:
+        """Stop the app."""
+        self._process.terminate()
+        self._process.wait()
+        self._log.close()
+
+    def _status(self, key: str) -> float:
+        text = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+        assert found, text
+        return 1024 * int(found[1]) / 1e6
+
+
+def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None) -> dict[str, Any]:
+    """One server's life: figures in MB of 1,000,000 bytes."""
+    from benchmarks.app_client import Visitor
+
+    server = Server(profile, weights)
+    try:
+        found: dict[str, Any] = {"profile": profile, "models": list(pair), "long": long}
+        found["start"] = server.resident_mb()
+        visitor = Visitor(server.address, *pair)
+        opened = visitor.look()
+        rate, channels, container, codec = LONG[long]
+        short = visitor.give(
+            opened.uploader, "short.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16")
+        )
+        visitor.listen(short.player)
+        time.sleep(1.0)
+        found["loading_peak"], found["short"] = server.peak_mb(), server.resident_mb()
+        server.forget_peak()
+        again = visitor.give(
+            opened.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", 1)
+        )
+        visitor.listen(again.player)
+        found["short_peak"] = server.peak_mb()
+        data = recording(LONG_SECONDS, rate, channels, container, codec)
+        found["long_file"] = len(data) / 1e6
+        server.forget_peak()
+        started = time.perf_counter()
+        heard = visitor.give(opened.uploader, f"long.{container.lower()}", data)
+        found["long_s"] = time.perf_counter() - started
+        found["player"] = visitor.listen(heard.player) / 1e6
+        found["long_peak"], found["long_after"] = server.peak_mb(), server.resident_mb()
+        found["adds"] = found["long_peak"] - found["short_peak"]
+        found["page"] = heard.headings[-1:] + heard.alerts
+        visitor.leave()
+        if "Traceback" in server.log():
+            raise SystemExit(f"The app failed:\n{server.log()}")
+        return {key: round(value, 1) if isinstance(value, float) else value for key, value in found.items()}
+    finally:
+        server.end()
+
+
+def recording(seconds: int, rate: int, channels: int, container: str, codec: str, seed: int = 0) -> bytes:
+    """Synthesised sound with pauses, as recordings have them, so that codecs find something to spare."""
+    noise = np.random.default_rng(seed)
+    out = io.BytesIO()
+    with soundfile.SoundFile(out, "w", rate, channels, format=container, subtype=codec) as file:
+        for second in range(seconds):
+            time_s = second + np.arange(rate) / rate
+            tone = 0.2 * np.sin(2 * np.pi * (300 + 200 * np.sin(0.7 * time_s)) * time_s)
+            hiss = 10 ** noise.uniform(-4.5, -2.5) * noise.standard_normal((rate, channels))
+            file.write(tone[:, None] * (second % 7 > 2) + hiss)
+    return out.getvalue()
+
+
+def stand_ins(pair: tuple[str, str], folder: Path) -> Path | None:
+    """Random checkpoints for the official models of ``pair`` that are not installed; None where none is needed."""
+    missing = [entry for entry in map(checkpoints.entry, pair) if checkpoints.status(entry) == "available"]
+    if not missing:
+        return None
+    from core.benchmark.weights import random_network
+    from core.classes import ClassSet
+    from core.models.cnn import Cnn14Config
+
+    classes = ClassSet(tuple(range(527)))
+    for entry in missing:
+        assert entry.widths is not None
+        model = random_network(Cnn14Config(tuple(entry.widths), len(classes), entry.embedding or 2048))
+        draft = folder / "draft.safetensors"
+        checkpoints.save_checkpoint(draft, model, classes=classes, name=entry.name)
+        draft.rename(folder / checkpoints.path_of(entry).name)
+    return folder
+
+
+def serve(port: int) -> None:
+    """The app's own entry point; with stand-ins, whose sizes are not the published ones, every file counts as complete."""
+    from streamlit.web.cli import main as streamlit
+
+    if "PANNSCOPE_WEIGHTS" in os.environ:
+        from core.checkpoints import entries
+
+        entries._complete = lambda checkpoint: checkpoints.path_of(checkpoint).is_file()
+    sys.argv = ["streamlit", "run", str(ROOT / "dashboard" / "app.py"), f"--server.port={port}"]
+    sys.argv += ["--server.headless=true", "--server.address=127.0.0.1", "--server.fileWatcherType=none"]
+    sys.argv += ["--server.enableXsrfProtection=false", "--server.enableCORS=false"]
+    streamlit()
+
+
+def main() -> None:
+    """Measure every profile with every long recording that was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs=2, default=list(default_pair()), metavar=("BASELINE", "CANDIDATE"))
+    parser.add_argument("--profiles", nargs="+", default=["fast", "small"], choices=["fast", "small"])
+    parser.add_argument("--long", nargs="+", default=list(LONG), choices=list(LONG))
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        serve(asked.serve)
+        return
+    threads.let_waiting_threads_sleep()
+    pair = (asked.models[0], asked.models[1])
+    with tempfile.TemporaryDirectory() as folder:
+        weights = stand_ins(pair, Path(folder))
+        rows = [measure(profile, pair, long, weights) for profile in asked.profiles for long in asked.long]
+    if asked.json:
+        print(json.dumps({"unit": "MB", "weights": "random" if weights else "own", "rows": rows}, indent=1))
+        return
+    print(f"{pair[0]} and {pair[1]}{' (random weights)' if weights else ''}, MB of resident memory\n")
+    columns = (
+        "profile",
+        "long",
+        "start",
+        "loading_peak",
+        "short",
+        "short_peak",
+        "long_peak",
+        "long_after",
+        "adds",
+    )
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(str(row[column]) for column in columns) + " |")
+
+
+if __name__ == "__main__":
+    main()
