@@ -43,7 +43,14 @@ def main() -> int:
     from core.benchmark import bench, plans, precision
     from core.errors import PannscopeError
 
-    found: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
+    if not asked.out.parent.is_dir():
+        parser.error(f"the folder {asked.out.parent} does not exist; make it first")
+    try:
+        found: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = {}
+    except ValueError as error:
+        parser.error(f"{asked.out} is no result of this program ({error}); give another file")
     began = time.monotonic()
 
     def say(text: str) -> None:

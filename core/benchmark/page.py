@@ -288,7 +288,7 @@ def _precision(found: Found, _: dict[str, str]) -> str:
             str(row["clips"]),
             f"{row['mAP']:.4f}",
             "" if row["d_prime"] is None else f"{row['d_prime']:.3f}",
-            "" if row["runtime"] == "torch" else f"{row['mAP'] - first[row['model']]:+.4f}",
+            "" if row["runtime"] == "torch" else _signed(row["mAP"] - first[row["model"]]),
             *("" if row["runtime"] == "torch" else f"{row[key]:.1e}" for key in _DIFFERENCES),
             f"{row['first_tag_kept']} of {row['clips']}",
         )
@@ -300,6 +300,12 @@ def _precision(found: Found, _: dict[str, str]) -> str:
         head += " `{fold}` stands for the network that was trained without a fold, heard on that fold; scores are means over folds."
     left = "; ".join(f"{name}: {why}" for name, why in found["precision"]["left_out"].items())
     return f"{head}\n\n{markdown(columns, lines)}" + (f"\nLeft out: {left}\n" if left else "")
+
+
+def _signed(change: float) -> str:
+    """With four digits and a sign, but none of a change that rounds to nothing."""
+    shown = round(change, 4)
+    return f"{shown:+.4f}".replace("-", "−") if shown else "0"
 
 
 def _at(

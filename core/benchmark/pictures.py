@@ -8,13 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from core.benchmark.macs import Comparison, comparisons, layered, macs_left, ratio_of
+from core.benchmark.subjects import SUBJECTS
 from core.benchmark.tables import read_rates, rows_of, threads_of
 from core.errors import ModelError
 
-_COLOURS = ("#5b5f66", "#b3541e", "#0b6e8a", "#7a4fa3", "#3d7a2b", "#a8324a", "#8a6d00", "#1f4fa8", "#00695c")
+_COLOURS = (
+    "#5b5f66",
+    "#b3541e",
+    "#0b6e8a",
+    "#7a4fa3",
+    "#3d7a2b",
+    "#a8324a",
+    "#8a6d00",
+    "#1f4fa8",
+    "#00695c",
+    "#c2185b",
+)
 """Each at least 4.5 : 1 on white; the reference is grey. Engines differ by their markers as well."""
 
-_MARKERS = "os^DvPX*<"
+_MARKERS = "os^DvPX*<h"
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -73,11 +85,12 @@ def _without_trailing_blanks(path: Path) -> None:
 
 
 def _looks(rows: Rows) -> dict[str, dict[str, str]]:
-    """Colour and marker of every engine, the same in all pictures that have the same engines."""
-    names = dict.fromkeys(row["engine"] for row in rows)
+    """Colour and marker of every engine, the same in all pictures."""
+    known = {name: place for place, name in enumerate(SUBJECTS)}
+    places = {name: known.get(name, len(known)) for name in dict.fromkeys(row["engine"] for row in rows)}
     return {
         name: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
-        for place, name in enumerate(names)
+        for name, place in places.items()
     }
 
 
@@ -136,7 +149,11 @@ def _length(plt: Any, found: dict[str, Any]) -> Any:
     for panel, says in ((left, "time of a clip, ms"), (right, "time per second of audio, ms")):
         panel.set(xscale="log", xlabel="length of the clip, s", ylabel=says)
         _ticks(panel, sorted({row["seconds"] for row in rows}))
+    ticker: Any = importlib.import_module("matplotlib.ticker")
     left.set(yscale="log")
+    left.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_locator(ticker.NullLocator())
     right.set_ylim(bottom=0)
     left.legend()
     return figure
