@@ -91,7 +91,7 @@ def comparison_title(comparison: Comparison) -> str:
 
 def figures(settings: Settings, titles: tuple[str, str]) -> None:
     """What the networks cost: four chips, the measured one filled in last."""
-    first, second = (state.profile(name) for name in settings.models)
+    first, second = (state.counts(name) for name in settings.models)
     sizes = [state.file_bytes(name) for name in settings.models]
     with st.grid(4, min_column_width=160, gap="small"):
         _chip(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from core.errors import PruningError
@@ -142,6 +141,8 @@ def measure_sensitivity(
 
 def mean_average_precision(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean over the classes that some clip carries of scikit-learn's average precision; both (clips, classes)."""
+    from sklearn.metrics import average_precision_score  # 75 MB, which the pages, without labels, do not need
+
     carried = np.flatnonzero(targets.any(axis=0))
     return float(np.mean([average_precision_score(targets[:, c] > 0, probabilities[:, c]) for c in carried]))
 

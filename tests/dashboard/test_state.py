@@ -61,8 +61,8 @@ def test_an_unreadable_source_raises_and_leaves_nothing_behind(fresh: state.Serv
 def test_counts_are_those_of_the_manifest(embedded: None) -> None:
     for name in PAIR:
         entry = state.usable()[name]
-        assert state.profile(name).params_trainable == entry.params
-        assert state.profile(name).macs == entry.macs_10s
+        assert state.counts(name).params_trainable == entry.params
+        assert state.counts(name).macs == entry.macs_10s
         assert state.file_bytes(name) > 0
 
 
