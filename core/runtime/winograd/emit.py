@@ -17,6 +17,9 @@ Value = Any
 """llvmlite's values have no types worth the name."""
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+Arguments = Mapping[str, Value]
+"""A function's arguments by name."""
+
 POINTER = ir.IntType(8).as_pointer()
 
 _READ, _LEVEL_1, _DATA = 0, 3, 1  # arguments of llvm.prefetch (LLVM language reference)
@@ -38,7 +41,7 @@ class Emitter:
         )
 
     @contextmanager
-    def kernel(self, name: str, signature: Signature) -> Iterator[tuple[ir.Function, Mapping[str, Value]]]:
+    def kernel(self, name: str, signature: Signature) -> Iterator[tuple[ir.Function, Arguments]]:
         """A function to be called from outside, no two of whose pointers lead to the same memory. Inside, its arguments by name."""
         pointers, numbers = signature.pointers.split(), signature.numbers.split()
         kinds = [POINTER] * len(pointers) + [I64] * len(numbers)
@@ -51,9 +54,7 @@ class Emitter:
         self.builder = outside
 
     @contextmanager
-    def internal(
-        self, name: str, pointers: str, numbers: str
-    ) -> Iterator[tuple[ir.Function, Mapping[str, Value]]]:
+    def internal(self, name: str, pointers: str, numbers: str) -> Iterator[tuple[ir.Function, Arguments]]:
         """A function that only kernels call."""
         with self.kernel(name, Signature(pointers, numbers)) as (function, arguments):
             function.linkage = "internal"
@@ -78,6 +79,11 @@ class Emitter:
     def least(self, first: Value, second: Value) -> Value:
         """The lesser of two numbers."""
         return self.builder.select(self.builder.icmp_signed("<", first, second), first, second)
+
+    def parts(self, count: Value, each: int | Value) -> Value:
+        """How many parts of ``each`` it takes, the last of which may be smaller."""
+        each = self.number(each)
+        return self.builder.sdiv(self.builder.sub(self.plus(count, each), self.number(1)), each)
 
     def at(self, pointer: Value, *offset: int | Value) -> Value:
         """``pointer`` moved by the product of ``offset`` bytes."""

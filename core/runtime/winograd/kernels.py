@@ -12,16 +12,28 @@ from a counter, so that any number of threads may call them at once with the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from core.runtime.winograd.algorithms import Algorithm
-from core.runtime.winograd.emit import Emitter, Value
+from core.runtime.winograd.emit import Arguments, Emitter, Value
 from core.runtime.winograd.product import product
 from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
 from core.runtime.winograd.transforms import into_points, out_of_points, prepare
 
 _COLUMNS = 4  # bands of C1 at once; its 64 bands are a multiple
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The functions that a layer's kernels are put together from."""
+
+    time: Algorithm
+    bands: Algorithm
+    into: ir.Function
+    multiplied: ir.Function
+    out: ir.Function
 
 
 def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) -> str:
@@ -33,9 +45,9 @@ def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) ->
         into = into_points(e, time, bands)
         _spread(e, into, exported(time, bands, "spread"))
         for pooled in sorted(pooled for *pair, pooled in pairs if pair == [time, bands]):
-            out = out_of_points(e, time, bands, pooled)
-            _strips(e, shape, into, multiplied, out, time, bands, exported(time, bands, "strips", pooled))
-            _panels(e, shape, multiplied, out, time, bands, exported(time, bands, "panels", pooled))
+            layer = _Layer(time, bands, into, multiplied, out_of_points(e, time, bands, pooled))
+            _strips(e, shape, layer, exported(time, bands, "strips", pooled))
+            _panels(e, shape, layer, exported(time, bands, "panels", pooled))
     _first(e)
     return str(e.module)
 
@@ -43,103 +55,64 @@ def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) ->
 def _spread(e: Emitter, into: ir.Function, called: str) -> None:
     """``into`` for all rows; a task is ``each`` chunks."""
     with e.kernel(called, SIGNATURES["spread"]) as (_, g):
-        b = e.builder
 
         def task(i: Value) -> None:
             first = e.times(i, g["each"])
-            chunks = e.least(b.sub(g["chunks"], first), g["each"])
-            strides = [g[key] for key in ("x_chunk", "x_frame", "v_point", "v_chunk")]
-            b.call(into, [g["x"], g["v"], *strides, e.number(0), g["rows"], g["columns"], first, chunks])
+            chunks = e.least(e.builder.sub(g["chunks"], first), g["each"])
+            _into(e, into, g, e.number(0), g["rows"], first, chunks)
 
-        e.queue(g["counter"], b.sdiv(b.sub(e.plus(g["chunks"], g["each"]), e.number(1)), g["each"]), task)
+        e.queue(g["counter"], e.parts(g["chunks"], g["each"]), task)
 
 
-def _panels(
-    e: Emitter,
-    shape: Shape,
-    multiplied: ir.Function,
-    out: ir.Function,
-    time: Algorithm,
-    bands: Algorithm,
-    called: str,
-) -> None:
+def _panels(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
     """Maps of points; a task is a panel of filters, for which ``m`` has room."""
     with e.kernel(called, SIGNATURES["panels"]) as (_, g):
-        b = e.builder
-        tiles = e.times(g["rows"], g["columns"])
 
         def task(j: Value) -> None:
-            sizes = [
-                e.times(g["columns"], e.bytes),
-                e.number(time.taps),
-                g["in_chunks"],
-                g["w_panel"],
-                g["w_point"],
-            ]
-            strides = [
-                g["m_point"],
-                g["m_chunk"],
-                tiles,
-                e.number(time.points * bands.points),
-                j,
-                e.number(1),
-            ]
-            b.call(multiplied, [g["v"], g["w"], g["m"], g["v_point"], g["v_chunk"], *sizes, *strides])
+            _multiply(e, layer, g, g["rows"], j, e.number(1))
             first = e.times(j, shape.vectors)
-            # ``out`` counts o's chunks from the first it is given.
-            last = e.least(b.sub(g["out_chunks"], first), e.number(shape.vectors))
-            places = [
-                g["m_point"],
-                g["m_chunk"],
-                g["y_chunk"],
-                g["y_frame"],
-                e.number(0),
-                g["rows"],
-                g["columns"],
-            ]
-            b.call(out, [g["m"], g["s"], g["y"], *places, first, last])
+            chunks = e.least(e.builder.sub(g["out_chunks"], first), e.number(shape.vectors))
+            _out(e, layer, g, e.number(0), g["rows"], first, chunks)
 
-        e.queue(
-            g["counter"], b.sdiv(e.plus(g["out_chunks"], shape.vectors - 1), e.number(shape.vectors)), task
-        )
+        e.queue(g["counter"], e.parts(g["out_chunks"], shape.vectors), task)
 
 
-def _strips(
-    e: Emitter,
-    shape: Shape,
-    into: ir.Function,
-    multiplied: ir.Function,
-    out: ir.Function,
-    time: Algorithm,
-    bands: Algorithm,
-    called: str,
-) -> None:
-    """Maps of maps; a task is ``each`` rows of tiles, for which ``v`` and ``m`` have room. Without pooling or with one-frame tiles
-    and pooling, ``each`` is even."""
+def _strips(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
+    """Maps of maps; a task is ``each`` rows of tiles, an even number, for which ``v`` and ``m`` have room."""
     with e.kernel(called, SIGNATURES["strips"]) as (_, g):
-        b = e.builder
-        panels = b.sdiv(e.plus(g["out_chunks"], shape.vectors - 1), e.number(shape.vectors))
+        panels = e.parts(g["out_chunks"], shape.vectors)
 
         def task(i: Value) -> None:
             row = e.times(i, g["each"])
-            rows = e.least(b.sub(g["rows"], row), g["each"])
-            strides = [g[key] for key in ("x_chunk", "x_frame", "v_point", "v_chunk")]
-            heard = e.plus(rows, time.taps - 1)
-            b.call(into, [g["x"], g["v"], *strides, row, heard, g["columns"], e.number(0), g["in_chunks"]])
-            sizes = [
-                e.times(g["columns"], e.bytes),
-                e.number(time.taps),
-                g["in_chunks"],
-                g["w_panel"],
-                g["w_point"],
-            ]
-            tiles, points = e.times(rows, g["columns"]), e.number(time.points * bands.points)
-            strides = [g["m_point"], g["m_chunk"], tiles, points, e.number(0), panels]
-            b.call(multiplied, [g["v"], g["w"], g["m"], g["v_point"], g["v_chunk"], *sizes, *strides])
-            places = [g["m_point"], g["m_chunk"], g["y_chunk"], g["y_frame"], row, rows, g["columns"]]
-            b.call(out, [g["m"], g["s"], g["y"], *places, e.number(0), g["out_chunks"]])
+            rows = e.least(e.builder.sub(g["rows"], row), g["each"])
+            _into(e, layer.into, g, row, e.plus(rows, layer.time.taps - 1), e.number(0), g["in_chunks"])
+            _multiply(e, layer, g, rows, e.number(0), panels)
+            _out(e, layer, g, row, rows, e.number(0), g["out_chunks"])
 
-        e.queue(g["counter"], b.sdiv(b.sub(e.plus(g["rows"], g["each"]), e.number(1)), g["each"]), task)
+        e.queue(g["counter"], e.parts(g["rows"], g["each"]), task)
+
+
+def _into(
+    e: Emitter, into: ir.Function, g: Arguments, row: Value, rows: Value, chunk: Value, chunks: Value
+) -> None:
+    strides = [g[key] for key in ("x_chunk", "x_frame", "v_point", "v_chunk")]
+    e.builder.call(into, [g["x"], g["v"], *strides, row, rows, g["columns"], chunk, chunks])
+
+
+def _multiply(e: Emitter, layer: _Layer, g: Arguments, rows: Value, panel: Value, panels: Value) -> None:
+    tap, taps = e.times(g["columns"], e.bytes), e.number(layer.time.taps)
+    from_ = [g["v_point"], g["v_chunk"], tap, taps, g["in_chunks"], g["w_panel"], g["w_point"]]
+    tiles, points = e.times(rows, g["columns"]), e.number(layer.time.points * layer.bands.points)
+    to = [g["m_point"], g["m_chunk"], tiles, points, panel, panels]
+    e.builder.call(layer.multiplied, [g["v"], g["w"], g["m"], *from_, *to])
+
+
+def _out(
+    e: Emitter, layer: _Layer, g: Arguments, row: Value, rows: Value, chunk: Value, chunks: Value
+) -> None:
+    """``chunk`` is that of the maps; the sums are counted from the first that there are."""
+    strides = [g[key] for key in ("m_point", "m_chunk", "y_chunk", "y_frame")]
+    e.builder.call(layer.out, [g["m"], g["s"], g["y"], *strides, row, rows, g["columns"], chunk, chunks])
 
 
 def _first(e: Emitter) -> None:
@@ -180,4 +153,4 @@ def _first(e: Emitter) -> None:
 
             e.loop(e.least(b.sub(g["frames"], first), g["each"]), frame)
 
-        e.queue(g["counter"], b.sdiv(b.sub(e.plus(g["frames"], g["each"]), e.number(1)), g["each"]), task)
+        e.queue(g["counter"], e.parts(g["frames"], g["each"]), task)

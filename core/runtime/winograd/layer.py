@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -67,11 +67,13 @@ class FirstLayer:
         heard[:, 0] = heard[:, -1] = 0
         heard[1:-1, 1:-1] = logmel
         maps = space.maps(name, self.chunks, frames, bands, lanes, frames)
-        counter = np.zeros(1, np.int64)
-        each = max(1, min(16, -(-frames // (4 * self._threads))))
-        places: list[npt.NDArray[Any]] = [heard, self._weights, self._bias, maps[0, 1, 1], counter]
-        numbers = [heard.strides[0], *maps.strides[:2], frames, bands, self.chunks, each]
-        together(self._threads, lambda _: self._native.first(*_addresses(places), *numbers))
+        values = {
+            **{"x": heard, "w": self._weights, "s": self._bias, "y": maps[0, 1:2, 1], "counter": _counter()},
+            **{"x_frame": heard.strides[0], "y_chunk": maps.strides[0], "y_frame": maps.strides[1]},
+            **{"frames": frames, "columns": bands, "chunks": self.chunks},
+            "each": max(1, min(16, -(-frames // (4 * self._threads)))),
+        }
+        together(self._threads, lambda _: self._native.first(values))
         close(maps, frames)
         return maps
 
@@ -113,7 +115,6 @@ class Layer:
         prepare = self._native.kernel("prepare", self.time, self.bands)
         width = self._native.shape.filters
         full = filters // width
-        numbers = [channels, *self._weights.strides[:2], self._in_chunks * self._native.shape.lanes]
         parts = [(weight, scale, self._weights, full)] if full else []
         if filters > full * width:  # the last panel has filters that there are not
             rest = np.zeros((width, channels, 3, 3), np.float32), np.zeros(width, np.float32)
@@ -121,13 +122,15 @@ class Layer:
                 mine[: filters - full * width] = given[full * width :]
             parts.append((*rest, self._weights[full:], 1))
         for given, factors, target, panels in parts:
-            factor, counter = aligned(panels * width), np.zeros(1, np.int64)
+            factor = aligned(panels * width)
             factor[:] = factors[: panels * width]
-            places: list[npt.NDArray[Any]] = [given, factor, target, counter]
-            together(
-                self._threads,
-                lambda _, p=places, n=panels: prepare(*_addresses(p), *numbers, n),  # type: ignore[misc]
-            )
+            values = {
+                **{"g": given, "f": factor, "w": target, "counter": _counter()},
+                **_strides("w", target, "panel", "point"),
+                **{"channels": channels, "panels": panels},
+                "w_channels": self._in_chunks * self._native.shape.lanes,
+            }
+            together(self._threads, lambda _, values=values: prepare(values))  # type: ignore[misc]
 
     def run(
         self, maps: Array, frames: int, bands: int, space: Workspace, name: str
@@ -138,71 +141,65 @@ class Layer:
         size = (frames // 2, bands // 2) if self.pooled else (frames, bands)
         written = rows * t.outputs // 2 if self.pooled else rows * t.outputs
         made = space.maps(name, self._out_chunks, *size, shape.lanes, max(written, 1))
-        target = made[0, 1:2, 1]
+        values = {
+            **{"x": maps, "w": self._weights, "s": self._bias, "y": made[0, 1:2, 1]},
+            **_strides("x", maps, "chunk", "frame"),
+            **_strides("w", self._weights, "panel", "point"),
+            **_strides("y", made, "chunk", "frame"),
+            **{
+                "rows": rows,
+                "columns": columns,
+                "in_chunks": self._in_chunks,
+                "out_chunks": self._out_chunks,
+            },
+        }
         each = self._strip(rows, columns)
-        counter = np.zeros(2, np.int64)
         if each is None:
-            heard = rows + t.taps - 1
-            points = space.array("points", self._points, self._in_chunks, heard * columns, shape.lanes)
-            spread, panels = (
-                self._native.kernel(of, t, self.bands, pooled)
-                for of, pooled in (("spread", False), ("panels", self.pooled))
-            )
-            chunks = max(1, self._in_chunks // (4 * self._threads))
-            places: list[npt.NDArray[Any]] = [maps, points, counter[0:]]
-            numbers = [*maps.strides[:2], *points.strides[:2], heard, columns, self._in_chunks, chunks]
-            together(self._threads, lambda _: spread(*_addresses(places), *numbers))
-
-            def panel(thread: int) -> None:
-                sums = space.array(f"sums {thread}", self._points, shape.vectors, rows * columns, shape.lanes)
-                places: list[npt.NDArray[Any]] = [
-                    points,
-                    self._weights,
-                    self._bias,
-                    target,
-                    sums,
-                    counter[1:],
-                ]
-                numbers = [
-                    *points.strides[:2],
-                    self._in_chunks,
-                    *self._weights.strides[:2],
-                    *sums.strides[:2],
-                ]
-                panels(*_addresses(places), *numbers, *made.strides[:2], rows, columns, self._out_chunks)
-
-            together(self._threads, panel)
+            self._in_panels(values, rows, columns, space)
         else:
-            strips = self._native.kernel("strips", t, self.bands, self.pooled)
-            panels_ = self._weights.shape[0]
-
-            def strip(thread: int) -> None:
-                heard = (each + t.taps - 1) * columns
-                points = space.array(f"points {thread}", self._points, self._in_chunks, heard, shape.lanes)
-                sums = space.array(
-                    f"sums {thread}", self._points, panels_ * shape.vectors, each * columns, shape.lanes
-                )
-                places: list[npt.NDArray[Any]] = [
-                    maps,
-                    self._weights,
-                    self._bias,
-                    target,
-                    points,
-                    sums,
-                    counter,
-                ]
-                numbers = [
-                    *maps.strides[:2],
-                    *points.strides[:2],
-                    self._in_chunks,
-                    *self._weights.strides[:2],
-                ]
-                last = [*sums.strides[:2], *made.strides[:2], rows, columns, self._out_chunks, each]
-                strips(*_addresses(places), *numbers, *last)
-
-            together(self._threads, strip)
+            self._in_strips(values, each, columns, space)
         close(made, size[0])
         return made, *size
+
+    def _in_strips(self, values: dict[str, Any], each: int, columns: int, space: Workspace) -> None:
+        strips = self._native.kernel("strips", self.time, self.bands, self.pooled)
+        values |= {"each": each, "counter": _counter()}
+        filled = self._weights.shape[0] * self._native.shape.vectors
+
+        def strip(thread: int) -> None:
+            points = self._points_of(
+                space, f"points {thread}", self._in_chunks, (each + self.time.taps - 1) * columns
+            )
+            sums = self._points_of(space, f"sums {thread}", filled, each * columns)
+            own = {
+                "v": points,
+                "m": sums,
+                **_strides("v", points, "point", "chunk"),
+                **_strides("m", sums, "point", "chunk"),
+            }
+            strips(values | own)
+
+        together(self._threads, strip)
+
+    def _in_panels(self, values: dict[str, Any], rows: int, columns: int, space: Workspace) -> None:
+        spread = self._native.kernel("spread", self.time, self.bands)
+        panels = self._native.kernel("panels", self.time, self.bands, self.pooled)
+        heard = rows + self.time.taps - 1
+        points = self._points_of(space, "points", self._in_chunks, heard * columns)
+        values |= {"v": points, **_strides("v", points, "point", "chunk")}
+        chunks = {"chunks": self._in_chunks, "each": max(1, self._in_chunks // (4 * self._threads))}
+        first = values | chunks | {"rows": heard, "counter": _counter()}
+        together(self._threads, lambda _: spread(first))
+        values["counter"] = _counter()
+
+        def panel(thread: int) -> None:
+            sums = self._points_of(space, f"sums {thread}", self._native.shape.vectors, rows * columns)
+            panels(values | {"m": sums, **_strides("m", sums, "point", "chunk")})
+
+        together(self._threads, panel)
+
+    def _points_of(self, space: Workspace, name: str, chunks: int, tiles: int) -> Array:
+        return space.array(name, self._points, chunks, tiles, self._native.shape.lanes)
 
     def _strip(self, rows: int, columns: int) -> int | None:
         """Rows of tiles a strip, or None where a thread had better take a panel of filters than a strip of time."""
@@ -218,5 +215,11 @@ def _bias(model: Cnn14, layer: str, filters: int) -> Array:
     return bias
 
 
-def _addresses(arrays: Sequence[npt.NDArray[Any]]) -> list[int]:
-    return [array.ctypes.data for array in arrays]
+def _counter() -> npt.NDArray[np.int64]:
+    """What threads take their tasks from."""
+    return np.zeros(1, np.int64)
+
+
+def _strides(letter: str, array: Array, first: str, second: str) -> dict[str, int]:
+    """The bytes between neighbours along an array's first two axes, under the names that kernels know them by."""
+    return {f"{letter}_{first}": array.strides[0], f"{letter}_{second}": array.strides[1]}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 from llvmlite import binding as llvm
@@ -15,7 +16,7 @@ from core.runtime.engine import EngineError
 from core.runtime.memory import library_aside
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
 from core.runtime.winograd.cache import kept
-from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
+from core.runtime.winograd.signatures import SIGNATURES, Shape, Signature, exported
 
 AVX512, AVX2 = Shape(lanes=16, rows=14, vectors=2), Shape(lanes=8, rows=6, vectors=2)
 """For 32 registers of 16 float32 and for 16 of 8: as many sums as fit beside the filters and a value."""
@@ -29,11 +30,24 @@ PAIRS: tuple[tuple[Algorithm, Algorithm, bool], ...] = (
 )
 """What the profiles use: time, bands, and whether the layer is pooled."""
 
-Kernel = Callable[..., None]
+
+class Kernel:
+    """A compiled kernel, called with an array for every pointer and a number for all else. Other threads of Python run meanwhile."""
+
+    def __init__(self, signature: Signature, address: int) -> None:
+        self._pointers, self._numbers = signature.pointers.split(), signature.numbers.split()
+        kinds = [ctypes.c_void_p] * len(self._pointers) + [ctypes.c_int64] * len(self._numbers)
+        self._code = ctypes.CFUNCTYPE(None, *kinds)(address)
+
+    def __call__(self, values: Mapping[str, Any]) -> None:
+        """``values`` may hold more than this kernel takes."""
+        self._code(
+            *(values[key].ctypes.data for key in self._pointers), *(values[key] for key in self._numbers)
+        )
 
 
 class Native:
-    """Compiled kernels. Calling one lets other threads of Python run.
+    """The compiled kernels.
 
     Attributes
     ----------
@@ -66,12 +80,7 @@ class Native:
 
     def _kernel(self, of: str, name: str) -> Kernel:
         if name not in self._kernels:
-            signature = SIGNATURES[of]
-            kinds = [
-                *(ctypes.c_void_p for _ in signature.pointers.split()),
-                *(ctypes.c_int64 for _ in signature.numbers.split()),
-            ]
-            self._kernels[name] = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))
+            self._kernels[name] = Kernel(SIGNATURES[of], self._engine.get_function_address(name))
         return self._kernels[name]
 
 

@@ -74,7 +74,7 @@ def product(e: Emitter, shape: Shape) -> ir.Function:
     at_once = max(1, _BLOCK_BYTES // chunk_bytes)
     with e.internal("product", "a w o", numbers) as (function, g):
         b = e.builder
-        parts = b.sdiv(e.plus(g["rows"], shape.rows - 1), e.number(shape.rows))
+        parts = e.parts(g["rows"], shape.rows)
         each, more = b.sdiv(g["rows"], parts), b.srem(g["rows"], parts)
         # While a block's parts pass, each asks for a share of the block that follows it in memory.
         step = b.sdiv(e.number(shape.vectors * e.bytes), parts)
@@ -116,7 +116,7 @@ def product(e: Emitter, shape: Shape) -> ir.Function:
 
                         e.loop(parts, part)
 
-                    e.loop(b.sdiv(e.plus(g["chunks"], at_once - 1), e.number(at_once)), pass_)
+                    e.loop(e.parts(g["chunks"], at_once), pass_)
 
                 e.loop(g["taps"], tap)
 
