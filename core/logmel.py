@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -56,6 +57,9 @@ class FrontEnd:
 
 
 FRONT_END = FrontEnd()
+
+FRAMES_AT_ONCE = 1024
+"""Spectra of a longer waveform are made of so many frames at a time, a little over 10 s: those of 30 s would take 43 MB."""
 
 # Slaney's Auditory Toolbox (1998): linear below 1 kHz (200/3 Hz a mel), logarithmic above (27 mels a factor of 6.4).
 _LINEAR_HZ_PER_MEL = 200.0 / 3.0
@@ -123,17 +127,27 @@ class LogMel(nn.Module):
             self.register_buffer("mel", torch.tensor(mel_matrix(front_end)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return self.decibels(self.power(waveform))
+        frames = self.front_end.frames(waveform.shape[-1])
+        if frames <= FRAMES_AT_ONCE:
+            return self.decibels(self.power(waveform))
+        margin, hop = self.front_end.n_fft // 2, self.front_end.hop
+        padded = nn.functional.pad(waveform, (margin, margin), mode="reflect")
+        edges = [*range(0, frames, FRAMES_AT_ONCE), frames]
+        pieces = (padded[:, hop * first : hop * (last - 1) + 2 * margin] for first, last in pairwise(edges))
+        return torch.cat([self.decibels(self._power(piece, centred=False)) for piece in pieces], dim=2)
 
     def power(self, waveform: Tensor) -> Tensor:
         """Power spectrogram: (batch, samples) -> (batch, frames, n_fft // 2 + 1)."""
+        return self._power(waveform, centred=True)
+
+    def _power(self, waveform: Tensor, *, centred: bool) -> Tensor:
         fe = self.front_end
         spectrum = torch.stft(
             waveform,
             fe.n_fft,
             fe.hop,
             window=self.window,
-            center=True,
+            center=centred,
             pad_mode="reflect",
             return_complex=True,
         )  # (batch, n_fft // 2 + 1, frames)

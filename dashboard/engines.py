@@ -10,8 +10,8 @@ from dashboard.state import TIMED_SECONDS, Timed
 
 
 def label(measured: Sequence[Timed]) -> str:
-    """The title of a measured time: "Time here, on ncnn"; both names where two networks run on different engines."""
-    return f"Time here, on {' and '.join(dict.fromkeys(each.runtime for each in measured))}"
+    """The title of a measured time, "Time on ncnn"; both names where two networks run on different engines."""
+    return f"Time on {' and '.join(dict.fromkeys(each.runtime for each in measured))}"
 
 
 def conditions(measured: Sequence[Timed]) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from core.logmel import FRONT_END
+from core.logmel import FRAMES_AT_ONCE, FRONT_END
 from core.models.cnn import LAYERS, Cnn14Config, ends_block
 from core.profiling.counts import map_sizes, samples_of
 from core.tagging import windows
@@ -56,9 +56,22 @@ def activation_bytes(config: Cnn14Config, seconds: float = 10.0) -> int:
 def _spectra(samples: int, frames: int, bins: int) -> int:
     """The front end's own peak: its window's worth of frames, the complex spectrum, and the squares that are added up."""
     padded = _FLOAT * (samples + FRONT_END.n_fft)
-    transform = padded + _FLOAT * frames * FRONT_END.n_fft + 2 * _FLOAT * frames * bins
-    power = 2 * _FLOAT * frames * bins + 3 * _FLOAT * frames * bins
-    return max(transform, power)
+    if frames <= FRAMES_AT_ONCE:
+        return max(padded + _transform(frames, bins), _power(frames, bins))
+    found = 0
+    for done in range(0, frames, FRAMES_AT_ONCE):  # what has been made of earlier pieces is kept
+        piece = min(FRAMES_AT_ONCE, frames - done)
+        made = _FLOAT * done * FRONT_END.mel_bins
+        found = max(found, padded + made + max(_transform(piece, bins), _power(piece, bins)))
+    return max(found, padded + 2 * _FLOAT * frames * FRONT_END.mel_bins)  # joined at last
+
+
+def _transform(frames: int, bins: int) -> int:
+    return _FLOAT * frames * FRONT_END.n_fft + 2 * _FLOAT * frames * bins
+
+
+def _power(frames: int, bins: int) -> int:
+    return 2 * _FLOAT * frames * bins + 3 * _FLOAT * frames * bins
 
 
 def resident_growth(run: Callable[[], object]) -> int | None:

@@ -102,3 +102,14 @@ def test_survives_the_meta_device():
 
 def test_a_clip_shorter_than_a_window_can_be_drawn():
     assert log_mel(np.zeros(10, np.float32)).shape[1] == 64
+
+
+@pytest.mark.parametrize("samples", [1024 * 320 - 1, 1024 * 320, 3 * 1024 * 320 + 7])
+def test_spectra_made_in_pieces_are_those_of_the_whole(samples):
+    """One frame more than are made at once, up to three times as many: pieces lose and repeat no frame."""
+    noise = 0.1 * torch.randn((2, samples), generator=torch.Generator().manual_seed(0))
+    front_end = LogMel()
+    whole = front_end.decibels(front_end.power(noise))
+    found = front_end(noise)
+    assert found.shape == whole.shape == (2, 1, samples // 320 + 1, 64)
+    assert (found - whole).abs().max() < 1e-4

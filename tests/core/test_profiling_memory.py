@@ -75,6 +75,12 @@ def test_a_long_clip_takes_what_its_windows_take():
     """33 s are tagged in two windows of 16.5 s."""
     config = Cnn14Config((4,) * 12, 3, 4)
     assert activation_bytes(config, 33.0) == activation_bytes(config, 16.5) == _measured(config, 528_000)
+    assert activation_bytes(config, 30.0) == _measured(config, 960_000)
+    narrow = Cnn14Config(
+        (2,) * 12, 3, 4
+    )  # whose front end decides, with the spectra of its second piece of three
+    memory = activations(narrow, 30.0)
+    assert memory["front end"] == max(memory.values()) == _measured(narrow, 960_000)
 
 
 def test_the_published_networks_peak_by_hand():

@@ -345,10 +345,24 @@ def test_a_plan_for_a_budget_is_found_and_sets_every_knob(
 
 def test_the_time_is_measured_on_demand_and_kept(prune_page: AppTest) -> None:
     prune_page.button(key="ask_time").click().run()
-    assert "Time here" in shown(prune_page)
+    assert f"Time on {state.tagger('demo-cnn14').runtime}" in shown(prune_page)
     assert not any(button.key == "ask_time" for button in prune_page.button)
     prune_page.selectbox(key="criterion").set_value("l2").run()
     assert not any(button.key == "ask_time" for button in prune_page.button)
+
+
+def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
+    conversions = state.server().conversions
+    with conversions.held_back():
+        prune_page.slider(key="ratio").set_value(0.7).run()
+        assert not prune_page.exception
+        newest = list(workbench.bench().pruned._items.values())[-1]
+        assert not newest.value.tagger.settled
+        heard = list(state.server().tags._items.values())[-1].value
+        assert heard.runtime == "torch"
+    conversions.wait()
+    assert newest.value.tagger.settled
+    assert newest.weight == newest.value.own_bytes + newest.value.tagger.engine_bytes
 
 
 def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:

@@ -52,6 +52,20 @@ def test_equal_bytes_under_another_name_keep_their_own_name(wav: Callable[..., b
     assert names == ["one.wav", "two.wav"]
 
 
+def test_a_long_recording_is_not_kept_as_samples_and_heard_as_a_whole(
+    embedded: None, wav: Callable[..., bytes]
+) -> None:
+    data = wav(62.0, rate=16_000, channels=2)
+    source = Source.of_bytes("long.wav", data)
+    opened = state.opened(source)
+    assert opened.sound_type == "audio/flac"
+    assert opened.weight < len(data) + len(opened.sound) + 2**18  # besides which is only the picture
+    shown = state.tags(source, PAIR[0])
+    direct = load_tagger(PAIR[0]).tag(load_clip(data, name="long.wav"))
+    assert np.array_equal(shown.probabilities, direct.probabilities)
+    assert (shown.windows_s, shown.notes) == (direct.windows_s, direct.notes)
+
+
 def test_an_unreadable_source_raises_and_leaves_nothing_behind(fresh: state.Server) -> None:
     with pytest.raises(AudioError):
         state.opened(Source.of_bytes("x.wav", b"no audio"))
