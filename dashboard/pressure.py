@@ -67,6 +67,7 @@ class Pressure:
         while True:
             pause.wait(_LOOK_EVERY_S)
             self.relieve()
+            give_back()  # what uploads and players have left over
 
     def _drop_oldest(self) -> int:
         oldest = max(self._shelves, key=lambda shelf: shelf.idle_s() or 0.0, default=None)

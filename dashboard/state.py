@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import streamlit as st
@@ -62,23 +63,30 @@ class Timed:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A decoded clip with what the page draws and plays of it.
-
-    Attributes
-    ----------
-    sound, sound_type : what the player is given, and its media type: WAV, or for a long clip FLAC, which is half as large.
-    """
+    """A clip with what the page draws and plays of it."""
 
     clip: Clip
     picture: ClipPicture
-    sound: bytes
-    sound_type: str
+
+    @cached_property
+    def sound(self) -> bytes:
+        """What the player is given, encoded when a page first shows one: WAV, or of a long clip FLAC, which is half as large."""
+        return encode_flac(self.clip) if self._long else encode_wav(self.clip.waveform)
+
+    @property
+    def sound_type(self) -> str:
+        """Its media type."""
+        return "audio/flac" if self._long else "audio/wav"
 
     @property
     def weight(self) -> int:
         """Bytes that it holds."""
         drawn = self.picture.levels.nbytes + 2 * self.picture.low.nbytes
-        return self.clip.nbytes + len(self.sound) + drawn
+        return self.clip.nbytes + drawn + len(vars(self).get("sound", b""))
+
+    @property
+    def _long(self) -> bool:
+        return isinstance(self.clip, LongClip)
 
 
 class Server:
@@ -86,7 +94,7 @@ class Server:
 
     def __init__(self) -> None:
         self.gate = Gate()
-        self.clips: Shelf[Opened] = Shelf(_CLIP_BYTES, lambda opened: opened.weight)
+        self.clips: Shelf[Opened] = Shelf(_CLIP_BYTES, lambda opened: opened.weight, growing=True)
         self.taggers: Shelf[Tagger] = Shelf(_MODEL_BYTES, lambda tagger: tagger.nbytes, growing=True)
         self.tags: Shelf[Tags] = Shelf(_TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes))
         self.counts: Shelf[Counts] = Shelf(2**18, lambda _: 512)
@@ -144,7 +152,15 @@ def tags(source: Source, name: str, tell: Tell | None = None) -> Tags:
         return found
     clip = opened(source).clip
     with server().gate.turn(tell):
-        return server().tags.get_or_make(key, lambda: tagger(name).tag(clip))
+        return server().tags.get_or_make(key, lambda: heard(tagger(name), clip))
+
+
+def heard(network: Tagger, clip: Clip) -> Tags:
+    """What a network says; the memory of its feature maps is not kept for a next clip, which may not come for a while."""
+    try:
+        return network.tag(clip)
+    finally:
+        give_back()
 
 
 def tagged(source: Source, names: tuple[str, str]) -> bool:
@@ -196,6 +212,7 @@ def timed(taggers: Sequence[Tagger]) -> tuple[Timed, ...]:
     with server().conversions.held_back():
         engines = [each.settle() for each in taggers]
         measured = measure_latencies(taggers, waveform)
+    give_back()
     return tuple(
         Timed(latency, engine.name, engine.why, each.fell_back)
         for latency, engine, each in zip(measured, engines, taggers, strict=True)
@@ -212,12 +229,9 @@ def _open(source: Source) -> Opened:
         clip = example_clip(source.example)
     else:
         clip = open_clip(source.data or b"", name=source.name)
-    if not isinstance(clip, LongClip):
-        return Opened(clip, draw_parts(clip.samples, clip.parts), encode_wav(clip.waveform), "audio/wav")
-    give_back()  # what receiving and reading so many bytes has left over
-    picture = draw_parts(clip.samples, clip.parts)
-    give_back()
-    return Opened(clip, picture, encode_flac(clip), "audio/flac")
+    if isinstance(clip, LongClip):
+        give_back()  # what receiving and reading so many bytes has left over
+    return Opened(clip, draw_parts(clip.samples, clip.parts))
 
 
 def _fingerprint(name: str) -> Hashable:

@@ -188,7 +188,7 @@ def tags(
     clip = state.opened(source).clip
     with state.server().gate.turn(tell):
         return state.server().tags.put(
-            _tag_key(source, state.tagger(name), made, repair_on), ready.tagger.tag(clip)
+            _tag_key(source, state.tagger(name), made, repair_on), state.heard(ready.tagger, clip)
         )
 
 
