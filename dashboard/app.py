@@ -11,10 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, str(ROOT))
 
-from core import threads  # noqa: E402 (after the path is set)
+from core import allocator, threads  # noqa: E402 (after the path is set)
 from dashboard.components import theme  # noqa: E402
 
 threads.let_waiting_threads_sleep()  # before any page imports torch
+allocator.share_one_heap()
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
