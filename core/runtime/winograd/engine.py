@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.models.cnn import LAYERS, Cnn14
 from core.models.folding import normalisation
+from core.runtime.memory import set_aside
 from core.runtime.profiles import Profile
 from core.runtime.winograd.layer import FirstLayer, Layer
 from core.runtime.winograd.maps import Array, Workspace
@@ -46,7 +47,12 @@ class WinogradEngine:
         with torch.inference_mode():
             logmels = self._model.front_end(waveforms)
             heard = torch.stack([self.maps(logmel[0].numpy()) for logmel in logmels])
-            return torch.sigmoid(self._model.classified(heard))
+            found = torch.sigmoid(self._model.classified(heard))
+        if logmels.shape[2] > self.profile.kept_frames:
+            # The buffers are gone, but for what the C library keeps of them; the linear layers' 30 MB are in the file.
+            for linear in (self._model.fc1, self._model.fc_audioset):
+                set_aside(linear)
+        return found
 
     def layer_times(self, logmel: Array) -> dict[str, float]:
         """Milliseconds of every layer (its pooling with it) and of what follows them, for one log-mel (1, frames, mel_bins)."""
