@@ -66,7 +66,7 @@ PROFILES = {
     ),
     "small": Profile(
         "small",
-        (("C4", (F43, F43)), ("C10", (DIRECT, F23)), ("C12", (DIRECT, PAIR))),
+        (("C6", (F43, F43)), ("C10", (DIRECT, F23)), ("C12", (DIRECT, PAIR))),
         (("C4", FULL), ("C8", FULL), ("C10", SMALL_ONLY), ("C12", NONE)),
         0,
     ),

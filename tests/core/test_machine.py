@@ -92,8 +92,8 @@ def test_the_profile_goes_by_memory(monkeypatch):
     tiled = 64 * 64 + 64 * 128 + 128**2 + 128 * 256 + 256**2 + 256 * 512 + 512**2 + 512 * 1024 + 1024**2
     deep = 1024 * 2048 + 2048**2
     assert PROFILES["fast"].weight_bytes(config) == 4 * 9 * (64 + 4 * tiled + deep)
-    # C5 to C10's times 4 / 3
-    late = 128 * 256 + 256**2 + 256 * 512 + 512**2 + 512 * 1024 + 1024**2
+    # C7 to C10's times 4 / 3
+    late = 256 * 512 + 512**2 + 512 * 1024 + 1024**2
     assert PROFILES["small"].weight_bytes(config) == 4 * 9 * (64 + 4 * (tiled - late) + 4 * late // 3 + deep)
     for free, name in ((8 * 2**30, "fast"), (2**30, "small"), (None, "fast")):
         monkeypatch.setattr("core.runtime.profiles.usable_memory", lambda free=free: free)
