@@ -26,5 +26,6 @@ def conditions(measured: Sequence[Timed]) -> str:
 
 def fallback(measured: Sequence[Timed]) -> str | None:
     """That the fast engine cannot be used here, for the one place that says it; None where it can."""
-    reasons = [each.why for each in measured if each.fell_back]
-    return f"A faster engine is left out here: {reasons[0].rstrip('.')}." if reasons else None
+    if not any(each.fell_back for each in measured):
+        return None
+    return "A faster engine than torch could not be used here; the help beside the time says why."

@@ -30,9 +30,7 @@ def test_two_engines_are_both_named_and_a_fall_back_is_said() -> None:
     assert "fast, since it is; torch, because fast cannot be used: no such package." in engines.conditions(
         (first, second)
     )
-    said = engines.fallback((first, second))
-    assert said is not None
-    assert said.endswith("torch, because fast cannot be used: no such package.")
+    assert "faster engine than torch could not be used" in (engines.fallback((first, second)) or "")
 
 
 @pytest.mark.usefixtures("embedded")
