@@ -22,6 +22,15 @@ class Convertible(Protocol):
         """Make the engine, unless it is there."""
 
 
+_LAST_S = 5.0
+
+
+def _finish(at_work: threading.Lock) -> None:
+    """When the program ends, let the present conversion end first: Python would stop its thread inside of compiled code, which ends the
+    process with an abort. The lock is not given back, so that no other begins."""
+    at_work.acquire(timeout=_LAST_S)
+
+
 class Conversions:
     """Makes engines one at a time in a thread of its own.
 
@@ -39,6 +48,7 @@ class Conversions:
         self._next: weakref.ref[Convertible] | None = None
         self._thread: threading.Thread | None = None
         self._at_work = threading.Lock()
+        weakref.finalize(self, _finish, self._at_work)
 
     def ask(self, network: Convertible) -> None:
         """Convert a network soon; returns at once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ MOST = 6
 """Jobs that may be under way at once, for all visitors together."""
 
 _MESSAGES_KEPT = 32
+_LAST_STEP_S = 5.0  # that a job may take for its present step once the program wants to end
 _SMALL = 16_384  # bytes that a result without a weight of its own is taken for
 
 
@@ -61,6 +63,14 @@ class Standing:
         return min(1.0, self.done / self.total) if self.total else 0.0
 
 
+def _end(cancels: dict[Hashable, threading.Event], threads: dict[Hashable, threading.Thread]) -> None:
+    """When the program ends: Python stops threads inside of torch's code in a way that ends the process with an abort."""
+    for cancelled in list(cancels.values()):
+        cancelled.set()
+    for thread in list(threads.values()):
+        thread.join(_LAST_STEP_S)
+
+
 class Jobs:
     """Runs jobs, each in a thread of its own and all by turns; results are kept on a shelf."""
 
@@ -69,6 +79,8 @@ class Jobs:
         self._lock = threading.Lock()
         self._standings: dict[Hashable, Standing] = {}
         self._cancels: dict[Hashable, threading.Event] = {}
+        self._threads: dict[Hashable, threading.Thread] = {}
+        weakref.finalize(self, _end, self._cancels, self._threads)
         self._results: Shelf[Any] = Shelf(budget_bytes, lambda found: getattr(found, "weight", _SMALL))
 
     def keep(self, key: Hashable, result: Any) -> None:
@@ -102,7 +114,8 @@ class Jobs:
                 del self._standings[old]
             self._standings[key] = Standing()
             self._cancels[key] = threading.Event()
-        threading.Thread(target=self._run, args=(key, work), daemon=True, name="job").start()
+            self._threads[key] = threading.Thread(target=self._run, args=(key, work), daemon=True, name="job")
+            self._threads[key].start()
 
     def cancel(self, key: Hashable) -> None:
         """Ask a job to stop after its present step."""
@@ -145,6 +158,7 @@ class Jobs:
             message = "The measurement failed; see the server's log."
         with self._lock:
             self._cancels.pop(key, None)
+            self._threads.pop(key, None)
             if message is None:
                 self._standings.pop(key, None)
             else:

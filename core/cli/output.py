@@ -49,7 +49,9 @@ RatioOption = Annotated[
 ]
 RuntimeOption = Annotated[
     str,
-    typer.Option("--runtime", metavar="NAME", help="What runs the network: auto, torch, winograd, ncnn or bf16."),
+    typer.Option(
+        "--runtime", metavar="NAME", help="What runs the network: auto, torch, winograd, ncnn or bf16."
+    ),
 ]
 LayersOption = Annotated[
     str,

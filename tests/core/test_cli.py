@@ -100,7 +100,7 @@ def test_tag_in_a_process_of_its_own(studio):
         "channels": 2,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    assert (said["model"], said["runtime"]) == ("small", "ncnn")
+    assert (said["model"], said["runtime"]) == ("small", "winograd")
     assert {(tag["index"], tag["name"]) for tag in said["tags"]} == {
         (0, "Speech"),
         (289, "Rain"),
