@@ -14,7 +14,16 @@ from core.benchmark.bandwidth import read_bandwidth
 from core.runtime import usable_cpus, usable_memory
 from core.threads import VARIABLE
 
-PACKAGES = ("torch", "llvmlite", "ncnn", "onnxruntime", "openvino", "panns-inference", "torchlibrosa", "numpy")
+PACKAGES = (
+    "torch",
+    "llvmlite",
+    "ncnn",
+    "onnxruntime",
+    "openvino",
+    "panns-inference",
+    "torchlibrosa",
+    "numpy",
+)
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
 
 
