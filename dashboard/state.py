@@ -7,6 +7,7 @@ twice, and no clip can ever be given another one's result.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +95,7 @@ class Server:
 
     def __init__(self) -> None:
         self.gate = Gate()
+        self.loading = threading.Lock()
         self.clips: Shelf[Opened] = Shelf(_CLIP_BYTES, lambda opened: opened.weight, growing=True)
         self.taggers: Shelf[Tagger] = Shelf(_MODEL_BYTES, lambda tagger: tagger.nbytes, growing=True)
         self.tags: Shelf[Tags] = Shelf(_TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes))
@@ -137,9 +139,12 @@ def opened(source: Source) -> Opened:
 
 def tagger(name: str) -> Tagger:
     """The loaded model; reloaded when its file changes. Raises ``CheckpointError``."""
-    found = server().taggers.get(_fingerprint(name))
+    key = _fingerprint(name)
+    found = server().taggers.get(key)
     if found is None:
-        found = server().taggers.put(_fingerprint(name), load_tagger(name))
+        # One at a time: two visitors who ask at once share one network, and the engine that is made of it.
+        with server().loading:
+            found = server().taggers.get_or_make(key, lambda: load_tagger(name))
         server().pressure.relieve()
     return found
 

@@ -19,7 +19,7 @@ The pruned network is the baseline without the filters that matter least in its 
 little further afterwards. A filter's importance is the operator norm of its weights: how much it can change what passes
 through. Half of these filters gone is what the E-PANNs paper proposes.
 
-Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are never written to disk, and are
+Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are not kept on disk, and are
 let go of as others come.
 
 Parameters and MACs are counted here, the time is measured on this machine, and nothing on this page is taken from a

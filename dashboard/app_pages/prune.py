@@ -31,7 +31,7 @@ The figures are counted from the widths. The tags are those of the pruned networ
 training afterwards: what E-PANNs wins back by fine-tuning is not in them. Repair without labels wins part of it back in
 seconds.
 
-Recordings are decoded in this server's memory and never written to disk.
+Recordings are decoded in this server's memory and not kept on disk.
 """
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -98,3 +100,15 @@ def test_auto_fetch_begins_with_the_server(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PANNSCOPE_AUTO_FETCH", "1")
     state.Server()
     assert began == [("cnn14", "epanns")]
+
+
+def test_visitors_who_ask_at_once_share_a_network(embedded: None) -> None:
+    start = threading.Barrier(4)
+
+    def visit(_: int) -> object:
+        start.wait()
+        return state.tagger(PAIR[0])
+
+    with ThreadPoolExecutor(4) as visitors:
+        given = list(visitors.map(visit, range(4)))
+    assert all(each is given[0] for each in given)
