@@ -28,7 +28,8 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from core import checkpoints, threads  # noqa: E402 (after the path is set)
+from core import checkpoints  # noqa: E402 (after the path is set)
+from core.runtime import process  # noqa: E402 (after the path is set)
 from core.tagging import default_pair  # noqa: E402
 
 LONG_SECONDS = 600
@@ -197,7 +198,7 @@ def main() -> None:
     if asked.serve:
         serve(asked.serve)
         return
-    threads.let_waiting_threads_sleep()
+    process.let_waiting_threads_sleep()
     pair = (asked.models[0], asked.models[1])
     with tempfile.TemporaryDirectory() as folder:
         weights = stand_ins(pair, Path(folder))

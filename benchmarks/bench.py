@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core import threads
+from core.runtime import process
 
 PARTS = ("engines", "length", "ratio", "threads", "batch", "processes", "precision")
 
@@ -38,7 +38,7 @@ def main() -> int:
         help="names or files, {fold} for one a fold (the embedded pair)",
     )
     asked = parser.parse_args()
-    threads.let_waiting_threads_sleep()  # before torch is imported, as pannscope itself does
+    process.let_waiting_threads_sleep()  # before torch is imported, as pannscope itself does
 
     from core.benchmark import bench, plans, precision
     from core.errors import PannscopeError

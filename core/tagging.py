@@ -17,10 +17,11 @@ import torch
 from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
-from core.conversions import Conversions
 from core.errors import AudioError, CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
-from core.runtime import Engine, TorchEngine, check_runtime, engine_for
+from core.runtime.background import Conversions
+from core.runtime.choice import check_runtime, engine_for
+from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import give_back
 
 WINDOW_SECONDS = 30.0

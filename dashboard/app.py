@@ -11,11 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, str(ROOT))
 
-from core import allocator, threads  # noqa: E402 (after the path is set)
-from dashboard.components import theme  # noqa: E402
+from core.runtime import process  # noqa: E402 (after the path is set)
+from dashboard.widgets import theme  # noqa: E402
 
-threads.let_waiting_threads_sleep()  # before any page imports torch
-allocator.share_one_heap()
+process.let_waiting_threads_sleep()  # before any page imports torch
+process.share_one_heap()
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -23,9 +23,9 @@ st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), l
 st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
 
 PAGES = [
-    st.Page("app_pages/compare.py", title="Compare", default=True),
-    st.Page("app_pages/prune.py", title="Prune"),
-    st.Page("app_pages/filters.py", title="Filters"),
+    st.Page("compare/page.py", title="Compare", default=True),
+    st.Page("prune/page.py", title="Prune", url_path="prune"),
+    st.Page("filters/page.py", title="Filters", url_path="filters"),
 ]
 
 st.navigation(PAGES, position="top").run()

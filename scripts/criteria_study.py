@@ -20,10 +20,10 @@ from torch import Tensor
 
 from core.audio import load_clip
 from core.models.cnn import LAYERS, Cnn14
+from core.pruning.criteria import CRITERIA
 from core.pruning.fidelity import Fidelity, fidelity
-from core.pruning.importance import CRITERIA
 from core.pruning.plan import PAPER_LAYERS, PruningPlan, plan
-from core.pruning.repair import repair
+from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 from core.tagging import load_tagger
 from core.training.data import LabelledClips, read_manifest

@@ -38,27 +38,57 @@ def commands(clips: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
         yield f"profile {model}", ["profile", "-m", model]
         yield (
             f"evaluate {model}",
-            ["evaluate", "-m", model, "--manifest", str(clips / "meta.csv"), "--audio", str(clips / "audio"), "--folds", "1"],
+            [
+                "evaluate",
+                "-m",
+                model,
+                "--manifest",
+                str(clips / "meta.csv"),
+                "--audio",
+                str(clips / "audio"),
+                "--folds",
+                "1",
+            ],
         )
     for path in paths:
         yield f"compare {Path(path).name}", ["compare", path, "--runtime", "torch"]
     for ratio in ("0.25", "0.5", "0.75"):
         yield f"profile cnn14 {ratio}", ["profile", "-m", "cnn14", "--ratio", ratio]
     for criterion in ("operator-norm", "l1", "geometric-median", "similarity", "random"):
-        yield f"importance {criterion}", ["importance", "-m", MODELS[0], "--layer", "C9", "--criterion", criterion]
+        yield (
+            f"importance {criterion}",
+            ["importance", "-m", MODELS[0], "--layer", "C9", "--criterion", criterion],
+        )
     on = [word for path in paths[:4] for word in ("--clips", path)]
     half = str(scratch / "half.safetensors")
     ways = {
         "ratio": ["--ratio", "0.5", "--out", half],
-        "ratios": ["--ratios", "C2=0.25,C7-C12=0.75", "--criterion", "l1", "--out", str(scratch / "own.safetensors")],
+        "ratios": [
+            "--ratios",
+            "C2=0.25,C7-C12=0.75",
+            "--criterion",
+            "l1",
+            "--out",
+            str(scratch / "own.safetensors"),
+        ],
         "repair": ["--ratio", "0.5", "--repair", *on, "--out", str(scratch / "repaired.safetensors")],
         "budget": ["--budget", "macs=0.8", *on, "--out", str(scratch / "budget.safetensors")],
         "similarity": ["--criterion", "similarity", "--out", str(scratch / "similar.safetensors")],
     }
     for name, words in ways.items():
         yield f"prune {name}", ["prune", "-m", MODELS[0], *words]
-    yield "tag repaired", ["tag", *paths, "--checkpoint", str(scratch / "repaired.safetensors"), "--runtime", "torch"]
-    for form, ending in (("onnx", "onnx"), ("safetensors", "safetensors"), ("panns", "pt"), ("ncnn", "param"), ("int8", "onnx"), ("bundle", "zip")):
+    yield (
+        "tag repaired",
+        ["tag", *paths, "--checkpoint", str(scratch / "repaired.safetensors"), "--runtime", "torch"],
+    )
+    for form, ending in (
+        ("onnx", "onnx"),
+        ("safetensors", "safetensors"),
+        ("panns", "pt"),
+        ("ncnn", "param"),
+        ("int8", "onnx"),
+        ("bundle", "zip"),
+    ):
         out = scratch / f"exported-{form}.{ending}"
         yield f"export {form}", ["export", "--checkpoint", half, "--format", form, *on, "--out", str(out)]
 
@@ -69,7 +99,10 @@ def record(clips: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, words in commands(clips.resolve(), Path(scratch)):
             run = subprocess.run(
-                [sys.executable, "-m", "core.cli", *words, "--json"], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "core.cli", *words, "--json"],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if run.returncode:
                 sys.exit(f"{name}: exit code {run.returncode}: {run.stderr.strip()}")
@@ -109,7 +142,9 @@ def main() -> None:
                 differences = list(compare(old[name], new.get(name)))
                 largest = max((size for _, size in differences), default=0.0)
                 worst = max(worst, largest)
-                told = f"{len(differences)} figures differ, by at most {largest:.2g}" if differences else "equal"
+                told = (
+                    f"{len(differences)} figures differ, by at most {largest:.2g}" if differences else "equal"
+                )
                 sys.stdout.write(f"{name:<32} {told}\n")
                 for where, size in differences[:3] if largest > 1e-5 else ():
                     sys.stdout.write(f"    {where}: {size:.2g}\n")

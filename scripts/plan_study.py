@@ -24,9 +24,9 @@ from core.models.cnn import Cnn14
 from core.profiling.counts import count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair import Repair, repair
-from core.pruning.search import Budget, find_plan
-from core.pruning.sensitivity import mean_average_precision, measure_sensitivity
+from core.pruning.repair.repair import Repair, repair
+from core.pruning.search.search import Budget, find_plan
+from core.pruning.search.sensitivity import mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
 from core.tagging import load_tagger
 from core.training.data import LabelledClips, read_manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.threads import let_waiting_threads_sleep
+from core.runtime.process import let_waiting_threads_sleep
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from core.audio import SAMPLE_RATE
-from core.synthesis import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesise
 
 Waveforms = npt.NDArray[np.float32]
 """(batch, samples) at 32 kHz."""

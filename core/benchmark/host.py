@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from core.benchmark.bandwidth import read_bandwidth
-from core.runtime import usable_cpus, usable_memory
-from core.threads import VARIABLE
+from core.runtime.machine import usable_cpus, usable_memory
+from core.runtime.process import VARIABLE
 
 PACKAGES = (
     "torch",

@@ -12,7 +12,7 @@ from core.models.cnn import LAYERS
 from core.profiling import profile
 from core.profiling.counts import LayerProfile
 from core.profiling.profile import Profile
-from core.runtime import PROFILES
+from core.runtime.profiles import PROFILES
 
 _TAPS = 9  # 3 x 3 kernels
 

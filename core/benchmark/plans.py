@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.benchmark.bench import Bench
 from core.benchmark.subjects import SUBJECTS, in_detail
-from core.runtime import usable_cpus
+from core.runtime.machine import usable_cpus
 from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 
 REPEATS = 15

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import DataError
-from core.runtime import RUNTIMES, EngineError
+from core.runtime.engine import RUNTIMES, EngineError
 from core.tagging import EMBEDDED_PAIR, load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import predict

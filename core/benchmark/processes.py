@@ -19,8 +19,8 @@ from typing import IO, Any
 
 from core.benchmark.subjects import SUBJECTS, Files
 from core.errors import ModelError
-from core.runtime import usable_memory
-from core.threads import VARIABLE
+from core.runtime.machine import usable_memory
+from core.runtime.process import VARIABLE
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ import torch
 from core.audio import load_clip
 from core.benchmark.clips import Waveforms
 from core.models.cnn import LAYERS, Cnn14
-from core.runtime import Engine, TorchEngine
+from core.runtime.engine import Engine, TorchEngine
 
 _PASSES = 5
 _PASSES_OF_LONG, _LONG_SECONDS = 3, 20.0

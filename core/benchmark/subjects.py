@@ -16,7 +16,8 @@ from core.benchmark.clips import Waveforms
 from core.benchmark.stages import stage_times
 from core.checkpoints import load_checkpoint
 from core.models.cnn import CNN14_WIDTHS, LAYERS, layer_modules
-from core.runtime import RUNTIMES, engine_for
+from core.runtime.choice import engine_for
+from core.runtime.engine import RUNTIMES
 
 Stages = Callable[[Path, Waveforms], dict[str, dict[str, float]]]
 """A recording and the same clip's waveforms -> where its time goes."""

@@ -6,6 +6,7 @@ layouts, ``torchfile`` (with ``claims``) the official one and ``tensorfile`` our
 
 from __future__ import annotations
 
+from core.checkpoints.download import DownloadCancelledError
 from core.checkpoints.entries import (
     CHECKPOINTS_DIR,
     Entry,
@@ -20,7 +21,6 @@ from core.checkpoints.info import Checkpoint, CheckpointInfo
 from core.checkpoints.install import Fetched, fetch, recorded_sha256
 from core.checkpoints.loading import load_checkpoint
 from core.checkpoints.tensorfile import save_checkpoint
-from core.checkpoints.transfer import DownloadCancelledError
 
 __all__ = [
     "CHECKPOINTS_DIR",

@@ -11,15 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from core.checkpoints.download import Cancelled, Progress, download, megabytes, read_text
 from core.checkpoints.entries import Entry, buildable, entry, manifest, path_of
 from core.checkpoints.lock import exclusive
-from core.checkpoints.transfer import (
-    Cancelled,
-    Progress,
-    download,
-    megabytes,
-    read_text,
-)
 from core.errors import DownloadError
 
 log = logging.getLogger(__name__)

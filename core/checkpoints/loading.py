@@ -16,8 +16,8 @@ from core.checkpoints.tensorfile import TensorFile, is_tensor_file, open_tensor_
 from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
-from core.logmel import FRONT_END, mel_matrix
 from core.models.cnn import CNN14_WIDTHS, Cnn14, filters_left
+from core.models.frontend import FRONT_END, mel_matrix
 from core.models.registry import ARCHITECTURES, config_from_state_dict
 from core.models.registry import architecture as known_architecture
 

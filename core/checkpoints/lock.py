@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from core.checkpoints.transfer import DownloadCancelledError
+from core.checkpoints.download import DownloadCancelledError
 from core.errors import DownloadError
 
 log = logging.getLogger(__name__)

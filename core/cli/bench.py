@@ -50,7 +50,7 @@ def bench_command(
     All run the same weights, turn about, each in a process of its own that is stopped between its turns, and whose peak of memory is told.
     """
     from core.benchmark import SUBJECTS, Bench, bench
-    from core.runtime import usable_cpus
+    from core.runtime.machine import usable_cpus
 
     what = Bench(
         models=tuple(_words(models)),

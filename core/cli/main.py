@@ -9,10 +9,10 @@ from typing import NoReturn
 
 import typer
 
-from core import threads
 from core.cli import bench, export, models, plans, profiling, pruning, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
+from core.runtime import process
 
 USER_ERROR = 2
 """Exit code of a user's mistake; 0 is success, 130 is Ctrl-C, anything else is a defect of ours."""
@@ -38,7 +38,7 @@ for group in (models, tagging, profiling, plans, pruning, training, export, benc
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    threads.let_waiting_threads_sleep()
+    process.let_waiting_threads_sleep()
     given = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from core.pruning.plan import PruningPlan
-    from core.pruning.search import Budget
-    from core.pruning.sensitivity import Sensitivity
+    from core.pruning.search.search import Budget
+    from core.pruning.search.sensitivity import Sensitivity
     from core.tagging import Tagger
 
 AUDIO_SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm"])
@@ -187,8 +187,8 @@ class Wish:
 
     def _found(self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None) -> PruningPlan:
         from core.pruning.plan import check_round_to, parse_layers
-        from core.pruning.repair import Repair
-        from core.pruning.search import check_tolerance, find_plan
+        from core.pruning.repair.repair import Repair
+        from core.pruning.search.search import check_tolerance, find_plan
 
         layers = parse_layers(self.layers or "all")
         round_to = check_round_to(1 if self.round_to is None else self.round_to)
@@ -230,7 +230,7 @@ def sensitivity_command(
 
     Lost is the divergence from the unpruned network, in nats a clip; with labelled clips also mAP.
     """
-    from core.pruning.importance import criterion as known_criterion
+    from core.pruning.criteria import criterion as known_criterion
     from core.pruning.plan import parse_layers
 
     listening = Listening(tuple(clips or ()), manifest, audio, folds)
@@ -257,7 +257,7 @@ def measured_sensitivity(
     criterion: str,
 ) -> Sensitivity:
     """Sensitivity with a progress bar."""
-    from core.pruning.sensitivity import measure_sensitivity
+    from core.pruning.search.sensitivity import measure_sensitivity
 
     with showing("measuring each layer") as show:
         return measure_sensitivity(
@@ -280,7 +280,7 @@ def showing(doing: str) -> Iterator[Progress]:
 
 def parse_budget(text: str) -> Budget:
     """Read ``params=0.5``, ``macs=0.6`` or ``time=0.7``."""
-    from core.pruning.search import KINDS, Budget
+    from core.pruning.search.search import KINDS, Budget
 
     kind, _, share = text.partition("=")
     try:

@@ -53,7 +53,7 @@ def importance_command(
     json_output: JsonOption = False,
 ) -> None:
     """Score the filters of one layer, 1 for the most important."""
-    from core.pruning.importance import layer_importance
+    from core.pruning.criteria import layer_importance
 
     tagger = tagger_from(model, checkpoint, architecture)
     name = layer.upper()
@@ -145,7 +145,7 @@ def prune_command(
     How much goes is said by --ratio, --ratios or --plan, or found out by listening: --budget or --tolerance.
     """
     from core.profiling import profile_model
-    from core.pruning.importance import criterion as known_criterion
+    from core.pruning.criteria import criterion as known_criterion
     from core.pruning.planfile import SUFFIX
     from core.pruning.planfile import save_plan as write_plan
     from core.pruning.record import save_pruned
@@ -189,7 +189,7 @@ def prune_command(
 def _repaired(
     model: Cnn14, made: PruningPlan, pruned: Cnn14, waveforms: list[np.ndarray]
 ) -> tuple[Cnn14, dict[str, Any]]:
-    from core.pruning.repair import repair
+    from core.pruning.repair.repair import repair
 
     with showing("repairing") as show:
         done = repair(model, made, pruned, waveforms, on_progress=show)

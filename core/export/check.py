@@ -13,9 +13,9 @@ from torch import Tensor
 
 from core.audio import SAMPLE_RATE
 from core.errors import ExportError
+from core.examples import EXAMPLES, synthesise
 from core.export.formats import Format
 from core.models.cnn import MIN_SAMPLES
-from core.synthesis import EXAMPLES, synthesise
 from core.tagging import Tagger, mean_probabilities
 from core.training.data import LabelledClips
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from core import __version__
 from core.export.check import Difference, Job
-from core.logmel import FRONT_END
 from core.models.cnn import MIN_SAMPLES
+from core.models.frontend import FRONT_END
 
 
 def description(job: Job, difference: Difference | None = None) -> dict[str, Any]:

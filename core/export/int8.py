@@ -17,11 +17,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from core.audio import SAMPLE_RATE, load_clip
+from core.examples import EXAMPLES, synthesise
 from core.export.check import Job, Network, Written
 from core.export.onnx_file import append_metadata, onnx_network
 from core.export.onnx_graph import write_onnx
 from core.export.packages import require
-from core.synthesis import EXAMPLES, synthesise
 from core.tagging import mean_probabilities
 
 CALIBRATION_CLIPS = 64

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.export.packages import require
-from core.logmel import FRONT_END, mel_matrix
 from core.models.cnn import MIN_SAMPLES
+from core.models.frontend import FRONT_END, mel_matrix
 
 BLOCK = math.gcd(FRONT_END.n_fft, FRONT_END.hop)
 """n2 runs over a block of 64 samples."""

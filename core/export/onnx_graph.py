@@ -14,9 +14,9 @@ import numpy as np
 from core.export.onnx_file import Weight, write_model
 from core.export.onnx_front_end import Constants, front_end
 from core.export.packages import require
-from core.logmel import FRONT_END
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.models.folding import DECIBELS, folded_bias, folded_weight, normalisation, plain
+from core.models.frontend import FRONT_END
 
 
 def write_onnx(model: Cnn14, path: Path) -> None:

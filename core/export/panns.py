@@ -23,8 +23,8 @@ from core.checkpoints.loading import MEL
 from core.errors import ExportError
 from core.export.check import Difference, Job, Written
 from core.export.formats import FORMATS
-from core.logmel import FRONT_END, mel_matrix
 from core.models.cnn import CNN14_WIDTHS, Cnn14
+from core.models.frontend import FRONT_END, mel_matrix
 
 REAL = "spectrogram_extractor.stft.conv_real.weight"
 IMAGINARY = "spectrogram_extractor.stft.conv_imag.weight"

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from core.logmel import FRONT_END, LogMel
 from core.models.blocks import ConvBlock, initialise
+from core.models.frontend import FRONT_END, LogMel
 
 CNN14_WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 2048, 2048)
 """Filters of C1..C12 in the published CNN14."""

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import ModelError
-from core.logmel import FRONT_END
 from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14
+from core.models.frontend import FRONT_END
 
 
 @dataclass(frozen=True, eq=False)

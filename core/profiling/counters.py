@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from core.logmel import FRONT_END
 from core.models.cnn import Cnn14, Cnn14Config
+from core.models.frontend import FRONT_END
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import ModelError
-from core.logmel import FRONT_END
 from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14Config, ends_block
+from core.models.frontend import FRONT_END
 
 MAX_SECONDS = 86_400
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from core.logmel import FRAMES_AT_ONCE, FRONT_END
 from core.models.cnn import LAYERS, Cnn14Config, ends_block
+from core.models.frontend import FRAMES_AT_ONCE, FRONT_END
 from core.profiling.counts import map_sizes, samples_of
 from core.tagging import windows
 

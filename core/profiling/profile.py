@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.logmel import FRONT_END
 from core.models.cnn import Cnn14, Cnn14Config
+from core.models.frontend import FRONT_END
 from core.models.registry import architecture as find_architecture
 from core.profiling.counters import flop_counter_macs, thop_macs
 from core.profiling.counts import LayerProfile, count, layer_counts, samples_of

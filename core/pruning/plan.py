@@ -12,7 +12,7 @@ import numpy as np
 from core.errors import ModelError, PruningError
 from core.models.cnn import LAYERS, Cnn14
 from core.models.registry import architecture
-from core.pruning.importance import criterion, layer_importance
+from core.pruning.criteria import criterion, layer_importance
 from core.pruning.ratios import (
     PAPER_LAYERS,
     check_ratio,

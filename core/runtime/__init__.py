@@ -1,26 +1,4 @@
-"""What runs a network: torch, the reference, and ncnn, the fast engine on a CPU, behind one interface.
+"""What runs a network: torch, the reference, and faster engines on a CPU, behind one interface (``engine.Engine``).
 
-``engine_for`` chooses; ``Tagger`` calls it when it first listens.
+``choice.engine_for`` chooses; ``Tagger`` calls it before its first pass.
 """
-
-from core.runtime.choice import check_runtime, engine_for
-from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
-from core.runtime.machine import threads, usable_cpus, usable_memory
-from core.runtime.ncnn_engine import NcnnEngine
-from core.runtime.profiles import PROFILES, Profile, choose_profile
-
-__all__ = [
-    "PROFILES",
-    "RUNTIMES",
-    "Engine",
-    "EngineError",
-    "NcnnEngine",
-    "Profile",
-    "TorchEngine",
-    "check_runtime",
-    "choose_profile",
-    "engine_for",
-    "threads",
-    "usable_cpus",
-    "usable_memory",
-]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.logmel import FRONT_END
 from core.models.cnn import Cnn14
+from core.models.frontend import FRONT_END
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads

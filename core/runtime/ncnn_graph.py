@@ -2,7 +2,7 @@
 
 ncnn's ``.param`` is a list of layers in text and its ``.bin`` the weights one after the other (https://github.com/Tencent/ncnn/wiki,
 "param and model file structure" and "operation param weight table"). The input blob ``logmel`` is (1, frames, 64) in dB, as
-``core.logmel.LogMel`` computes it; the output ``probabilities`` has a value a class. Weights are made when they are asked for, a piece
+``core.models.frontend.LogMel`` computes it; the output ``probabilities`` has a value a class. Weights are made when they are asked for, a piece
 at a time: the whole network is never held a second time.
 """
 

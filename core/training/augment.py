@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.logmel import FRONT_END
+from core.models.frontend import FRONT_END
 
 _BINS = FRONT_END.n_fft // 2 + 1
 _BIN_HZ = FRONT_END.sample_rate / FRONT_END.n_fft

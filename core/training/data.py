@@ -20,8 +20,8 @@ import torch
 from core.audio import MAX_SECONDS, load_clip
 from core.classes import ClassSet, audioset
 from core.errors import DataError
-from core.logmel import FRONT_END, LogMel
 from core.models.cnn import MIN_SAMPLES
+from core.models.frontend import FRONT_END, LogMel
 
 _LABEL_COLUMNS = ("labels", "audioset_labels")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dashboard.palette import PALETTES
+from dashboard.charts.palette import PALETTES
 
 from .conftest import IDLE, ROOT, settled
 

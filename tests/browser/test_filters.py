@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.palette import PALETTES
+from dashboard.charts.palette import PALETTES
 
 from .conftest import settled
 

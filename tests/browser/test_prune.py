@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from core.synthesis import synthesise
-from dashboard.palette import PALETTES
+from core.examples import synthesise
+from dashboard.charts.palette import PALETTES
 
 from .conftest import ROOT, settled
 

@@ -26,7 +26,8 @@ from core.benchmark.subjects import Files
 from core.benchmark.weights import prepare
 from core.checkpoints import load_checkpoint
 from core.errors import DataError, ModelError
-from core.runtime import PROFILES, NcnnEngine
+from core.runtime.ncnn_engine import NcnnEngine
+from core.runtime.profiles import PROFILES
 
 ROW = {"engine", "model", "seconds", "batch", "threads", "processes", "median_ms", "lower_quartile_ms"}
 ROW |= {"upper_quartile_ms", "low_ms", "high_ms", "repeats", "compared_with", "ratio_to_reference"}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.checkpoints import DownloadCancelledError, Entry, fetch, recorded_sha256, transfer
+from core.checkpoints import DownloadCancelledError, Entry, download, fetch, recorded_sha256
 from core.checkpoints.lock import exclusive
 from core.errors import CheckpointError, DownloadError
 
@@ -113,7 +113,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     monkeypatch.setenv("PANNSCOPE_ZENODO", site.address)
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(download, "BACKOFF_S", 0.01)
     yield site
     site.slow.set()
     server.shutdown()
@@ -289,7 +289,7 @@ def test_a_body_without_a_length(site: Site) -> None:
 
 
 def test_a_silent_server_does_not_hang(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.3)
     site.answers = ["stall"]
     started = time.monotonic()
     assert fetch(small()).sha256 == SHA256  # the second try continues
@@ -312,7 +312,7 @@ def test_no_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PANNSCOPE_ZENODO", "http://127.0.0.1:9")
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(download, "BACKOFF_S", 0.01)
     with pytest.raises(
         DownloadError, match=r"failed 3 times.*cannot be reached.*fetch again later"
     ) as caught:

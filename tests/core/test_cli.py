@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core.audio import load_clip
-from core.checkpoints import entries
+from core.checkpoints import manifest
 from core.cli import main
 from core.compare import compare
 from core.tagging import load_tagger
@@ -76,7 +76,7 @@ def test_the_document_names_every_option(cli):
 
 def test_models(cli):
     listed = cli("models", "--json").document
-    assert [model["name"] for model in listed] == list(entries.manifest())
+    assert [model["name"] for model in listed] == list(manifest.manifest())
     for model in listed:
         assert set(model) == {
             "name", "architecture", "status", "params", "macs_10s", "published_mAP", "licence", "source",

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from core.checkpoints import Entry, entries
+from core.checkpoints import Entry, manifest
 from core.models.cnn import Cnn14, Cnn14Config
 from core.training.train import Trainer
 
@@ -174,7 +174,7 @@ def test_fetch_installs_what_tag_then_uses(cli, studio, tmp_path, monkeypatch):
         file="small.pth", url="https://zenodo.org/records/1/files/small.pth?download=1", record="1",
         size_bytes=file.stat().st_size, md5=hashlib.md5(file.read_bytes()).hexdigest(),
     )  # fmt: skip
-    monkeypatch.setitem(entries._manifest(), "tiny", small)
+    monkeypatch.setitem(manifest._manifest(), "tiny", small)
     try:
         assert cli("tag", studio / "tone.wav", "-m", "tiny").complaint.endswith("pannscope fetch tiny\n")
         run = cli("fetch", "tiny", "--json")

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from core.checkpoints import entries
+from core.checkpoints import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -287,9 +287,9 @@ def test_a_fetch_that_fails_is_one_line(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("PANNSCOPE_ZENODO", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("core.checkpoints.transfer.BACKOFF_S", 0.0)
+    monkeypatch.setattr("core.checkpoints.download.BACKOFF_S", 0.0)
     assert "cannot be reached" in cli("fetch", "cnn14").complaint
-    assert entries.status(entries.entry("cnn14")) == "available"
+    assert manifest.status(manifest.entry("cnn14")) == "available"
 
 
 def limited(words: list[object], kilobytes: int) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ def test_it_lies_where_such_things_do(monkeypatch, tmp_path):
 
 def test_two_processes_at_once_answer_alike_and_leave_one_file(tmp_path):
     code = (
-        "import torch; from core import load_tagger; from core.synthesis import synthesise;"
+        "import torch; from core import load_tagger; from core.examples import synthesise;"
         "t = load_tagger('demo-epanns', runtime='winograd'); print(t.probabilities(synthesise('siren')).tobytes().hex())"
     )
     environment = os.environ | {"PANNSCOPE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import gmean
 
-from core.pruning.importance import CRITERIA
+from core.pruning.criteria import CRITERIA
 from core.pruning.similarity import distances, prototypes, similarity_kept, similarity_order
 
 WEIGHT = (

@@ -11,10 +11,10 @@ import pytest
 
 from core.audio import Clip, load_clip
 from core.checkpoints import entry, path_of
+from core.examples import example_clip
 from core.profiling import profile_model
 from core.pruning.plan import PAPER_LAYERS, kept_count, plan
 from core.pruning.surgery import prune
-from core.synthesis import example_clip
 from core.tagging import EMBEDDED_PAIR, Tagger, load_tagger
 
 RATE = 32_000

@@ -11,15 +11,16 @@ import torch
 from llvmlite import binding as llvm
 
 from core import load_tagger
+from core.examples import EXAMPLES, synthesise
 from core.models.cnn import LAYERS, Cnn14
-from core.runtime import PROFILES, Engine, NcnnEngine, engine_for
 from core.runtime.bf16 import Bf16Engine
-from core.runtime.engine import EngineError
-from core.runtime.profiles import Profile
+from core.runtime.choice import engine_for
+from core.runtime.engine import Engine, EngineError
+from core.runtime.ncnn_engine import NcnnEngine
+from core.runtime.profiles import PROFILES, Profile
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR
 from core.runtime.winograd.engine import WinogradEngine
 from core.runtime.winograd.native import AVX2, Native, native
-from core.synthesis import EXAMPLES, synthesise
 from tests.core.networks import network
 
 RATE = 32_000

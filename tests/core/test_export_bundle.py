@@ -19,13 +19,13 @@ from packaging.requirements import Requirement
 
 from core.audio import load_clip
 from core.checkpoints import CHECKPOINTS_DIR
+from core.examples import synthesise
 from core.export import export
 from core.export.bundle import REQUIREMENTS
 from core.pruning.plan import plan
 from core.pruning.planfile import load_plan
 from core.pruning.record import pruned_info
 from core.pruning.surgery import prune
-from core.synthesis import synthesise
 from core.tagging import Tagger, load_tagger
 
 PACKAGES = ("onnxruntime", "numpy", "soundfile")

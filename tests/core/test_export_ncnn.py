@@ -6,10 +6,10 @@ import ncnn
 import numpy as np
 import torch
 
+from core.examples import EXAMPLES, synthesise
 from core.export import export
 from core.export.ncnn_files import ncnn_files
 from core.models.cnn import Cnn14, Cnn14Config
-from core.synthesis import EXAMPLES, synthesise
 from core.tagging import load_tagger
 
 

@@ -11,12 +11,12 @@ import onnxruntime
 import pytest
 import torch
 
+from core.examples import EXAMPLES, synthesise
 from core.export import export
 from core.export.onnx_front_end import BLOCK, HALF, ROWS, mel_rows, transform_matrices
 from core.export.onnx_graph import write_onnx
-from core.logmel import mel_matrix
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.synthesis import EXAMPLES, synthesise
+from core.models.frontend import mel_matrix
 from core.tagging import load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import evaluate

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from core.checkpoints import load_checkpoint
+from core.examples import synthesise
 from core.export import export
 from core.export.panns import panns_state, pruning_arguments, save_state, stft_kernels
-from core.logmel import mel_matrix
 from core.models.cnn import CNN14_WIDTHS, Cnn14
-from core.synthesis import synthesise
+from core.models.frontend import mel_matrix
 from core.tagging import load_tagger
 
 EPANNS_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1024)

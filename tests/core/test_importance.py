@@ -8,7 +8,7 @@ import pytest
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.registry import build
-from core.pruning.importance import criterion, layer_importance, operator_norm
+from core.pruning.criteria import criterion, layer_importance, operator_norm
 from core.pruning.plan import plan
 from core.tagging import load_tagger
 

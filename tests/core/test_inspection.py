@@ -8,18 +8,12 @@ import torch
 from scipy.stats import spearmanr
 
 from core.errors import ModelError, PruningError
-from core.logmel import FRONT_END
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config, ends_block
 from core.models.feature_map import feature_map, heard_by
-from core.pruning.importance import CRITERIA
-from core.pruning.inspection import (
-    kept_in_common,
-    largest_channels,
-    neighbours,
-    rank_correlations,
-    ranks,
-)
+from core.models.frontend import FRONT_END
+from core.pruning.criteria import CRITERIA
 from core.pruning.order import order_dependence
+from core.pruning.ranking import kept_in_common, largest_channels, neighbours, rank_correlations, ranks
 from core.pruning.similarity import distances, prototypes
 
 RNG = np.random.default_rng(11)

@@ -10,9 +10,9 @@ import torch
 
 from core.errors import ModelError
 from core.models.cnn import Cnn14Config
-from core.runtime import PROFILES, choose_profile
-from core.runtime import threads as threads_used
+from core.runtime.machine import threads as threads_used
 from core.runtime.machine import usable_cpus, usable_memory
+from core.runtime.profiles import PROFILES, choose_profile
 
 
 def files(root: Path, **contents: str) -> Path:

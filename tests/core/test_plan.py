@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.pruning.importance import layer_importance
+from core.pruning.criteria import layer_importance
 from core.pruning.plan import (
     PAPER_LAYERS,
     PruningPlan,

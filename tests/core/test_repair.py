@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from core import load_tagger
 from core.audio import load_clip
 from core.errors import AudioError, PruningError
-from core.logmel import LogMel
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.pruning import listening
+from core.models.frontend import LogMel
+from core.pruning import calibration
+from core.pruning.calibration import windows_of, with_variants
 from core.pruning.fidelity import fidelity, predictions
-from core.pruning.listening import windows_of, with_variants
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair import Repair, _patches, repair
+from core.pruning.repair.repair import Repair, _patches, repair
 from core.pruning.surgery import prune
 
 WIDTHS = (4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9)
@@ -290,8 +290,8 @@ def test_variants_are_sounds_of_the_length_of_the_first_and_above_the_floor(wind
 
 def test_two_sounds_add_up_in_power(monkeypatch):
     """Without the equaliser and at equal level: 10 log10(10^(a/10) + 10^(b/10)) by hand, -40 dB and -50 dB give -39.586."""
-    monkeypatch.setattr(listening, "_TILT_DB", 0.0)
-    monkeypatch.setattr(listening, "_LEVEL_DB", 0.0)
+    monkeypatch.setattr(calibration, "_TILT_DB", 0.0)
+    monkeypatch.setattr(calibration, "_LEVEL_DB", 0.0)
     first, second = torch.full((1, 1, 5, 64), -40.0), torch.full((1, 1, 5, 64), -50.0)
     for made in with_variants([first, second], 12)[2:]:
         level = float(made[0, 0, 0, 0])

@@ -15,8 +15,8 @@ from core import load_tagger
 from core.checkpoints import save_checkpoint
 from core.classes import ClassSet
 from core.errors import ModelError
-from core.runtime import EngineError, TorchEngine, engine_for
-from core.runtime.choice import _warn_once
+from core.runtime.choice import _warn_once, engine_for
+from core.runtime.engine import EngineError, TorchEngine
 from core.runtime.winograd import native
 from core.tagging import Tagger
 from tests.core.networks import network

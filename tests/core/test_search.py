@@ -14,14 +14,14 @@ from core.audio import load_clip
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.profiling import Latency, count
-from core.pruning import search
-from core.pruning.allocation import Allocation
-from core.pruning.audition import Audition
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair import Repair, repair
-from core.pruning.search import Budget, find_plan
-from core.pruning.sensitivity import Sensitivity, mean_average_precision, measure_sensitivity
+from core.pruning.repair.repair import Repair, repair
+from core.pruning.search import search
+from core.pruning.search.allocation import Allocation
+from core.pruning.search.evaluator import Audition
+from core.pruning.search.search import Budget, find_plan
+from core.pruning.search.sensitivity import Sensitivity, mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
 from core.tagging import load_tagger
 

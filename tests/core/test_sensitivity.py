@@ -13,7 +13,7 @@ from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import plan
-from core.pruning.sensitivity import Sensitivity, mean_average_precision, measure_sensitivity
+from core.pruning.search.sensitivity import Sensitivity, mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
 from core.training.metrics import quality
 

@@ -10,7 +10,7 @@ import soundfile
 
 from core.classes import ClassSet
 from core.errors import DataError
-from core.logmel import LogMel, log_mel
+from core.models.frontend import LogMel, log_mel
 from core.training.data import BalancedSampler, Spectrograms, read_manifest
 
 HEADER = ("filename", "labels", "fold")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core.compare import Row
-from dashboard import charts, pictures
-from dashboard.palette import DARK, LIGHT, PALETTES
+from dashboard.charts import clip_picture, tags
+from dashboard.charts.palette import DARK, LIGHT, PALETTES
 
 ROWS = [
     Row(390, "Siren", 0.913, 0.889),
@@ -54,7 +54,7 @@ def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None
 
 
 def test_bars_mirror_both_models_with_two_decimals() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=LIGHT)
+    figure = tags.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=LIGHT)
     left, right = figure.data
     assert list(left.x) == [-0.913, -0.32, -0.10, -0.05]
     assert list(right.x) == [0.889, 0.11, 0.20, 0.0]
@@ -65,7 +65,7 @@ def test_bars_mirror_both_models_with_two_decimals() -> None:
 
 
 def test_rows_that_differ_by_a_tenth_or_more_are_marked_and_none_is_hidden() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=DARK)
+    figure = tags.mirrored_tags(ROWS, baseline="CNN14", candidate="E-PANNs", palette=DARK)
     bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
     assert [(band.y0 + band.y1) / 2 for band in bands] == [1.0, 2.0]
     names = [note.text for note in figure.layout.annotations]
@@ -76,22 +76,22 @@ def test_rows_that_differ_by_a_tenth_or_more_are_marked_and_none_is_hidden() -> 
 
 
 def test_the_threshold_stands_on_both_sides() -> None:
-    figure = charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT, threshold=0.35)
+    figure = tags.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT, threshold=0.35)
     assert sorted(shape.x0 for shape in figure.layout.shapes if shape.line.dash == "dot") == [-0.35, 0.35]
 
 
 def test_every_chart_leaves_the_ground_to_the_page() -> None:
-    picture = pictures.draw(np.zeros(32_000, np.float32))
+    picture = clip_picture.draw(np.zeros(32_000, np.float32))
     for figure in (
-        charts.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT),
-        charts.clip_picture(picture, palette=LIGHT),
+        tags.mirrored_tags(ROWS, baseline="a", candidate="b", palette=LIGHT),
+        tags.clip_picture(picture, palette=LIGHT),
     ):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
 
 
 def test_waveform_and_spectrogram_share_one_time_axis() -> None:
     waveform = 0.5 * np.sin(np.arange(96_000) * 0.2).astype(np.float32)
-    figure = charts.clip_picture(pictures.draw(waveform), palette=DARK)
+    figure = tags.clip_picture(clip_picture.draw(waveform), palette=DARK)
     low, high, heatmap = figure.data
     assert figure.layout.xaxis.range == (0, 3.0)
     assert low.xaxis is high.xaxis is heatmap.xaxis is None
@@ -101,6 +101,6 @@ def test_waveform_and_spectrogram_share_one_time_axis() -> None:
 
 
 def test_alt_text_says_what_is_drawn() -> None:
-    told = charts.mirrored_alt(ROWS, baseline="CNN14", candidate="E-PANNs")
+    told = tags.mirrored_alt(ROWS, baseline="CNN14", candidate="E-PANNs")
     assert "Siren 0.91 and 0.89" in told
     assert "Music 0.05 and not a class of this model" in told

@@ -15,12 +15,13 @@ from streamlit.testing.v1 import AppTest
 from core import checkpoints
 from core.audio import load_clip
 from core.compare import compare
-from core.synthesis import EXAMPLES
+from core.examples import EXAMPLES
 from core.tagging import load_tagger
-from dashboard import state, tables
-from dashboard.fetching import Downloads
-from dashboard.palette import LIGHT
-from dashboard.sources import Source
+from dashboard.charts.palette import LIGHT
+from dashboard.server import state
+from dashboard.server.downloads import Downloads
+from dashboard.server.source import Source
+from dashboard.widgets import tables
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 

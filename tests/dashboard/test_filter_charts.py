@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from core.models.feature_map import FeatureMap
-from dashboard import agreement_charts, filter_charts, pictures
-from dashboard.filter_tiles import Tile, scales, tile_page
-from dashboard.palette import DARK, LIGHT
+from dashboard.charts import clip_picture
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.filters import agreement_charts, charts
+from dashboard.filters.tiles import Tile, scales, tile_page
 
 SCORES = np.array([0.30, 1.00, 0.10, 0.60, 0.20])
 ORDER = [1, 3, 0, 4, 2]
 
 
 def test_what_stays_is_left_of_the_cut_and_what_goes_right_of_it() -> None:
-    figure = filter_charts.importance(SCORES, ORDER, 2, 3, palette=LIGHT)
+    figure = charts.importance(SCORES, ORDER, 2, 3, palette=LIGHT)
     stays, goes = figure.data[:2]
     assert (stays.fillcolor, goes.fillcolor) == (LIGHT.pruned, LIGHT.removed)
     assert (list(stays.x), list(stays.y)) == ([0.5, 1, 2, 2.5], [1.0, 1.0, 0.6, 0.6])
@@ -31,7 +32,7 @@ def test_what_stays_is_left_of_the_cut_and_what_goes_right_of_it() -> None:
 def test_the_histogram_counts_every_filter_once_on_either_side() -> None:
     scores = np.random.default_rng(0).random(200)
     order = np.argsort(-scores).tolist()
-    stays, goes = filter_charts.importance(scores, order, 60, order[0], palette=DARK).data[3:]
+    stays, goes = charts.importance(scores, order, 60, order[0], palette=DARK).data[3:]
     assert (int(sum(stays.x)), int(sum(goes.x))) == (60, 140)
     low = min(y for x, y in zip(stays.x, stays.y, strict=True) if x)
     high = max(y for x, y in zip(goes.x, goes.y, strict=True) if x)
@@ -41,7 +42,7 @@ def test_the_histogram_counts_every_filter_once_on_either_side() -> None:
 
 def test_tiny_scores_are_drawn_in_powers_of_ten() -> None:
     scores = np.array([1.0, 0.01, 0.001, 0.0001, 0.0])
-    figure = filter_charts.importance(scores, [0, 1, 2, 3, 4], 3, 0, palette=LIGHT)
+    figure = charts.importance(scores, [0, 1, 2, 3, 4], 3, 0, palette=LIGHT)
     assert list(figure.data[0].y)[1:-1] == pytest.approx([4.0, 2.0, 1.0])
     assert list(figure.layout.yaxis.ticktext) == ["≤10⁻⁴", "0.001", "0.01", "0.1", "1"]
     assert "log" in figure.layout.yaxis.title.text
@@ -49,10 +50,10 @@ def test_tiny_scores_are_drawn_in_powers_of_ten() -> None:
 
 
 def test_every_filter_can_be_clicked_and_of_thousands_every_fourth() -> None:
-    assert filter_charts.targets(ORDER) == ORDER
+    assert charts.targets(ORDER) == ORDER
     order = np.random.default_rng(1).permutation(2048).tolist()
-    assert filter_charts.targets(order) == order[::4]
-    bars = filter_charts.importance(
+    assert charts.targets(order) == order[::4]
+    bars = charts.importance(
         np.linspace(1, 0.2, 2048)[np.argsort(order)], order, 1024, 5, palette=LIGHT
     ).data[2]
     assert len(bars.x) == 512
@@ -62,7 +63,7 @@ def test_every_filter_can_be_clicked_and_of_thousands_every_fourth() -> None:
 
 
 def test_where_nothing_goes_there_is_no_cut() -> None:
-    figure = filter_charts.importance(SCORES, ORDER, 5, 1, palette=LIGHT)
+    figure = charts.importance(SCORES, ORDER, 5, 1, palette=LIGHT)
     assert not figure.layout.shapes
     assert [note.text for note in figure.layout.annotations][1:] == ["<b>5 stay</b>", ""]
 
@@ -137,10 +138,10 @@ def test_the_order_chart_shows_mean_range_and_chance() -> None:
 
 def test_sound_and_map_share_both_axes() -> None:
     """Two seconds; C7's map has 25 frames of 80 ms in 8 bands of 8 mel bands each."""
-    picture = pictures.draw(0.1 * np.random.default_rng(0).standard_normal(64_000).astype(np.float32))
+    picture = clip_picture.draw(0.1 * np.random.default_rng(0).standard_normal(64_000).astype(np.float32))
     values = np.zeros((25, 8), np.float32)
     values[3, 2] = 5.0
-    figure = filter_charts.sound_and_map(
+    figure = charts.sound_and_map(
         picture, FeatureMap(values, 8), seconds=2.0, name="filter 4 of C7", palette=DARK
     )
     sound, made = figure.data
@@ -157,10 +158,8 @@ def test_sound_and_map_share_both_axes() -> None:
 def test_a_long_map_is_pooled_without_moving() -> None:
     values = np.zeros((3001, 64), np.float32)
     values[1500] = 1.0
-    picture = pictures.draw(np.zeros(32_000 * 30, np.float32))
-    made = filter_charts.sound_and_map(
-        picture, FeatureMap(values, 1), seconds=30.0, name="f", palette=LIGHT
-    ).data[1]
-    assert made.z.shape == (64, pictures.MAX_COLUMNS)
+    picture = clip_picture.draw(np.zeros(32_000 * 30, np.float32))
+    made = charts.sound_and_map(picture, FeatureMap(values, 1), seconds=30.0, name="f", palette=LIGHT).data[1]
+    assert made.z.shape == (64, clip_picture.MAX_COLUMNS)
     column = int(made.z[0].argmax())
     assert made.x0 + column * made.dx == pytest.approx(15.0, abs=made.dx)

@@ -11,14 +11,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import checkpoints
-from core.pruning.importance import CRITERIA, layer_importance
+from core.pruning.criteria import CRITERIA, layer_importance
 from core.pruning.order import order_dependence
 from core.pruning.plan import plan
 from core.pruning.similarity import distances
 from core.tagging import Tagger, load_tagger
-from dashboard import filter_state, state
-from dashboard.palette import LIGHT
-from dashboard.sources import Source
+from dashboard.charts.palette import LIGHT
+from dashboard.filters import store
+from dashboard.server import state
+from dashboard.server.source import Source
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 
@@ -30,7 +31,7 @@ def network() -> Tagger:
 
 def open_page(**query: str) -> AppTest:
     page = AppTest.from_file(APP, default_timeout=60)
-    page.switch_page("app_pages/filters.py")
+    page.switch_page("filters/page.py")
     for key, value in query.items():
         page.query_params[key] = value
     return page.run()
@@ -111,9 +112,9 @@ def hits() -> None:
     """A page that hands on what a chart sent, as the Filters page does before it runs again."""
     import streamlit as st
 
-    from dashboard import filter_settings
+    from dashboard.filters import settings
 
-    filter_settings.clicked("tiles", [40, 41, 42])
+    settings.clicked("tiles", [40, 41, 42])
     st.write(st.session_state.get("filter"))
 
 
@@ -246,13 +247,13 @@ def test_a_broken_model_file_is_one_line(
 
 
 def test_scores_and_maps_are_computed_once(embedded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = filter_state.scores("demo-cnn14", "C8", "l1")
-    assert filter_state.scores("demo-cnn14", "C8", "l1") is first
+    first = store.scores("demo-cnn14", "C8", "l1")
+    assert store.scores("demo-cnn14", "C8", "l1") is first
     told: list[str] = []
-    filter_state.all_scores("demo-cnn14", "C8", lambda done, number, what: told.append(what))
+    store.all_scores("demo-cnn14", "C8", lambda done, number, what: told.append(what))
     assert "l1" not in told
-    filter_state.all_scores("demo-cnn14", "C8", lambda done, number, what: pytest.fail(f"{what} again"))
+    store.all_scores("demo-cnn14", "C8", lambda done, number, what: pytest.fail(f"{what} again"))
     source = Source.of_example("siren", "Siren")
-    filter_state.filter_map(source, "demo-cnn14", "C8", 0)
-    assert filter_state.heard_already(source, "demo-cnn14", "C8")
-    assert not filter_state.heard_already(source, "demo-epanns", "C8")
+    store.filter_map(source, "demo-cnn14", "C8", 0)
+    assert store.heard_already(source, "demo-cnn14", "C8")
+    assert not store.heard_already(source, "demo-epanns", "C8")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from core.errors import PruningError
-from dashboard.gate import Gate
-from dashboard.jobs import MOST, Jobs, Step
+from dashboard.server.inference_queue import Gate
+from dashboard.server.jobs import MOST, Jobs, Step
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from core.models.cnn import CNN14_WIDTHS, LAYERS
-from dashboard import formats, prune_charts
-from dashboard.palette import DARK, LIGHT
-from dashboard.prune_charts import Line, Mark
+from dashboard import formats
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.prune import charts
+from dashboard.prune.charts import Line, Mark
 
 AFTER = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1)
 
 
 def curves(lines: list[Line], marks: list[Mark] | None = None, at: float | None = None):
-    return prune_charts.curves(
+    return charts.curves(
         lines,
         marks or [],
         palette=LIGHT,
@@ -28,7 +29,7 @@ def curves(lines: list[Line], marks: list[Mark] | None = None, at: float | None 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_the_architecture_is_drawn_to_scale_about_the_middle(palette) -> None:
-    figure = prune_charts.architecture(LAYERS, CNN14_WIDTHS, AFTER, palette=palette)
+    figure = charts.architecture(LAYERS, CNN14_WIDTHS, AFTER, palette=palette)
     there, left = figure.data
     assert (there.marker.color, left.marker.color) == (palette.removed, palette.pruned)
     assert list(there.x)[2:] == list(CNN14_WIDTHS)[2:]
@@ -42,7 +43,7 @@ def test_the_architecture_is_drawn_to_scale_about_the_middle(palette) -> None:
 
 
 def test_the_architecture_in_words_names_every_layer() -> None:
-    told = prune_charts.architecture_alt(LAYERS, CNN14_WIDTHS, AFTER)
+    told = charts.architecture_alt(LAYERS, CNN14_WIDTHS, AFTER)
     assert "C1 64, " in told
     assert "C10 1024 to 512" in told
     assert told.endswith("C12 2048 to 1.")
@@ -75,19 +76,19 @@ def test_names_at_the_ends_of_close_curves_do_not_touch() -> None:
 def test_a_curve_that_has_no_points_yet_has_no_name() -> None:
     figure = curves([Line("repaired", (), ())])
     assert len(figure.layout.annotations) == 0
-    assert "nothing measured yet" in prune_charts.curves_alt(
+    assert "nothing measured yet" in charts.curves_alt(
         [Line("repaired", (), ())], "Agreement", formats.percent
     )
 
 
 def test_curves_in_words_say_where_they_begin_and_end() -> None:
-    told = prune_charts.curves_alt([Line("MACs", (0.0, 0.9), (1.0, 0.5))], "MACs", formats.percent)
+    told = charts.curves_alt([Line("MACs", (0.0, 0.9), (1.0, 0.5))], "MACs", formats.percent)
     assert "MACs from 100\u00a0% at 0\u00a0% removed to 50\u00a0% at 90\u00a0%" in told
 
 
 def test_the_heat_map_has_a_number_in_every_cell_and_the_first_layer_on_top() -> None:
     loss = np.array([[0.0, 0.0123], [0.25, 16.0]])
-    figure = prune_charts.sensitivity_map(
+    figure = charts.sensitivity_map(
         ("C1", "C2"), (0.25, 0.9), loss, np.array([[1.0, 1.0], [0.9, 0.5]]), palette=LIGHT
     )
     (cells,) = figure.data
@@ -95,10 +96,10 @@ def test_the_heat_map_has_a_number_in_every_cell_and_the_first_layer_on_top() ->
     assert [list(row) for row in cells.text] == [["0.000", "0.012"], ["0.25", "16"]]
     assert figure.layout.yaxis.autorange == "reversed"
     assert "stays on 50\u00a0% of the clips" in cells.hovertext[1][1]
-    assert prune_charts.sensitivity_alt(("C1", "C2"), (0.25, 0.9), loss).endswith("C1 0.012, C2 16.")
+    assert charts.sensitivity_alt(("C1", "C2"), (0.25, 0.9), loss).endswith("C1 0.012, C2 16.")
 
 
 def test_a_heat_map_of_a_network_that_nothing_changes_is_pale() -> None:
-    figure = prune_charts.sensitivity_map(("C1",), (0.5,), np.zeros((1, 1)), np.ones((1, 1)), palette=DARK)
+    figure = charts.sensitivity_map(("C1",), (0.5,), np.zeros((1, 1)), np.ones((1, 1)), palette=DARK)
     assert figure.data[0].zmax > 0
     assert figure.data[0].z[0][0] == 0

@@ -11,14 +11,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.compare import agreement
+from core.examples import EXAMPLES, example_clip
 from core.models.cnn import LAYERS, Cnn14Config
 from core.profiling import count
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.surgery import prune
-from core.synthesis import EXAMPLES, example_clip
 from core.tagging import Tagger, load_tagger
-from dashboard import formats, state, workbench
-from dashboard.palette import LIGHT
+from dashboard import formats
+from dashboard.charts.palette import LIGHT
+from dashboard.server import state, workbench
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 WIDTHS = (16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512)
@@ -42,7 +43,7 @@ def open_page(**address: str) -> AppTest:
     page = AppTest.from_file(APP, default_timeout=60)
     for key, value in address.items():
         page.query_params[key] = value
-    page.switch_page("app_pages/prune.py").run()
+    page.switch_page("prune/page.py").run()
     return page
 
 
@@ -272,7 +273,7 @@ def test_recordings_stay_from_page_to_page_until_they_are_let_go(
     prune_page.get("file_uploader")[0].upload("street.wav", wav(1.0, seed=3), "audio/wav")
     prune_page.run()
     assert "**street\\.wav**" in shown(prune_page)
-    prune_page.switch_page("app_pages/compare.py").run()
+    prune_page.switch_page("compare/page.py").run()
     assert not prune_page.exception
     assert "**street\\.wav**" in shown(prune_page)
     assert any(line.value == "Your recordings (1): street\\.wav" for line in prune_page.caption)

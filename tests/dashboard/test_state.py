@@ -13,8 +13,8 @@ from core.audio import load_clip
 from core.compare import compare
 from core.errors import AudioError
 from core.tagging import load_tagger
-from dashboard import state
-from dashboard.sources import Source
+from dashboard.server import state
+from dashboard.server.source import Source
 
 PAIR = ("demo-cnn14", "demo-epanns")
 
@@ -93,7 +93,9 @@ def test_time_is_measured_once(embedded: None) -> None:
 
 def test_auto_fetch_begins_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[tuple[str, ...]] = []
-    monkeypatch.setattr("dashboard.fetching.Downloads.start", lambda self, names: began.append(tuple(names)))
+    monkeypatch.setattr(
+        "dashboard.server.downloads.Downloads.start", lambda self, names: began.append(tuple(names))
+    )
     monkeypatch.setattr(state, "missing_official", lambda: ("cnn14", "epanns"))
     state.Server()
     assert began == []

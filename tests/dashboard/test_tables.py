@@ -13,7 +13,7 @@ from core.audio import Clip
 from core.classes import ClassSet
 from core.compare import Comparison, agreement
 from core.tagging import Tags
-from dashboard import tables
+from dashboard.widgets import tables
 
 NAMES = ("Speech", "Music", "Rain", "Dog", "Siren")
 

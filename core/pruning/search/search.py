@@ -1,0 +1,339 @@
+"""Finding a plan: the ratios of all layers that lose least within a budget, or cost least within a tolerated loss.
+
+The measured sensitivity of the layers proposes configurations (``core.pruning.allocation``); then the pruned networks themselves are
+heard on the clips, the best is taken, and small exchanges between two layers go on improving it for a few rounds.
+
+A network that is to be repaired is repaired before it is heard: at half the filters what an unrepaired network answers is noise,
+and says little about what repair makes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.errors import PruningError
+from core.models.cnn import LAYERS, Cnn14
+from core.profiling.latency import measure_latencies
+from core.pruning.criteria import layer_importance
+from core.pruning.plan import PAPER_LAYERS, PruningPlan, check_round_to, plan
+from core.pruning.repair.repair import Repair
+from core.pruning.search.allocation import STEP, Allocation, Counted
+from core.pruning.search.evaluator import Audition
+from core.pruning.search.sensitivity import Sensitivity
+from core.pruning.surgery import prune
+from core.tagging import mean_probabilities
+
+KINDS = ("params", "macs", "time")
+
+EXPONENTS = (1.0, 1.5, 2.0)
+"""How losses of several layers are taken to add up; each proposes a configuration, and listening decides."""
+
+ROUNDS = 3
+"""Rounds of exchanges. The first gains most; on the embedded network three take the loss down by 2 to 22%."""
+
+_REPAIRED_EXPONENTS = (
+    1.0,
+    1.25,
+    1.5,
+    2.0,
+)  # more proposals in place of exchanges: hearing a repaired network takes seconds
+_EXCHANGE = 0.04  # share of the whole cost that a layer gives or takes; halved when a round brings nothing
+_MIDDLE = 1.5
+_TRIED = 4  # of the most promising exchanges are heard in a round
+_HALVINGS = 7  # of a budget, until it is known to 1%
+_TIMED_SAMPLES = 320_000  # 10 s
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may remain of a network: a share of its learned parameters, of its MACs (paper's convention), or of its measured time."""
+
+    kind: str
+    share: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise PruningError(f"A budget is one of {', '.join(KINDS)}; got {self.kind!r}.")
+        if not 0 < self.share < 1:
+            raise PruningError(
+                f"A budget is the share of the unpruned network's {self.kind} that may remain, above 0 and below 1; "
+                f"got {self.share:g}."
+            )
+
+
+def find_plan(
+    model: Cnn14,
+    sensitivity: Sensitivity,
+    *,
+    waveforms: Sequence[np.ndarray],
+    budget: Budget | None = None,
+    tolerance: float | None = None,
+    targets: np.ndarray | None = None,
+    criterion_name: str | None = None,
+    round_to: int = 1,
+    scores: Callable[[str], np.ndarray] | None = None,
+    repair: Repair | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PruningPlan:
+    """Find the ratios of all layers, by listening to clips.
+
+    Parameters
+    ----------
+    model : the unpruned network.
+    sensitivity : what each of its layers loses alone (``measure_sensitivity``); only its layers are pruned.
+    waveforms : the clips to listen to, (samples,) at 32 kHz each; best those that sensitivity was measured on.
+    budget : what may remain; or
+    tolerance : the largest loss that may come of it, as measured on these clips: mean divergence in nats, or with targets the fall of
+        mAP. The fewest MACs are looked for.
+    targets : (clips, classes), true where the class is heard.
+    criterion_name, scores : how filters are ranked; the criterion has to be the sensitivity's.
+    round_to : widths are rounded to a multiple of this.
+    repair : how the pruned network is going to be repaired, if it is. Losses are then those after repair, on half the clips
+        (``Audition``).
+    on_progress : gets (done, of how many at most) after every pruned network that was heard; what it raises ends the search.
+
+    Returns
+    -------
+    The plan. Its ``origin`` has the request, the predicted and measured loss, what remains, the loss of the uniform plan of C7..C12
+    that meets the same budget, and the sensitivity.
+
+    Raises
+    ------
+    PruningError
+        An impossible budget (the message has the smallest share that can be reached), tolerance, rounding or criterion; no clips;
+        targets that do not fit.
+    """
+    _check_request(sensitivity, budget, tolerance, criterion_name)
+    check_round_to(round_to)
+    search = _Search(model, sensitivity, waveforms, targets, round_to, scores, repair, on_progress)
+    if budget is None:
+        assert tolerance is not None
+        return search.within_loss(tolerance)
+    return search.within_time(budget.share) if budget.kind == "time" else search.within(budget)
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Raise ``PruningError`` unless ``tolerance`` is a loss that can be allowed."""
+    if not 0 <= tolerance < math.inf:
+        raise PruningError(f"A tolerated loss is a number from 0 on; got {tolerance:g}.")
+    return tolerance
+
+
+class _Search:
+    """One search: what it may try, and every configuration that was heard, once."""
+
+    def __init__(
+        self,
+        model: Cnn14,
+        sensitivity: Sensitivity,
+        waveforms: Sequence[np.ndarray],
+        targets: np.ndarray | None,
+        round_to: int,
+        scores: Callable[[str], np.ndarray] | None,
+        method: Repair | None,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._audition = Audition(model, waveforms, targets, method)
+        self._model, self._sensitivity, self._round_to, self._method = model, sensitivity, round_to, method
+        self._longest = max(waveforms, key=len)
+        self._exponents = _REPAIRED_EXPONENTS if method else EXPONENTS
+        self._rounds = 0 if method else ROUNDS
+        self._allocation = Allocation(model.config, sensitivity, round_to)
+        self._scores = {
+            layer: scores(layer) if scores else layer_importance(model, layer, sensitivity.criterion)
+            for layer in sensitivity.layers
+        }
+        self._report, self._done, self._total = on_progress, 0, 1
+        self._losses: dict[tuple[int, ...], float] = {}
+
+    def within(self, budget: Budget) -> PruningPlan:
+        """The least loss for a share of the parameters or MACs."""
+        kind: Counted = "macs" if budget.kind == "macs" else "params"
+        self._check_reachable(budget, self._allocation.share(self._allocation.smallest(), kind))
+        layers = len(self._sensitivity.layers)
+        self._total = len(self._exponents) + 1 + self._rounds * (2 * layers + _TRIED)
+        candidates = [self._allocation.path(kind, exponent)(budget.share) for exponent in self._exponents]
+        uniform = self._uniform(budget.share, kind)
+        best = min([*candidates, *([] if uniform is None else [uniform])], key=self._loss)
+        width = _EXCHANGE
+        for _ in range(self._rounds):
+            better = self._exchanged(best, budget.share, kind, width)
+            width = width / 2 if better is None else width
+            best = best if better is None else better
+        self._finish()
+        return self._plan(
+            best,
+            {
+                "method": "budget",
+                "budget": {"kind": kind, "share": budget.share},
+                "uniform": None
+                if uniform is None
+                else {"ratios": self._allocation.ratios(uniform), "loss": self._loss(uniform)},
+            },
+        )
+
+    def within_loss(self, tolerance: float) -> PruningPlan:
+        """The fewest MACs whose measured loss stays within ``tolerance``."""
+        exponents = (_MIDDLE,) if self._method else EXPONENTS
+        paths = [self._allocation.path("macs", exponent) for exponent in exponents]
+        self._total = (_HALVINGS + 1) * len(paths)
+        best = np.zeros(len(LAYERS), int)
+        low, high = self._allocation.share(self._allocation.smallest(), "macs"), 1.0
+        share = low
+        for _ in range(_HALVINGS + 1):
+            found = min((path(share) for path in paths), key=self._loss)
+            if self._loss(found) <= tolerance:
+                best, high = found, share
+            else:
+                low = share
+            if high <= low:
+                break
+            share = (low + high) / 2
+        self._finish()
+        return self._plan(best, {"method": "tolerance", "tolerance": tolerance})
+
+    def within_time(self, share: float) -> PruningPlan:
+        """The least predicted loss among the networks that take at most this share of the unpruned one's time, as measured now."""
+        waveform = np.resize(self._longest, _TIMED_SAMPLES)
+        path = self._allocation.path("macs", _MIDDLE)
+        self._total = _HALVINGS + 2
+        low = self._allocation.share(self._allocation.smallest(), "macs")
+        best = path(low)
+        taken = self._time(best, waveform)
+        self._check_reachable(Budget("time", share), taken)
+        high = 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            steps = path(middle)
+            now = self._time(steps, waveform)
+            if now <= share:
+                best, taken, low = steps, now, middle
+            else:
+                high = middle
+        self._loss(best)
+        self._finish()
+        budget = {"kind": "time", "share": share}
+        return self._plan(best, {"method": "budget", "budget": budget, "time": round(taken, 4)})
+
+    def _exchanged(self, steps: np.ndarray, share: float, kind: Counted, width: float) -> np.ndarray | None:
+        """One layer made wider and another narrower at the same cost, if one of the most promising such pairs loses less."""
+        here = self._loss(steps)
+        changes: dict[float, dict[int, np.ndarray]] = {}
+        for sign in (1, -1):
+            moved = (
+                (layer, self._allocation.moved(steps, layer, sign * width, kind))
+                for layer in range(len(LAYERS))
+            )
+            changes[sign] = {layer: change for layer, change in moved if change is not None}
+        pairs = [
+            (self._loss(wider) + self._loss(narrower) - 2 * here, first, second)
+            for first, wider in changes[1].items()
+            for second, narrower in changes[-1].items()
+            if first != second
+        ]
+        for gain, first, second in sorted(pairs)[:_TRIED]:
+            if gain >= 0:
+                break
+            exchanged = self._allocation.widest(changes[1][first], second, share, kind)
+            if exchanged is not None and self._loss(exchanged) < here:
+                return exchanged
+        return None
+
+    def _uniform(self, share: float, kind: Counted) -> np.ndarray | None:
+        """The lowest ratio for all of C7..C12 that meets the budget, where there is one."""
+        for percent in range(1, 100):
+            steps = self._allocation.uniform(PAPER_LAYERS, percent * STEP)
+            if self._allocation.share(steps, kind) <= share:
+                return steps
+        return None
+
+    def _loss(self, steps: np.ndarray) -> float:
+        key = tuple(int(step) for step in steps)
+        if key not in self._losses:
+            self._losses[key] = self._audition.loss(self._plan(steps, {}), self._keep_alive)
+            self._step()
+        return self._losses[key]
+
+    def _time(self, steps: np.ndarray, waveform: np.ndarray) -> float:
+        both = [_Timed(self._model), _Timed(prune(self._model, self._plan(steps, {}), share=True))]
+        whole, pruned = measure_latencies(both, waveform, repeats=_REPEATS)
+        self._step()
+        return pruned.median_ms / whole.median_ms
+
+    def _plan(self, steps: np.ndarray, origin: dict[str, Any]) -> PruningPlan:
+        if origin:
+            origin = origin | {
+                "loss": "mAP" if self._audition.labelled else "divergence",
+                "loss_predicted": self._allocation.predicted(steps, _MIDDLE),
+                "loss_measured": self._loss(steps),
+                "repaired": self._method is not None,
+                "remaining": {
+                    kind: round(self._allocation.share(steps, kind), 6) for kind in ("params", "macs")
+                },
+                "clips": self._audition.clips,
+                "heard": len(self._losses),
+                "sensitivity": self._sensitivity.document(),
+            }
+        return plan(
+            self._model,
+            self._allocation.ratios(steps),
+            criterion_name=self._sensitivity.criterion,
+            round_to=self._round_to,
+            scores=self._scores.__getitem__,
+            origin=origin,
+        )
+
+    def _check_reachable(self, budget: Budget, smallest: float) -> None:
+        if smallest > budget.share:
+            furthest = max(self._sensitivity.ratios)
+            raise PruningError(
+                f"A budget of {100 * budget.share:g}% of the {budget.kind} cannot be met: with {100 * furthest:g}% of "
+                f"{_named(self._sensitivity.layers)} gone, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
+            )
+
+    def _keep_alive(self, *_: int) -> None:
+        """A repair's own progress does not move the search's, but whoever wants to stop is asked."""
+        if self._report:
+            self._report(self._done, self._total)
+
+    def _step(self) -> None:
+        self._done = min(self._done + 1, self._total)
+        if self._report:
+            self._report(self._done, self._total)
+
+    def _finish(self) -> None:
+        if self._report:
+            self._report(self._total, self._total)
+
+
+class _Timed:
+    """A network as ``measure_latencies`` takes it."""
+
+    def __init__(self, model: Cnn14) -> None:
+        self._model = model
+
+    def probabilities(self, waveform: np.ndarray) -> np.ndarray:
+        return mean_probabilities(self._model.probabilities, waveform)
+
+
+def _check_request(
+    sensitivity: Sensitivity, budget: Budget | None, tolerance: float | None, criterion_name: str | None
+) -> None:
+    if (budget is None) == (tolerance is None):
+        raise PruningError("A plan is found for a budget or for a tolerated loss; give one of them.")
+    if tolerance is not None:
+        check_tolerance(tolerance)
+    if criterion_name not in (None, sensitivity.criterion):
+        raise PruningError(
+            f"Sensitivity was measured by {sensitivity.criterion}, so it says nothing of {criterion_name}; measure it by that."
+        )
+
+
+def _named(layers: Sequence[str]) -> str:
+    return "all layers" if len(layers) == len(LAYERS) else ", ".join(layers)

@@ -1,0 +1,186 @@
+"""Sensitivity: what each layer's pruning costs by itself, measured on clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import PruningError
+from core.models.cnn import LAYERS, Cnn14
+from core.pruning.criteria import criterion, layer_importance
+from core.pruning.fidelity import divergences
+from core.pruning.ratios import check_ratio, in_order, kept_count, known_layer
+from core.tagging import listenable, windows
+
+RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Shares of filters that are tried on each layer: where E-PANNs has figures (25, 50, 75%), and towards both ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What was lost when one layer alone was pruned, for every layer and ratio.
+
+    Attributes
+    ----------
+    layers, ratios : the rows and columns of the tables.
+    divergence : (layers, ratios), in nats a clip, as ``Fidelity.divergence``; its mean over the clips.
+    first_tag : (layers, ratios), share of the clips whose likeliest tag stays.
+    mean_average_precision : (layers, ratios) where the clips have labels, else None.
+    base : the unpruned network's mean average precision, where the clips have labels.
+    criterion : which ranked the filters.
+    clips : how many were heard.
+    """
+
+    layers: tuple[str, ...]
+    ratios: tuple[float, ...]
+    divergence: np.ndarray
+    first_tag: np.ndarray
+    criterion: str
+    clips: int
+    mean_average_precision: np.ndarray | None = None
+    base: float | None = None
+
+    @property
+    def loss(self) -> np.ndarray:
+        """(layers, ratios): the fall of mean average precision where there are labels, else the divergence."""
+        if self.mean_average_precision is None or self.base is None:
+            return self.divergence
+        return self.base - self.mean_average_precision
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON."""
+        labelled = self.mean_average_precision
+        return {
+            "criterion": self.criterion,
+            "clips": self.clips,
+            "layers": list(self.layers),
+            "ratios": list(self.ratios),
+            "divergence": self.divergence.tolist(),
+            "first_tag": self.first_tag.tolist(),
+            "mAP": None if labelled is None else labelled.tolist(),
+            "mAP_unpruned": self.base,
+        }
+
+
+def measure_sensitivity(
+    model: Cnn14,
+    waveforms: Sequence[np.ndarray],
+    *,
+    layers: Sequence[str] = LAYERS,
+    ratios: Sequence[float] = RATIOS,
+    criterion_name: str = "operator-norm",
+    targets: np.ndarray | None = None,
+    scores: Callable[[str], np.ndarray] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Prune each layer alone at each ratio and hold the answers against the unpruned network's.
+
+    A removed filter's feature map is set to zero, which is what removing it does (``surgery``), and the network is run from that
+    layer on only. One window of one clip is in memory at a time.
+
+    Parameters
+    ----------
+    model : the unpruned network.
+    waveforms : clips, (samples,) at 32 kHz each, of any length.
+    layers, ratios : what to try.
+    criterion_name, scores : how filters are ranked; ``scores(layer)`` are used where the caller has them.
+    targets : (clips, classes), true where the class is heard: then mean average precision is measured, too.
+    on_progress : gets (done, of how many) after every run; what it raises ends the measurement.
+
+    Raises
+    ------
+    PruningError
+        No clips, no ratio, an impossible ratio, an unknown layer or criterion, or targets that do not fit the clips.
+    """
+    criterion(criterion_name)
+    asked = tuple(in_order({known_layer(layer, LAYERS): None for layer in layers}))
+    columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
+    if not waveforms or not asked or not columns:
+        raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
+    clips = [listenable(waveform) for waveform in waveforms]
+    check_targets(targets, len(clips), model.config.classes)
+    masks = {layer: _masks(model, layer, columns, criterion_name, scores) for layer in asked}
+    spans = [[clip[start:end] for start, end in windows(len(clip))] for clip in clips]
+    total = sum(map(len, spans)) * len(asked) * len(columns)
+    done = 0
+    parent = np.zeros((len(clips), model.config.classes))
+    found = np.zeros((len(asked), len(columns), *parent.shape))
+    with torch.inference_mode():
+        for row, parts in enumerate(spans):
+            for part in parts:
+                x = model.normalised(model.front_end(torch.from_numpy(np.array(part))[None]))
+                for layer in LAYERS:
+                    x = model.layer(layer, x)
+                    for column, mask in enumerate(masks.get(layer, ())):
+                        answer = _onward(model, layer, x * mask)
+                        found[asked.index(layer), column, row] += answer / len(parts)
+                        done += 1
+                        if on_progress:
+                            on_progress(done, total)
+                parent[row] += torch.sigmoid(model.classified(x))[0].double().numpy() / len(parts)
+    cells = found.reshape(-1, *parent.shape)
+    shape = (len(asked), len(columns))
+    return Sensitivity(
+        layers=asked,
+        ratios=columns,
+        divergence=np.array([divergences(parent, cell).mean() for cell in cells]).reshape(shape),
+        first_tag=np.array([(cell.argmax(1) == parent.argmax(1)).mean() for cell in cells]).reshape(shape),
+        criterion=criterion_name,
+        clips=len(clips),
+        mean_average_precision=None
+        if targets is None
+        else np.array([mean_average_precision(targets, cell) for cell in cells]).reshape(shape),
+        base=None if targets is None else mean_average_precision(targets, parent),
+    )
+
+
+def mean_average_precision(targets: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean over the classes that some clip carries of scikit-learn's average precision; both (clips, classes)."""
+    from sklearn.metrics import average_precision_score  # 75 MB, which the pages, without labels, do not need
+
+    carried = np.flatnonzero(targets.any(axis=0))
+    return float(np.mean([average_precision_score(targets[:, c] > 0, probabilities[:, c]) for c in carried]))
+
+
+def check_targets(targets: np.ndarray | None, clips: int, classes: int) -> None:
+    """Raise ``PruningError`` unless there are no targets, or they fit and some clip carries a class."""
+    if targets is None:
+        return
+    if targets.shape != (clips, classes):
+        raise PruningError(
+            f"The targets are (clips, classes), here {(clips, classes)}; got an array of shape {targets.shape}."
+        )
+    if not targets.any():
+        raise PruningError(
+            "None of these clips carries a class of this network, so mAP cannot be measured on them."
+        )
+
+
+def _masks(
+    model: Cnn14,
+    layer: str,
+    ratios: Sequence[float],
+    criterion_name: str,
+    scores: Callable[[str], np.ndarray] | None,
+) -> list[Tensor]:
+    """For each ratio what a layer's feature maps are multiplied with, (1, filters, 1, 1): 1 where the filter stays, else 0."""
+    ranked = scores(layer) if scores else layer_importance(model, layer, criterion_name)
+    order = torch.from_numpy(np.argsort(-ranked, kind="stable").copy())
+    masks = []
+    for ratio in ratios:
+        mask = torch.zeros(len(order))
+        mask[order[: kept_count(len(order), ratio)]] = 1.0
+        masks.append(mask.view(1, -1, 1, 1))
+    return masks
+
+
+def _onward(model: Cnn14, layer: str, x: Tensor) -> np.ndarray:
+    """Probabilities (classes,) from what ``layer`` gave, (1, filters, frames, bands)."""
+    for later in LAYERS[LAYERS.index(layer) + 1 :]:
+        x = model.layer(later, x)
+    return np.asarray(torch.sigmoid(model.classified(x))[0].double().numpy())

@@ -1,0 +1,1 @@
+"""The Compare page: one recording, two networks, and what pruning changed."""

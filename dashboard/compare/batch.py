@@ -1,0 +1,149 @@
+"""Working through what was given, one clip after the other, and the table of many clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core import checkpoints
+from core.compare import Comparison
+from core.errors import PannscopeError
+from dashboard import formats
+from dashboard.compare.settings import Settings
+from dashboard.server import state
+from dashboard.server.source import Source
+from dashboard.server.state import Opened
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one source: opened and compared, or an error in words, or neither where the work was stopped."""
+
+    source: Source
+    opened: Opened | None = None
+    comparison: Comparison | None = None
+    error: str | None = None
+
+
+def titles(settings: Settings) -> tuple[str, str]:
+    """The two models' names for people."""
+    first, second = (checkpoints.entry(name).title for name in settings.models)
+    return first, second
+
+
+def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
+    """Compare every source; one that fails leaves the others alone. Shows what is being done, and how to stop it."""
+    identity = "|".join(source.key for source in sources)
+    stopped = st.session_state.get("stopped") == identity
+    place, line = st.empty(), st.empty()
+    outcomes = []
+    for number, source in enumerate(sources):
+        if not state.tagged(source, settings.models):
+            if stopped:
+                outcomes.append(Outcome(source))
+                continue
+            with place.container():
+                _progress(number, sources, identity)
+        outcomes.append(_outcome(source, settings, line))
+    place.empty()
+    if stopped and any(outcome.opened is None and outcome.error is None for outcome in outcomes):
+        with place.container(horizontal=True, vertical_alignment="center"):
+            left = sum(outcome.opened is None and outcome.error is None for outcome in outcomes)
+            st.caption(f"Stopped; {formats.plural(left, 'clip')} not done.", width="content")
+            st.button("Go on", key="go_on", on_click=lambda: st.session_state.pop("stopped", None))
+    return outcomes
+
+
+def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
+    """Draw one row a clip, sortable, and give the one that is open: the chosen row, or the first that worked."""
+    names = titles(settings)
+    first = next((i for i, outcome in enumerate(outcomes) if outcome.comparison), 0)
+    st.markdown(f"**{formats.plural(len(outcomes), 'clip')}** :small[:gray[Choose a row to open it.]]")
+    event = st.dataframe(
+        frame(outcomes, names),
+        hide_index=True,
+        height=min(38 + 35 * len(outcomes), 300),
+        on_select="rerun",
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [first]}},
+        key="clips_" + str(abs(hash(tuple(outcome.source.key for outcome in outcomes)))),
+        column_config={
+            "Clip": st.column_config.TextColumn(pinned=True, width="medium"),
+            "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
+            "Shared": st.column_config.NumberColumn(
+                width="small", help=f"Tags that are among the first {settings.top_k} of both networks."
+            ),
+            "Difference": st.column_config.NumberColumn(
+                format="%.2f", width="small", help="The largest difference of one tag's probability."
+            ),
+            "Ranks": st.column_config.NumberColumn(
+                format="%.2f", width="small", help="Spearman's rank correlation over all tags."
+            ),
+            "Remark": st.column_config.TextColumn(width="large"),
+        },
+        placeholder=formats.DASH,
+        alt="One row for each clip; choose a row to open it",
+    )
+    failures = [outcome.error for outcome in outcomes if outcome.error]
+    if failures:
+        st.error("\n\n".join(formats.escaped(failure) for failure in failures), icon=":material/error:")
+    rows = event["selection"]["rows"]
+    chosen = rows[0] if rows and rows[0] < len(outcomes) else first
+    return outcomes[chosen]
+
+
+def frame(outcomes: Sequence[Outcome], names: tuple[str, str]) -> pd.DataFrame:
+    """The table's content."""
+    return pd.DataFrame([_row(outcome, names) for outcome in outcomes])
+
+
+def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
+    result, clip = outcome.comparison, outcome.opened.clip if outcome.opened else None
+    columns = names if names[0] != names[1] else (f"{names[0]} (left)", f"{names[1]} (right)")
+    notes = [*clip.notes, *result.baseline.notes] if clip and result else []
+    measured = result.agreement if result else None
+    return {
+        "Clip": outcome.source.name,
+        "Length": clip.duration_s if clip else None,
+        columns[0]: _first(result.baseline.top(1)[0]) if result else None,
+        columns[1]: _first(result.candidate.top(1)[0]) if result else None,
+        "Shared": measured.top_k_overlap if measured else None,
+        "Difference": measured.max_abs_difference if measured else None,
+        "Ranks": measured.spearman if measured else None,
+        "Remark": outcome.error or " ".join(notes) or ("" if result else "Not done."),
+    }
+
+
+def _first(tag: object) -> str:
+    return f"{tag.name} {formats.probability(tag.probability)}"  # type: ignore[attr-defined]
+
+
+def _outcome(source: Source, settings: Settings, line: DeltaGenerator) -> Outcome:
+    opened: Opened | None = None
+
+    def tell(before: int) -> None:
+        line.caption(f"Somebody else's clip is being tagged: {formats.plural(before, 'turn')} before yours.")
+
+    try:
+        opened = state.opened(source)
+        result = state.comparison(
+            source, settings.models, top_k=settings.top_k, threshold=settings.threshold, tell=tell
+        )
+    except PannscopeError as error:
+        return Outcome(source, opened, error=str(error))
+    finally:
+        line.empty()
+    return Outcome(source, opened, result)
+
+
+def _progress(number: int, sources: Sequence[Source], identity: str) -> None:
+    if len(sources) == 1:
+        st.skeleton(height=420)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(number / len(sources), text=f"{number + 1} of {len(sources)}: {sources[number].name}")
+        st.button("Stop", key=f"stop_{number}", on_click=lambda: st.session_state.update(stopped=identity))

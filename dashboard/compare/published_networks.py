@@ -1,0 +1,108 @@
+"""The one calm line that says which networks are being shown, and the way to the published ones."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import checkpoints
+from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
+from dashboard import formats
+from dashboard.compare import settings
+from dashboard.compare.settings import Settings
+from dashboard.server import state
+from dashboard.server.downloads import Progress
+
+_BYTES_PER_PARAMETER = 4
+
+
+def networks(chosen: Settings) -> None:
+    """Say what is shown; offer, follow or report the download of the published pair."""
+    progress = state.server().downloads.progress()
+    if progress.active:
+        st.session_state["following"] = True
+    elif st.session_state.pop("following", False):
+        st.session_state["fetch_message"] = progress.message
+        if progress.done and chosen.models == EMBEDDED_PAIR:
+            settings.use_pair(*OFFICIAL_PAIR)
+            st.rerun()
+    _line(chosen, progress.active)
+
+
+def _line(chosen: Settings, active: bool) -> None:
+    @st.fragment(run_every=1.0 if active else None)
+    def line() -> None:
+        progress = state.server().downloads.progress()
+        ended = not progress.active and "following" in st.session_state
+        if progress.active != active or ended or settings.pair_is_waiting():
+            st.rerun()  # the whole page: a button in a fragment, and the clock, run the fragment alone
+        if progress.active:
+            _underway(progress)
+        else:
+            _offer(chosen, st.session_state.get("fetch_message"))
+
+    line()
+
+
+def _start(names: tuple[str, ...]) -> None:
+    """Begin a download, and let this visitor, who asked for it, hear of its end."""
+    st.session_state["following"] = True
+    st.session_state.pop("fetch_message", None)
+    state.server().downloads.start(names)
+
+
+def _underway(progress: Progress) -> None:
+    current = progress.current or progress.names[-1]
+    title = checkpoints.entry(current).title
+    place = (
+        f" ({progress.names.index(current) + 1} of {len(progress.names)})" if len(progress.names) > 1 else ""
+    )
+    arrived = formats.file_size(progress.received)
+    whole = f" of {formats.file_size(progress.total)}" if progress.total else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(progress.share or 0.0, text=f"Fetching {title}{place}: {arrived}{whole}")
+        st.button("Cancel", key="cancel_fetch", on_click=state.server().downloads.cancel)
+
+
+def _offer(chosen: Settings, failure: str | None) -> None:
+    embedded = [name for name in chosen.models if checkpoints.entry(name).kind == "embedded"]
+    missing = state.missing_official()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(_shown(chosen, embedded), width="content")
+        if missing and (embedded or failure):
+            st.button(
+                "Try again" if failure else f"Fetch those ({_size(missing)})",
+                key="fetch_official",
+                type="tertiary",
+                icon=":material/download:",
+                on_click=_start,
+                args=(missing,),
+                help="Downloads the networks' files from their Zenodo records, verifies and keeps them on this machine. "
+                "The page goes on working meanwhile.",
+            )
+        elif embedded:
+            st.button(
+                "Show those",
+                key="show_official",
+                type="tertiary",
+                on_click=settings.use_pair,
+                args=OFFICIAL_PAIR,
+            )
+    if failure:
+        st.caption(f"The published networks were not fetched. {formats.escaped(failure)}")
+
+
+def _shown(chosen: Settings, embedded: list[str]) -> str:
+    if embedded:
+        classes = len(checkpoints.entry(embedded[0]).classes)
+        return (
+            f"Shown: demonstration networks that know {classes} sounds, not the published CNN14 and E-PANNs."
+        )
+    first, second = (checkpoints.entry(name).title for name in chosen.models)
+    return f"Shown: {first}, and {second} beside it, naming the sounds of one recording."
+
+
+def _size(names: tuple[str, ...]) -> str:
+    entries = [checkpoints.entry(name) for name in names]
+    return formats.file_size(
+        sum(each.size_bytes or _BYTES_PER_PARAMETER * (each.params or 0) for each in entries)
+    )

@@ -1,0 +1,253 @@
+"""One clip's result on the page: the recording, the answer, the figures, and everything behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core import checkpoints
+from core.compare import Comparison
+from core.examples import EXAMPLES
+from core.profiling import Latency
+from dashboard import formats
+from dashboard.charts import tags
+from dashboard.charts.palette import CONFIG, LIGHT
+from dashboard.compare.settings import Settings
+from dashboard.server import state
+from dashboard.server.source import Source
+from dashboard.server.state import Opened
+from dashboard.widgets import engine_text, tables
+from dashboard.widgets.theme import palette
+
+EXAMPLE = {example.key: example for example in EXAMPLES}
+
+
+def recording(source: Source, opened: Opened) -> None:
+    """The clip: what it is, its player, and its picture."""
+    clip = opened.clip
+    example = EXAMPLE.get(source.example or "")
+    origin = (
+        "synthesised"
+        if example
+        else f"{formats.kilohertz(clip.sample_rate_hz)} {formats.channels(clip.channels)}"
+    )
+    st.markdown(
+        f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(clip.duration_s)} · {origin}]]",
+        help="Played as the networks hear it: mixed to mono, 32 kHz, at its own level.",
+    )
+    st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
+    st.plotly_chart(
+        tags.clip_picture(opened.picture, palette=palette()),
+        config=CONFIG,
+        key="clip_picture",
+        alt=tags.clip_alt(source.name, opened.picture),
+    )
+    louder = "darker" if palette() is LIGHT else "brighter"
+    st.caption(
+        (f"{example.about} " if example else "")
+        + f"Waveform, and the log-mel spectrogram that both networks see: {louder} is louder."
+    )
+
+
+def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
+    """The two names in their colours over the mirrored chart."""
+    left, right = st.columns(2, gap="small", wrap=False)
+    left.markdown(f":blue[**{titles[0]}**]", text_alignment="right")
+    right.markdown(f":orange[**{titles[1]}**]")
+    rows = tables.shown_rows(comparison, limit=settings.top_k, categories=settings.categories)
+    if not rows:
+        st.info(
+            f"Neither network knows a tag under {' or '.join(settings.categories)}. Choose other categories."
+        )
+        return
+    st.plotly_chart(
+        tags.mirrored_tags(
+            rows, baseline=titles[0], candidate=titles[1], palette=palette(), threshold=settings.threshold
+        ),
+        config=CONFIG,
+        key="mirrored_tags",
+        alt=tags.mirrored_alt(rows, baseline=titles[0], candidate=titles[1]),
+    )
+    st.caption(_reading(rows, settings))
+
+
+def notes(source: Source, comparison: Comparison) -> None:
+    """What was done to the clip to make it fit, what is unusual about it, and what the networks cannot know."""
+    told = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in comparison.clip.notes]
+    told += dict.fromkeys((*comparison.baseline.notes, *comparison.candidate.notes))
+    example = EXAMPLE.get(source.example or "")
+    if example and not set(example.tags) & set(comparison.baseline.classes.names):
+        told.append(
+            f"{comparison_title(comparison)} never learned the sound “{example.tags[0]}”: "
+            "it can only give the nearest of those that it knows."
+        )
+    if told:
+        st.info(" ".join(told), icon=":material/info:")
+
+
+def comparison_title(comparison: Comparison) -> str:
+    """The baseline's name for people."""
+    return checkpoints.entry(comparison.baseline.model).title
+
+
+def figures(settings: Settings, titles: tuple[str, str]) -> None:
+    """What the networks cost: four chips, the measured one filled in last."""
+    first, second = (state.counts(name) for name in settings.models)
+    sizes = [state.file_bytes(name) for name in settings.models]
+    with st.grid(4, min_column_width=160, gap="small"):
+        _chip(
+            "Parameters",
+            (first.params_trainable, second.params_trainable),
+            formats.count,
+            "Weights that training sets: convolutions, batch norms and linear layers. The front end's frozen weights are "
+            "left out, as in the papers. Counted here from the shape of each network.",
+        )
+        _chip(
+            "MACs for 10 s",
+            (first.macs, second.macs),
+            formats.count,
+            "Multiply-accumulate operations for a clip of 10 s, by the paper's convention: as thop counts, batch norms "
+            "included, and the spectrogram as the reference's two convolutions, which pruning leaves alone. "
+            f"Convolutions and linear layers alone: {formats.count(first.macs_network)} and "
+            f"{formats.count(second.macs_network)}. Counted here.",
+        )
+        _chip(
+            "File size",
+            (sizes[0], sizes[1]),
+            formats.file_size,
+            "The checkpoint as it lies on disk; 1 MB is 1,000,000 bytes. Demonstration models are kept in half precision.",
+        )
+        slot = st.empty()
+    _time(slot, settings, titles)
+
+
+def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
+    if state.known_latencies(settings.models) is None:
+        with slot.container():
+            _frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
+    measured = state.latencies(settings.models)
+    first, second = (each.latency for each in measured)
+    with slot.container():
+        _chip(
+            engine_text.label(measured),
+            (first.median_ms, second.median_ms),
+            formats.milliseconds,
+            f"{engine_text.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
+        )
+    left_out = engine_text.fallback(measured)
+    if left_out:
+        st.caption(formats.escaped(left_out))
+
+
+def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
+    """The measures of agreement, each with what it means."""
+    measured = comparison.agreement
+    with st.grid(3, min_column_width=150, gap="small"):
+        st.metric(
+            f"Shared of the first {measured.top_k}",
+            f"{measured.top_k_overlap}",
+            help=f"How many of {titles[0]}'s first {measured.top_k} tags are also among {titles[1]}'s, in any order.",
+        )
+        st.metric(
+            "Rank correlation",
+            "not defined"
+            if measured.spearman is None
+            else formats.probability(measured.spearman).replace("-", formats.MINUS),
+            help="Spearman's: whether both networks put all "
+            f"{measured.shared_classes} tags in the same order. 1 is the same order, 0 none, −1 the reverse. "
+            "It is not defined where a network gives all tags the same probability.",
+        )
+        st.metric(
+            "Largest difference",
+            formats.probability(measured.max_abs_difference),
+            help=f"The greatest change of one tag's probability, at {measured.max_difference_tag}.",
+        )
+    threshold = formats.probability(measured.threshold)
+    left, right = st.columns(2, gap="medium")
+    left.markdown(
+        f"**Gained at {threshold}**",
+        help=f"Tags to which only {titles[1]} gives {threshold} or more.",
+    )
+    left.markdown(_listed(measured.gained))
+    right.markdown(
+        f"**Lost at {threshold}**", help=f"Tags to which only {titles[0]} gives {threshold} or more."
+    )
+    right.markdown(_listed(measured.lost))
+
+
+def all_tags(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
+    """Every tag as a sortable table."""
+    rows = tables.shown_rows(comparison, categories=settings.categories)
+    left, right = titles if titles[0] != titles[1] else (f"{titles[0]} (left)", f"{titles[1]} (right)")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        tables.tag_frame(rows, baseline=left, candidate=right),
+        hide_index=True,
+        height=min(420, 38 + 35 * max(1, len(rows))),
+        column_config={
+            "Tag": st.column_config.TextColumn(width="medium", pinned=True),
+            left: number(format="%.3f", width="small"),
+            right: number(format="%.3f", width="small"),
+            "Difference": number(format="%+.3f", width="small", help=f"{right} minus {left}."),
+            "Category": st.column_config.TextColumn(help="AudioSet's top-level category, or several."),
+        },
+        column_order=["Tag", left, right, "Difference", "Category"],
+        placeholder=formats.DASH,
+        alt=f"Probabilities of all tags by {left} and {right}",
+    )
+
+
+def downloads(comparisons: Sequence[Comparison], name: str) -> None:
+    """JSON and CSV of the open clip, or of all clips."""
+    with st.container(horizontal=True, gap="small"):
+        st.download_button(
+            "JSON",
+            lambda: tables.json_text(comparisons),
+            file_name=f"{name}.json" if len(comparisons) == 1 else f"{name}.jsonl",
+            mime="application/json" if len(comparisons) == 1 else "application/x-ndjson",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"json_{name}",
+            help="The document that `pannscope compare --json` prints, with every tag.",
+        )
+        st.download_button(
+            "CSV",
+            lambda: tables.csv_text(comparisons),
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"csv_{name}",
+            help="One line a tag, for a spreadsheet.",
+        )
+
+
+def _chip(label: str, values: tuple[float, float], form: formats.Form, help_text: str) -> None:
+    figure = f":blue[**{form(values[0])}**] → :orange[**{form(values[1])}**]"
+    _frame(label, figure, formats.change(*values), help_text)
+
+
+def _frame(label: str, figure: str, change: str | None, help_text: str) -> None:
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(f":small[{label}]", help=help_text)
+        # On a line of its own at every width: beside the figures it would wrap in some cards and not in others.
+        st.markdown(f"{figure}  \n" + (f":gray-badge[{change}]" if change else formats.NBSP))
+
+
+def _spread(latency: Latency) -> str:
+    return f"{formats.milliseconds(latency.low_ms)} to {formats.milliseconds(latency.high_ms)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " · ".join(formats.escaped(name) for name in names) if names else ":gray[None]"
+
+
+def _reading(rows: Sequence[tags.TagRow], settings: Settings) -> str:
+    marked = sum(tags.differs(row) for row in rows)
+    told = {0: "No row differs", 1: "The shaded row differs"}.get(marked, "Shaded rows differ")
+    parts = [f"{told} by {formats.probability(tags.MARKED_FROM)} or more; dotted lines are the threshold."]
+    if settings.categories:
+        parts.append(f"Shown: {', '.join(settings.categories)}; the agreement is over all tags.")
+    return " ".join(parts)

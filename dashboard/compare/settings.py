@@ -1,0 +1,117 @@
+"""The knobs of the Compare page; each is part of the page's address, so that a copied link restores them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.checkpoints import Entry
+from core.classes import CATEGORIES
+from core.tagging import default_pair
+from dashboard.widgets import query_params
+
+TOP_K = 10
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to compare and how to look at it.
+
+    Attributes
+    ----------
+    baseline, candidate : names of the two models.
+    top_k : tags that are drawn, and compared as "the first".
+    threshold : probability from which a tag counts as given.
+    categories : AudioSet's top-level categories to show; empty for all.
+    """
+
+    baseline: str
+    candidate: str
+    top_k: int = TOP_K
+    threshold: float = THRESHOLD
+    categories: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Baseline and candidate."""
+        return self.baseline, self.candidate
+
+
+def use_pair(baseline: str, candidate: str) -> None:
+    """Ask the next run to show these two models."""
+    st.session_state["pair_to_show"] = (baseline, candidate)
+
+
+def pair_is_waiting() -> bool:
+    """Whether two models were asked for that the page does not show yet."""
+    return "pair_to_show" in st.session_state
+
+
+def choose(models: dict[str, Entry]) -> Settings:
+    """Draw the knobs where they stand and read them. ``models`` are those that can be loaded."""
+    names = list(models)
+    pair = st.session_state.pop("pair_to_show", None)
+    if pair and all(name in names for name in pair):
+        st.session_state["baseline"], st.session_state["candidate"] = pair
+    first = tuple(name if name in names else names[0] for name in default_pair())
+
+    for key in ("baseline", "candidate"):
+        query_params.follow(key, {name: entry.title for name, entry in models.items()})
+
+    def title(name: str) -> str:
+        return models[name].title if name in models else name
+
+    baseline = st.selectbox(
+        "Baseline",
+        names,
+        index=names.index(first[0]),
+        format_func=title,
+        key="baseline",
+        bind="query-params",
+        persist_state="session",
+        help="Drawn to the left, in blue: the network that the other one is measured against.",
+    )
+    candidate = st.selectbox(
+        "Pruned network",
+        names,
+        index=names.index(first[1]),
+        format_func=title,
+        key="candidate",
+        bind="query-params",
+        persist_state="session",
+        help="Drawn to the right, in orange: the network whose answers are compared with the baseline's.",
+    )
+    top_k = st.slider(
+        "Tags to show and compare",
+        1,
+        20,
+        TOP_K,
+        key="top_k",
+        bind="query-params",
+        persist_state="session",
+        help="How many tags the chart shows, and how many of each network's first tags are compared.",
+    )
+    threshold = st.slider(
+        "Threshold",
+        0.05,
+        0.95,
+        THRESHOLD,
+        0.05,
+        key="threshold",
+        bind="query-params",
+        persist_state="session",
+        help="From this probability on, a tag counts as given. It decides which tags are gained or lost by pruning.",
+    )
+    categories = st.multiselect(
+        "Show only",
+        CATEGORIES,
+        key="categories",
+        bind="query-params",
+        persist_state="session",
+        placeholder="All categories",
+        help="AudioSet's top-level categories. This narrows what is shown; the agreement is over all tags.",
+    )
+    st.caption("The page's address holds these settings: copy it to share them.")
+    return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories))

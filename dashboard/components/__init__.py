@@ -1,1 +1,0 @@
-"""Small pieces of the page that Streamlit does not have."""

@@ -1,0 +1,143 @@
+"""Figures of how sure a ranking is: agreement of criteria as a matrix, and how much the order of the filters decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard import formats
+from dashboard.charts.palette import Palette, axis, plain, shape
+from dashboard.filters.charts import ramp, title
+
+
+def matrix(
+    values: np.ndarray, names: Sequence[str], *, form: formats.Form, chosen: str, palette: Palette
+) -> go.Figure:
+    """A symmetric table of agreement as shades, every cell with its figure; columns are numbered as the rows are."""
+    count = len(names)
+    texts = [["–" if np.isnan(value) else form(value) for value in row] for row in values]
+    hover = [
+        [f"{names[row]}<br>{names[column]}<br>{texts[row][column]}" for column in range(count)]
+        for row in range(count)
+    ]
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=values,
+        zmin=0,
+        zmax=2.2,  # never so dark, or so bright, that a figure could not be read on it
+        colorscale=ramp(palette),
+        text=texts,
+        texttemplate="%{text}",
+        textfont={"size": 11, "color": palette.ink},
+        hovertext=hover,
+        hoverinfo="text",
+        showscale=False,
+        xgap=2,
+        ygap=2,
+    )
+    rows = [
+        f"<b>{number + 1} {name}</b>" if name == chosen else f"{number + 1} {name}"
+        for number, name in enumerate(names)
+    ]
+    figure.update_layout(
+        height=count * 30 + 30,
+        margin={"l": 6, "r": 0, "t": 24, "b": 0, "pad": 4},
+        dragmode=False,
+        xaxis={
+            **axis(palette),
+            "side": "top",
+            "tickvals": list(range(count)),
+            "ticktext": [str(number + 1) for number in range(count)],
+        },
+        yaxis={
+            **axis(palette),
+            "autorange": "reversed",
+            "automargin": True,
+            "tickvals": list(range(count)),
+            "ticktext": rows,
+            "tickfont": {"size": 12, "color": palette.ink},
+        },
+        **plain(palette),
+    )
+    return figure
+
+
+def order_by_layer(
+    layers: Sequence[str],
+    mean: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    chance: float,
+    chosen: str,
+    palette: Palette,
+) -> go.Figure:
+    """For every layer the share of the kept filters that stays when another filter comes first: mean, least and most."""
+    figure = go.Figure()
+    places = list(range(len(layers)))
+    for place, least, most in zip(places, low, high, strict=True):
+        figure.add_shape(
+            type="line",
+            x0=least,
+            x1=most,
+            y0=place,
+            y1=place,
+            layer="below",
+            line={"width": 5, "color": palette.hairline},
+        )
+    for at in (chance, 1.0):
+        figure.add_shape(
+            type="line", x0=at, x1=at, y0=-0.6, y1=len(layers) - 0.4, **shape(line=palette.quiet, dash="dot")
+        )
+    figure.add_scatter(
+        x=list(mean),
+        y=places,
+        mode="markers",
+        marker={"size": 11, "color": palette.pruned},
+        hovertext=[
+            f"<b>{layer}</b><br>{formats.percent(value)} stay on average<br>"
+            f"between {formats.percent(least)} and {formats.percent(most)}"
+            for layer, value, least, most in zip(layers, mean, low, high, strict=True)
+        ],
+        hoverinfo="text",
+        cliponaxis=False,
+        showlegend=False,
+    )
+    for at, text, anchor in ((chance, "chance", "center"), (1.0, "energy, abs", "right")):
+        figure.add_annotation(
+            x=at,
+            y=-0.65,
+            yanchor="bottom",
+            xanchor=anchor,
+            text=text,
+            showarrow=False,
+            font={"size": 11, "color": palette.quiet},
+        )
+    figure.update_layout(
+        height=len(layers) * 31 + 74,
+        margin={"l": 84, "r": 10, "t": 6, "b": 40, "pad": 4},
+        dragmode=False,
+        xaxis={
+            **axis(palette),
+            "range": [0, 1.02],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+            "ticktext": [formats.percent(share) for share in (0, 0.25, 0.5, 0.75, 1)],
+            "title": title("kept filters that stay kept", palette),
+        },
+        yaxis={
+            **axis(palette),
+            "range": [len(layers) - 0.4, -1.5],
+            "tickvals": places,
+            "ticktext": [
+                f"<b>{layer}   {formats.percent(value)}</b>"
+                if layer == chosen
+                else f"{layer}   {formats.percent(value)}"
+                for layer, value in zip(layers, mean, strict=True)
+            ],
+            "tickfont": {"size": 12, "color": palette.ink},
+        },
+        **plain(palette),
+    )
+    return figure

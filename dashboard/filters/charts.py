@@ -1,0 +1,263 @@
+"""Figures of a layer's filters: importance, and what one of them makes of a sound. Data in, figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.models.feature_map import FeatureMap
+from dashboard import formats
+from dashboard.charts.clip_picture import DYNAMIC_RANGE_DB, ClipPicture, max_pool
+from dashboard.charts.palette import CLEAR, Palette, axis, plain
+from dashboard.charts.tags import frequency_ticks
+
+MAX_TARGETS = 512
+"""Places on the curve that can be clicked; more would be narrower than a pixel, and slow."""
+
+_BINS = 28
+_LOG_BELOW = 0.05  # a layer whose median score is under this is drawn in powers of ten: nearly all of it lies at the bottom
+_POWERS = ("1", "0.1", "0.01", "0.001", "10⁻⁴", "10⁻⁵")
+_DECADES = len(_POWERS) - 1
+_SLIVER = 0.05  # decades: what lies at the bottom, or under it, can still be seen to be there
+_IMPORTANCE_PX = 280
+_HEADROOM = 1.18  # above the strongest filter, for the name of the one that is looked at
+
+
+def importance(
+    scores: np.ndarray, order: Sequence[int], kept: int, picked: int, *, palette: Palette
+) -> go.Figure:
+    """Sorted importance with the cut, and its histogram on the same scale.
+
+    The first three traces are what stays, what goes, and clear bars over them that can be clicked: ``targets`` gives their
+    filters.
+
+    Parameters
+    ----------
+    scores : (filters,), at most 1.
+    order : the filters, most important first.
+    kept : how many of them stay.
+    picked : the filter to be marked.
+    """
+    count = len(order)
+    levels, ticks, named = _levels(scores[list(order)])
+    top = float(ticks["tickvals"][-1])
+    figure = go.Figure()
+    sides = ((0, kept, palette.pruned), (kept, count, palette.removed))
+    for start, end, colour in sides:
+        figure.add_scatter(
+            x=np.r_[start + 0.5, np.arange(start + 1, end + 1), end + 0.5],
+            y=np.r_[levels[start:end][:1], levels[start:end], levels[start:end][-1:]],
+            mode="lines",
+            line={"shape": "hvh", "width": 0},
+            fill="tozeroy",
+            fillcolor=colour,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    size = _target_size(count)
+    firsts = list(range(0, count, size))
+    figure.add_bar(
+        x=[first + 0.5 + min(size, count - first) / 2 for first in firsts],
+        y=[top] * len(firsts),
+        width=[min(size, count - first) for first in firsts],
+        marker={"color": CLEAR, "line": {"width": 0}},
+        hovertext=[_target_text(scores, order, kept, first, size) for first in firsts],
+        hoverinfo="text",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        showlegend=False,
+    )
+    edges = np.linspace(0.0, top, _BINS + 1)
+    fullest = int(np.histogram(np.clip(levels, 0, top), edges)[0].max())
+    for start, end, colour in sides:
+        numbers, _ = np.histogram(np.clip(levels[start:end], 0, top), edges)
+        figure.add_bar(
+            x=numbers,
+            y=(edges[:-1] + edges[1:]) / 2,
+            width=edges[1] - edges[0],
+            orientation="h",
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate="%{x} filters<extra></extra>",
+            xaxis="x2",
+            showlegend=False,
+        )
+    rank = list(order).index(picked) + 1
+    _mark(figure, rank, count, float(levels[rank - 1]), f"filter {picked}", palette)
+    _cut(figure, levels, kept, top, palette)
+    figure.update_layout(
+        height=_IMPORTANCE_PX,
+        margin={"l": 52, "r": 6, "t": 26, "b": 40, "pad": 0},
+        dragmode=False,
+        clickmode="event+select",
+        hovermode="closest",
+        barmode="stack",
+        bargap=0,
+        xaxis={
+            "domain": [0, 0.78],
+            "range": [0.5, count + 0.5],
+            "title": title("rank of the filter", palette),
+            "nticks": 7,
+            **axis(palette),
+        },
+        xaxis2={
+            "domain": [0.82, 1],
+            "title": title("filters", palette),
+            **({"dtick": 1} if fullest <= 4 else {"nticks": 4}),
+            "rangemode": "tozero",
+            **axis(palette),
+        },
+        yaxis={"range": [0, top * _HEADROOM], **ticks, "title": title(named, palette), **axis(palette)},
+        **plain(palette),
+    )
+    return figure
+
+
+def targets(order: Sequence[int]) -> list[int]:
+    """The filter that each of ``importance``'s clear bars stands for."""
+    return [order[first] for first in range(0, len(order), _target_size(len(order)))]
+
+
+def sound_and_map(
+    picture: ClipPicture, found: FeatureMap, *, seconds: float, name: str, palette: Palette
+) -> go.Figure:
+    """The clip's log-mel over one filter's feature map, on the same axes of time and frequency."""
+    bands, columns = picture.levels.shape
+    loudest = int(picture.levels.max())
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=picture.levels,
+        x0=picture.duration_s / columns / 2,
+        dx=picture.duration_s / columns,
+        yaxis="y2",
+        zmin=loudest - DYNAMIC_RANGE_DB,
+        zmax=loudest,
+        colorscale=ramp(palette),
+        showscale=False,
+        hovertemplate="%{x:.2f} s · %{z} dB<extra></extra>",
+    )
+    peak = float(found.values.max())
+    shares = (
+        np.rint(100 * found.values / (peak or 1.0)).astype(np.uint8).T
+    )  # (bands, frames), per cent of the peak
+    pooled = max_pool(shares)
+    step = found.frame_s * shares.shape[1] / pooled.shape[1]
+    figure.add_heatmap(
+        z=pooled,
+        x0=found.first_frame_s + (step - found.frame_s) / 2,
+        dx=step,
+        y0=found.first_band,
+        dy=found.pooled,
+        zmin=0,
+        zmax=100,
+        colorscale=ramp(palette),
+        showscale=False,
+        hovertemplate="%{x:.2f} s · %{z} % of its peak<extra></extra>",
+    )
+    for at, text in ((1.0, "log-mel of the clip"), (0.485, f"feature map of {name}")):
+        figure.add_annotation(
+            x=0,
+            y=at,
+            xref="paper",
+            yref="paper",
+            xanchor="left",
+            yanchor="bottom",
+            text=text,
+            showarrow=False,
+            font={"size": 12, "color": palette.quiet},
+        )
+    figure.update_layout(
+        height=380,
+        margin={"l": 52, "r": 6, "t": 22, "b": 38, "pad": 0},
+        dragmode=False,
+        hovermode="closest",
+        yaxis2={"domain": [0.555, 1.0], "range": [-0.5, bands - 0.5], **frequency_ticks(), **axis(palette)},
+        yaxis={"domain": [0.0, 0.475], "range": [-0.5, bands - 0.5], **frequency_ticks(), **axis(palette)},
+        xaxis={
+            **axis(palette),
+            "range": [0, seconds],
+            "anchor": "y",
+            "nticks": 8,
+            "title": title("time (s)", palette),
+        },
+        **plain(palette),
+    )
+    return figure
+
+
+def _levels(ordered: np.ndarray) -> tuple[np.ndarray, dict[str, Any], str]:
+    """Heights to draw, from 0 up, with their ticks and what the axis is called; in powers of ten where most are tiny."""
+    if float(np.median(ordered)) >= _LOG_BELOW:
+        return ordered, {"tickvals": [0, 0.25, 0.5, 0.75, 1], "nticks": 5}, "importance"
+    least = float(ordered[ordered > 0].min())
+    decades = int(np.clip(np.ceil(-np.log10(least)), 1, _DECADES))
+    heights = np.maximum(np.log10(np.maximum(ordered, 10.0**-decades)) + decades, _SLIVER)
+    names = list(_POWERS[decades::-1])
+    if float(ordered.min()) < 10.0**-decades:
+        names[0] = f"≤{names[0]}"
+    return heights, {"tickvals": list(range(decades + 1)), "ticktext": names}, "importance (log scale)"
+
+
+def _target_size(count: int) -> int:
+    return -(-count // MAX_TARGETS)
+
+
+def _target_text(scores: np.ndarray, order: Sequence[int], kept: int, first: int, size: int) -> str:
+    index = order[first]
+    fate = "stays" if first < kept else "goes"
+    text = f"filter {index} · rank {first + 1}<br>importance {scores[index]:.3g}, {fate}"
+    return text if size == 1 else text + f"<br>and the next {min(size, len(order) - first) - 1}"
+
+
+def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, palette: Palette) -> None:
+    near_the_axis = rank < 0.15 * count
+    figure.add_annotation(
+        x=rank,
+        y=height,
+        text=text,
+        # To the left where there is room: the last filter that stays has the line of the cut to its right.
+        xanchor="left" if near_the_axis else "right",
+        ax=8 if near_the_axis else -6,
+        ay=-20,
+        arrowcolor=palette.ink,
+        arrowwidth=1,
+        arrowhead=6,
+        font={"size": 12, "color": palette.ink},
+    )
+
+
+def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: Palette) -> None:
+    """Where the cut goes through both pictures, and how many are on either side of it."""
+    count = len(levels)
+    line = {"width": 1, "color": palette.ink, "dash": "dot"}
+    if kept < count:
+        between = float(levels[kept - 1] + levels[kept]) / 2
+        figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top * _HEADROOM, line=line)
+        figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=between, y1=between, line=line)
+    for at, text, anchor, colour in (
+        (0.0, f"<b>{formats.whole(kept)} stay</b>", "left", palette.pruned),
+        (0.78, f"<b>{formats.whole(count - kept)} go</b>" if kept < count else "", "right", palette.quiet),
+    ):
+        figure.add_annotation(
+            x=at,
+            y=1.0,
+            xref="paper",
+            yref="paper",
+            xanchor=anchor,
+            yanchor="bottom",
+            text=text,
+            showarrow=False,
+            font={"size": 13, "color": colour},
+        )
+
+
+def ramp(palette: Palette) -> list[list[object]]:
+    """A colour scale from quiet to loud."""
+    return [[step / (len(palette.ramp) - 1), colour] for step, colour in enumerate(palette.ramp)]
+
+
+def title(text: str, palette: Palette) -> dict[str, Any]:
+    """An axis's title."""
+    return {"text": text, "font": {"size": 12, "color": palette.quiet}, "standoff": 6}

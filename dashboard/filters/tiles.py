@@ -1,0 +1,156 @@
+"""Filters as pictures: small kernels on a page of tiles, drawn as one chart that can be clicked.
+
+A tile is one filter (its largest kernels) or one kernel. Its colour says whether the filter stays; within it, lighter is a
+positive weight, darker a negative one, each filter on a scale of its own. Two heat maps and one set of clear bars draw a whole
+page, however many filters a layer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.charts.palette import CLEAR, Palette, plain
+
+_INNER_GAP = 0.4  # between a tile's kernels, in weights
+_TILE_GAP = 1.8
+_LABEL_GAP = 3.2  # above every row of tiles, room for their names
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One tile.
+
+    Attributes
+    ----------
+    kernels : (kernels, height, width), at least one.
+    name : stands above it.
+    hover : what a pointer reads.
+    kept, picked : whether its filter stays, and whether it is the one that is looked at.
+    """
+
+    kernels: np.ndarray
+    name: str
+    hover: str
+    kept: bool
+    picked: bool = False
+
+
+def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px: int) -> go.Figure:
+    """Tiles in rows of ``columns``, weights about square at a width of ``width_px``; at least one tile."""
+    across = 2 if max(len(tile.kernels) for tile in tiles) > 1 else 1
+    down = -(-max(len(tile.kernels) for tile in tiles) // across)
+    height, width = tiles[0].kernels.shape[1:]
+    rows = -(-len(tiles) // columns)
+    x_edges, x_starts, tile_width = _edges(columns, across, width, first_gap=_TILE_GAP / 2, gap=_TILE_GAP)
+    y_edges, y_starts, tile_height = _edges(rows, down, height, first_gap=_LABEL_GAP, gap=_LABEL_GAP + 0.4)
+    total_width, total_height = float(x_edges[-1]), float(y_edges[-1])
+    canvases = [np.full((len(y_edges) - 1, len(x_edges) - 1), np.nan, np.float32) for _ in range(2)]
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        _paint(canvases[0 if tile.kept else 1], tile, row, column, (down, across), (height, width))
+    figure = go.Figure()
+    for canvas, scale in zip(canvases, scales(palette), strict=True):
+        if not np.isnan(canvas).all():
+            figure.add_heatmap(
+                z=canvas,
+                x=x_edges,
+                y=y_edges,
+                zmin=-1,
+                zmax=1,
+                colorscale=scale,
+                showscale=False,
+                hoverinfo="skip",
+            )
+    places = [divmod(number, columns) for number in range(len(tiles))]
+    middles = [x_starts[column] + tile_width / 2 for _, column in places]
+    tops = [y_starts[row] for row, _ in places]
+    figure.add_bar(
+        x=middles,
+        base=[top - 0.45 for top in tops],
+        y=[tile_height + 0.9] * len(tiles),
+        width=tile_width + 0.9,
+        marker={
+            "color": CLEAR,
+            "cornerradius": 3,
+            "line": {
+                "color": [
+                    palette.ink if tile.picked else palette.pruned if tile.kept else palette.removed
+                    for tile in tiles
+                ],
+                "width": [2.5 if tile.picked else 1 for tile in tiles],
+            },
+        },
+        hovertext=[tile.hover for tile in tiles],
+        hoverinfo="text",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        showlegend=False,
+    )
+    figure.update_layout(
+        height=max(60, round(total_height * width_px / total_width)),
+        margin={"l": 0, "r": 0, "t": 0, "b": 0, "pad": 0},
+        dragmode=False,
+        clickmode="event+select",
+        hovermode="closest",
+        barmode="overlay",
+        # All at once: added one by one, plotly checks those before again each time, 0.15 s for a page.
+        annotations=[
+            {
+                "x": middle,
+                "y": top - 0.5,
+                "yanchor": "bottom",
+                "text": f"<b>{tile.name}</b>" if tile.picked else tile.name,
+                "showarrow": False,
+                "font": {"size": 11, "color": palette.ink if tile.picked else palette.quiet},
+            }
+            for tile, middle, top in zip(tiles, middles, tops, strict=True)
+        ],
+        **plain(palette),
+    )
+    figure.update_xaxes(range=[0, total_width], fixedrange=True, visible=False)
+    figure.update_yaxes(range=[total_height, 0], fixedrange=True, visible=False)
+    return figure
+
+
+def scales(palette: Palette) -> tuple[list[list[object]], list[list[object]]]:
+    """Colours of the weights of filters that stay and of those that go: dark is negative, the named colour 0, light positive."""
+    return _scale(palette.pruned), _scale(palette.removed)
+
+
+def _scale(colour: str) -> list[list[object]]:
+    return [[0.0, _mixed(colour, 0, 0.80)], [0.5, colour], [1.0, _mixed(colour, 255, 0.88)]]
+
+
+def _mixed(colour: str, towards: int, share: float) -> str:
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + (towards - part) * share):02X}" for part in parts)
+
+
+def _edges(
+    tiles: int, kernels: int, weights: int, *, first_gap: float, gap: float
+) -> tuple[np.ndarray, list[float], float]:
+    """Edges of all cells along one axis, where each tile starts, and how long a tile is."""
+    tile = ([1.0] * weights + [_INNER_GAP]) * kernels
+    steps = [first_gap]
+    for number in range(tiles):
+        steps += [*tile[:-1], gap if number < tiles - 1 else _TILE_GAP / 2]
+    length = sum(tile[:-1])
+    edges = np.concatenate([[0.0], np.cumsum(steps)])
+    return edges, [first_gap + number * (length + gap) for number in range(tiles)], length
+
+
+def _paint(
+    canvas: np.ndarray, tile: Tile, row: int, column: int, grid: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """Write a tile's weights, divided by their largest, into the cells that are its own."""
+    (down, across), (height, width) = grid, size
+    largest = float(np.abs(tile.kernels).max()) or 1.0
+    for number, kernel in enumerate(tile.kernels):
+        at_row, at_column = divmod(number, across)
+        top = 1 + row * down * (height + 1) + at_row * (height + 1)
+        left = 1 + column * across * (width + 1) + at_column * (width + 1)
+        canvas[top : top + height, left : left + width] = kernel / largest

@@ -1,0 +1,1 @@
+"""The Prune page: a network, a slider, and what is left of it."""

@@ -1,0 +1,300 @@
+"""Figures of the Prune page: data in, plotly figure out; nothing here knows of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard import formats
+from dashboard.charts.palette import Palette, axis, plain, shape
+
+_ROW_PX = 36
+_CURVE_PX = 300
+_CELL_PX = 30
+_LEAST_BAR = 0.012  # of the widest layer: a filter that is left stays visible beside 2,048
+_LABEL_GAP = 0.075  # of the axis: two names at the ends of lines do not touch
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve over the share of filters removed.
+
+    Attributes
+    ----------
+    name : written at its right end.
+    ratios, values : the points, shares from 0 to 1 and what is drawn above them.
+    dash : plotly's name of the stroke, by which curves of one colour are told apart.
+    quiet : whether it stands back.
+    """
+
+    name: str
+    ratios: Sequence[float]
+    values: Sequence[float]
+    dash: str = "solid"
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A single point on a curve's chart: what is chosen now, or what a publication states."""
+
+    name: str
+    ratio: float
+    value: float
+    hollow: bool = False
+
+
+def architecture(
+    layers: Sequence[str], before: Sequence[int], after: Sequence[int], *, palette: Palette
+) -> go.Figure:
+    """Every layer as a bar as wide as it has channels, first layer on top: what is left over what was there.
+
+    Lengths are linear, so that a share of a bar is a share of the filters.
+    """
+    widest = max(before)
+    rows = list(range(len(layers)))
+    figure = go.Figure()
+    for widths, colour in ((before, palette.removed), (after, palette.pruned)):
+        drawn = [max(width, _LEAST_BAR * widest) for width in widths]
+        figure.add_bar(
+            x=drawn,
+            base=[-width / 2 for width in drawn],
+            y=rows,
+            orientation="h",
+            width=0.74,
+            marker={"color": colour, "line": {"width": 0}, "cornerradius": 2},
+            hovertext=[
+                f"<b>{layer}</b><br>{formats.whole(old)} channels, {formats.whole(new)} stay"
+                for layer, old, new in zip(layers, before, after, strict=True)
+            ],
+            hoverinfo="text",
+            showlegend=False,
+        )
+    for row, old, new in zip(rows, before, after, strict=True):
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=8,
+            y=row,
+            showarrow=False,
+            align="left",
+            text=formats.whole(old) if old == new else f"{formats.whole(old)} → <b>{formats.whole(new)}</b>",
+            font={"size": 12, "color": palette.quiet if old == new else palette.ink},
+        )
+    figure.update_layout(
+        barmode="overlay",
+        height=len(rows) * _ROW_PX + 16,
+        margin={"l": 34, "r": 102, "t": 4, "b": 12, "pad": 0},
+        dragmode=False,
+        **plain(palette),
+    )
+    figure.update_xaxes(range=[-0.52 * widest, 0.52 * widest], fixedrange=True, visible=False)
+    figure.update_yaxes(
+        range=[len(rows) - 0.5, -0.5],
+        tickvals=rows,
+        ticktext=list(layers),
+        **(axis(palette) | {"tickfont": {"size": 12, "color": palette.ink}}),
+    )
+    return figure
+
+
+def architecture_alt(layers: Sequence[str], before: Sequence[int], after: Sequence[int]) -> str:
+    """The picture of the architecture in words."""
+    told = ", ".join(
+        f"{layer} {old}" if old == new else f"{layer} {old} to {new}"
+        for layer, old, new in zip(layers, before, after, strict=True)
+    )
+    return f"Channels of every layer before and after pruning: {told}."
+
+
+def curves(
+    lines: Sequence[Line],
+    marks: Sequence[Mark],
+    *,
+    palette: Palette,
+    y_title: str,
+    y_range: tuple[float, float],
+    y_ticks: Sequence[tuple[float, str]],
+    form: formats.Form,
+    at: float | None = None,
+) -> go.Figure:
+    """Curves over the share of filters removed, their names at their ends; ``at`` is the share chosen now."""
+    low, high = y_range
+    figure = go.Figure()
+    if at is not None:
+        figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
+    for value, _ in y_ticks:
+        figure.add_shape(
+            type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, **shape(line=palette.hairline)
+        )
+    for line in lines:
+        figure.add_scatter(
+            x=list(line.ratios),
+            y=list(line.values),
+            mode="lines+markers" if len(line.ratios) < 13 else "lines",
+            line={"color": palette.quiet if line.quiet else palette.pruned, "width": 2.2, "dash": line.dash},
+            marker={"size": 5},
+            hovertext=[
+                f"<b>{line.name}</b><br>{formats.percent(ratio)} removed: {form(value)}"
+                for ratio, value in zip(line.ratios, line.values, strict=True)
+            ],
+            hoverinfo="text",
+            showlegend=False,
+            cliponaxis=False,
+        )
+    for mark in marks:
+        figure.add_scatter(
+            x=[mark.ratio],
+            y=[mark.value],
+            mode="markers",
+            marker={
+                "size": 11,
+                "symbol": "diamond-open" if mark.hollow else "circle",
+                "color": palette.ink if mark.hollow else palette.pruned,
+                "line": {"width": 1.6, "color": palette.ink},
+            },
+            hovertext=f"<b>{mark.name}</b><br>{formats.percent(mark.ratio)} removed: {form(mark.value)}",
+            hoverinfo="text",
+            showlegend=False,
+            cliponaxis=False,
+        )
+    drawn = [line for line in lines if len(line.values)]
+    places = _apart([float(line.values[-1]) for line in drawn], _LABEL_GAP * (high - low))
+    for line, place in zip(drawn, places, strict=True):
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=8,
+            y=min(high, max(low, place)),
+            text=line.name.replace(" ", formats.NBSP),
+            showarrow=False,
+            align="left",
+            font={"size": 12, "color": palette.quiet if line.quiet else palette.ink},
+        )
+    figure.update_layout(
+        height=_CURVE_PX,
+        margin={"l": 46, "r": 84, "t": 10, "b": 44, "pad": 0},
+        dragmode=False,
+        hovermode="closest",
+        **plain(palette),
+    )
+    figure.update_xaxes(
+        range=[-0.015, 0.915],
+        tickvals=[0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
+        ticktext=[formats.percent(tick) for tick in (0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)],
+        title=_title("share of filters removed", palette),
+        **axis(palette),
+    )
+    figure.update_yaxes(
+        range=[low - 0.02 * (high - low), high + 0.02 * (high - low)],
+        tickvals=[value for value, _ in y_ticks],
+        ticktext=[text for _, text in y_ticks],
+        title=_title(y_title, palette),
+        **axis(palette),
+    )
+    return figure
+
+
+def curves_alt(lines: Sequence[Line], what: str, form: formats.Form) -> str:
+    """Curves in words: where each begins and ends."""
+    told = "; ".join(
+        f"{line.name} from {form(line.values[0])} at {formats.percent(line.ratios[0])} removed to {form(line.values[-1])} at "
+        f"{formats.percent(line.ratios[-1])}"
+        for line in lines
+        if len(line.values)
+    )
+    return f"{what}, over the share of filters removed: {told or 'nothing measured yet'}."
+
+
+def sensitivity_map(
+    layers: Sequence[str],
+    ratios: Sequence[float],
+    loss: np.ndarray,
+    stays: np.ndarray,
+    *,
+    palette: Palette,
+) -> go.Figure:
+    """What it costs to prune one layer alone: layers by ratios, the darker (brighter on a dark page) the dearer.
+
+    Parameters
+    ----------
+    loss : (layers, ratios) mean divergence from the unpruned network, nats.
+    stays : (layers, ratios) share of clips whose likeliest tag stays.
+    """
+    # Divergences span decades: by their square root, which is about as far as the probabilities have moved.
+    shade = np.sqrt(np.maximum(loss, 0.0))
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=shade,
+        x=[formats.percent(ratio) for ratio in ratios],
+        y=list(layers),
+        zmin=0.0,
+        zmax=max(float(shade.max()), 1e-6),
+        colorscale=[[0.0, palette.band], [1.0, palette.pruned]],
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        text=[[_short(value) for value in row] for row in loss],
+        texttemplate="%{text}",
+        textfont={"size": 12},
+        hovertext=[
+            [
+                f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {_short(value)} nats"
+                f"<br>the likeliest tag stays on {formats.percent(kept)} of the clips"
+                for ratio, value, kept in zip(ratios, values, kept_row, strict=True)
+            ]
+            for layer, values, kept_row in zip(layers, loss, stays, strict=True)
+        ],
+        hoverinfo="text",
+    )
+    figure.update_layout(
+        height=len(layers) * _CELL_PX + 58,
+        margin={"l": 40, "r": 4, "t": 4, "b": 50, "pad": 0},
+        dragmode=False,
+        **plain(palette),
+    )
+    figure.update_xaxes(
+        type="category", title=_title("share of this layer's filters removed", palette), **axis(palette)
+    )
+    figure.update_yaxes(
+        type="category",
+        autorange="reversed",
+        **(axis(palette) | {"tickfont": {"size": 12, "color": palette.ink}}),
+    )
+    return figure
+
+
+def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.ndarray) -> str:
+    """The heat map in words: each layer's loss at the largest ratio."""
+    told = ", ".join(f"{layer} {_short(value)}" for layer, value in zip(layers, loss[:, -1], strict=True))
+    return (
+        "Divergence from the unpruned network, in nats, with one layer pruned alone; "
+        f"at {formats.percent(ratios[-1])} removed: {told}."
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
+
+
+def _title(text: str, palette: Palette) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 12, "color": palette.quiet}, "standoff": 6}
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """The values, moved so that no two are closer than ``gap``, in their own order."""
+    order = np.argsort(values, kind="stable")
+    places = [float(value) for value in values]
+    for lower, upper in pairwise(order):
+        short = gap - (places[upper] - places[lower])
+        if short > 0:
+            places[lower] -= short / 2
+            places[upper] += short / 2
+    return places

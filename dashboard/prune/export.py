@@ -1,0 +1,156 @@
+"""Take home: the pruned network as a file, each copy held against the network before it is offered, and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.errors import PannscopeError
+from core.export import FORMATS, Exported, export_bytes
+from core.export.formats import Format
+from dashboard import formats
+from dashboard.server import workbench
+from dashboard.server.jobs import Step
+from dashboard.server.workbench import Cut, Pruned
+from dashboard.widgets import query_params
+
+_LOOK_EVERY_S = 0.5
+_HALF = "safetensors-half"
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """A finished copy: its bytes, and what was found when it was checked."""
+
+    data: bytes
+    done: Exported
+    name: str
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds."""
+        return len(self.data)
+
+
+def files(cut: Cut) -> None:
+    """One row a format: what it is for, and its file once it was prepared; the plan below."""
+    st.markdown(
+        "The network as it stands above, repaired or not. Every file is read back and run beside the network on real input "
+        "before it is offered; the largest difference of a probability is written down."
+    )
+    kinds = {name: (form, False) for name, form in FORMATS.items()}
+    kinds = {
+        key: value
+        for name, each in kinds.items()
+        for key, value in (
+            ((name, each), (_HALF, (each[0], True))) if name == "safetensors" else ((name, each),)
+        )
+    }
+    titles = {key: f"{form.title}{', half precision' if half else ''}" for key, (form, half) in kinds.items()}
+    query_params.follow("format", titles)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        kind = st.selectbox(
+            "Format",
+            list(kinds),
+            format_func=titles.__getitem__,
+            key="format",
+            bind="query-params",
+            persist_state="session",
+            width=320,
+        )
+        asked = st.button("Prepare the file", key="prepare", type="primary")
+    form, half = kinds[kind]
+    st.caption(form.about + (" In half precision: half the size." if half else ""))
+    _file(cut, form, half, asked)
+    _plan(cut)
+
+
+def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
+    jobs = workbench.bench().jobs
+    made = workbench.make_plan(cut.name, cut.knobs)
+    key = (
+        "file",
+        form.name,
+        half,
+        cut.name,
+        workbench.digest(made),
+        workbench.heard_key(cut.knobs.repair, cut.source),
+    )
+    if asked:
+        jobs.forget(key)
+        try:
+            ready = workbench.pruned(cut.source, cut.name, made, cut.knobs.repair)
+        except PannscopeError as error:
+            st.error(formats.escaped(str(error)), icon=":material/error:")
+            return
+        _start(key, ready, form, half, cut)
+    active = _active(key)
+
+    @st.fragment(run_every=_LOOK_EVERY_S if active else None)
+    def look() -> None:
+        if _active(key) != active:
+            st.rerun()
+        if active:
+            st.progress(0.5, text="Writing the file, reading it back and comparing …")
+            return
+        _offer(jobs.result(key))
+        standing = jobs.standing(key)
+        if standing is not None and standing.message:
+            st.error(formats.escaped(standing.message), icon=":material/error:")
+
+    look()
+
+
+def _active(key: Hashable) -> bool:
+    standing = workbench.bench().jobs.standing(key)
+    return standing is not None and standing.active
+
+
+def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> None:
+    heard = workbench.waveforms([cut.source])
+
+    def work(step: Step) -> File:
+        data, done = export_bytes(ready.tagger, form.name, waveforms=heard, half=half)
+        return File(data, done, done.path.name)
+
+    workbench.bench().jobs.start(key, work)
+
+
+def _offer(file: File | None) -> None:
+    if file is None:
+        return
+    done = file.done
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.download_button(
+            f"Download {file.name}",
+            file.data,
+            file_name=file.name,
+            icon=":material/download:",
+            on_click="ignore",
+            key="download_file",
+        )
+        st.caption(
+            f"{formats.file_size(len(file.data))} · differs from the network by at most {done.max_abs_difference:.1g} on "
+            f"{formats.plural(done.clips, 'clip')}, {formats.seconds(done.audio_seconds)} of audio.",
+            width="stretch",
+        )
+    for note in done.notes:
+        st.caption(formats.escaped(note))
+
+
+def _plan(cut: Cut) -> None:
+    made = workbench.make_plan(cut.name, cut.knobs)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.download_button(
+            "Plan as JSON",
+            made.text,
+            file_name=f"{cut.name}-plan.json",
+            mime="application/json",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download_plan",
+            help="Which filters stay, and how they were chosen: this page and `pannscope prune --plan` read it back.",
+        )
+        st.caption("A plan is small, and can be carried out again on the same network.", width="stretch")

@@ -1,0 +1,184 @@
+"""Measurements that take a while, as jobs in the background: agreement over ratios, sensitivity, and plans found by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from core.compare import Agreement
+from core.pruning.plan import PruningPlan
+from core.pruning.repair.repair import Repair
+from core.pruning.search.search import Budget, find_plan
+from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
+from core.tagging import Tagger, Tags
+from dashboard.prune.settings import Knobs
+from dashboard.server import lab, state, workbench
+from dashboard.server.jobs import Step
+from dashboard.server.source import Source
+
+CURVE = tuple(step / 10 for step in range(10))
+"""The ratios at which agreement is measured: 0, 10 … 90 %."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measurement over clips: what it is known by, and what it hears.
+
+    Attributes
+    ----------
+    name, sha256 : the network.
+    sources : the clips.
+    """
+
+    name: str
+    sha256: str
+    sources: tuple[Source, ...]
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """The clips' keys."""
+        return tuple(source.key for source in self.sources)
+
+
+def asked(name: str, sources: Sequence[Source]) -> Asked:
+    """Measure ``name`` on these clips."""
+    return Asked(name, state.tagger(name).info.sha256, tuple(sources))
+
+
+def curve_key(source: Source, name: str, knobs: Knobs, repair_on: str) -> Hashable:
+    """What a curve is known by."""
+    return ("curve", *_curve_base(source, name, knobs, repair_on))
+
+
+def start_curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> None:
+    """Measure agreement at every ratio of ``CURVE``, in the background; the points are there as they come."""
+    server, tagger = state.server(), state.tagger(name)
+    clip = state.opened(source).clip
+    hear = workbench.heard_later(workbench.listeners(repair_on, source))
+    base = _curve_base(source, name, knobs, repair_on)
+
+    def measure(ratio: float, pause: Callable[[], None]) -> Tags:
+        made = workbench.plan_at(server, tagger, knobs, ratio)
+        network = workbench.carry_out(tagger, made, hear() if ratio else (), lambda *_: pause())
+        return network.tagger.tag(clip)
+
+    def work(step: Step) -> bool:
+        for number, ratio in enumerate(CURVE):
+            pause = partial(step, number, len(CURVE))
+            server.tags.get_or_make(("point", ratio, *base), lambda: measure(ratio, pause))  # noqa: B023 (called at once)
+            step(number + 1, len(CURVE))
+        return True
+
+    workbench.bench().jobs.start(curve_key(source, name, knobs, repair_on), work)
+
+
+def curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> list[tuple[float, Agreement]]:
+    """The points that have been measured, smallest ratio first."""
+    server = state.server()
+    left: Tags | None = server.tags.get(state.tag_key(source, name))
+    base = _curve_base(source, name, knobs, repair_on)
+    if left is None:
+        return []
+    points = ((ratio, server.tags.get(("point", ratio, *base))) for ratio in CURVE)
+    return [(ratio, workbench.agree(left, right)) for ratio, right in points if right is not None]
+
+
+def sensitivity_key(question: Asked, criterion: str) -> Hashable:
+    """What a measurement of sensitivity is known by."""
+    return ("sensitivity", question.sha256, criterion, question.clips)
+
+
+def sensitivity(question: Asked, criterion: str) -> Sensitivity | None:
+    """The measured sensitivity, or None where nobody has measured it."""
+    found: Sensitivity | None = workbench.bench().jobs.result(sensitivity_key(question, criterion))
+    return found
+
+
+def start_sensitivity(question: Asked, criterion: str) -> None:
+    """Measure every layer alone at every ratio, in the background."""
+    hear = workbench.heard_later(question.sources)
+    work = _sensitivity_work(state.server(), state.tagger(question.name), hear, criterion)
+    workbench.bench().jobs.start(sensitivity_key(question, criterion), work)
+
+
+def search_key(
+    question: Asked,
+    criterion: str,
+    round_to: int,
+    budget: Budget | None,
+    tolerance: float | None,
+    repaired: bool,
+) -> Hashable:
+    """What a search for a plan is known by."""
+    return ("search", question.sha256, criterion, question.clips, round_to, budget, tolerance, repaired)
+
+
+def found_plan(key: Hashable) -> PruningPlan | None:
+    """The plan that a search has found."""
+    found: PruningPlan | None = workbench.bench().jobs.result(key)
+    return found
+
+
+def start_search(
+    question: Asked,
+    criterion: str,
+    round_to: int,
+    budget: Budget | None,
+    tolerance: float | None,
+    repaired: bool,
+) -> None:
+    """Find the ratios of all layers for a budget or a tolerated loss; measures sensitivity first where it is not known.
+
+    With ``repaired`` the pruned networks are repaired before they are heard.
+    """
+    jobs = workbench.bench().jobs
+    tagger = state.tagger(question.name)
+    first = sensitivity_key(question, criterion)
+    hear = workbench.heard_later(question.sources)
+    server = state.server()
+    measure = _sensitivity_work(server, tagger, hear, criterion)
+
+    def work(step: Step) -> PruningPlan:
+        known: Sensitivity | None = jobs.result(first)
+        if known is None:
+            known = measure(step)
+            jobs.keep(first, known)
+        return find_plan(
+            tagger.model,
+            known,
+            budget=budget,
+            tolerance=tolerance,
+            waveforms=hear(),
+            criterion_name=criterion,
+            round_to=round_to,
+            scores=lambda layer: lab.scores_of(server, tagger, criterion, layer),
+            repair=Repair() if repaired else None,
+            on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
+        )
+
+    jobs.start(search_key(question, criterion, round_to, budget, tolerance, repaired), work)
+
+
+def _sensitivity_work(
+    server: state.Server, tagger: Tagger, hear: Callable[[], list[np.ndarray]], criterion: str
+) -> Callable[[Step], Sensitivity]:
+    def work(step: Step) -> Sensitivity:
+        return measure_sensitivity(
+            tagger.model,
+            hear(),
+            criterion_name=criterion,
+            scores=lambda layer: lab.scores_of(server, tagger, criterion, layer),
+            on_progress=lambda done, total: step(done, total, "Measuring each layer alone"),
+        )
+
+    return work
+
+
+def _curve_base(source: Source, name: str, knobs: Knobs, repair_on: str) -> tuple[Any, ...]:
+    sha256 = state.tagger(name).info.sha256
+    heard = workbench.heard_key(repair_on, source)
+    return (source.key, sha256, knobs.criterion, knobs.touched, knobs.round_to, heard)

@@ -1,0 +1,238 @@
+"""The knobs of the Prune page; each is part of the page's address, so that a copied link restores them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.errors import PruningError
+from core.models.cnn import LAYERS
+from core.pruning.criteria import CRITERIA
+from core.pruning.plan import PAPER_LAYERS, PruningPlan, parse_ratios
+from dashboard import formats
+from dashboard.widgets import query_params
+
+RATIO = 50
+HIGHEST = 90
+ROUNDINGS = (1, 4, 8, 16, 32)
+REPAIRS = {"off": "Off", "clip": "This clip", "examples": "Examples", "both": "Both"}
+"""What repair may listen to: the address's word -> the page's."""
+
+_HIGHEST_OWN = 99
+_PENDING, _GIVEN, _ADDRESS = "plan_to_show", "given_plan", "ratios"
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to remove, and how.
+
+    Attributes
+    ----------
+    criterion : by which filters are ranked.
+    ratios : (layer, share) of every layer that is to lose filters, in the network's order.
+    layers : the layers that the one slider is about.
+    ratio : the one slider's share, or None where every layer has its own.
+    round_to : kept filters are rounded to a multiple of this.
+    repair : one of ``REPAIRS``.
+    given : the plan that these knobs stand for exactly, where one was loaded or found.
+    """
+
+    criterion: str
+    ratios: tuple[tuple[str, float], ...]
+    layers: tuple[str, ...] = PAPER_LAYERS
+    ratio: float | None = None
+    round_to: int = 1
+    repair: str = "off"
+    given: PruningPlan | None = None
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The layers that are to lose filters, or would at another position of the slider."""
+        return self.layers if self.ratio is not None else tuple(layer for layer, _ in self.ratios)
+
+    @property
+    def where(self) -> str:
+        """The touched layers in few letters: 'C7 to C12', 'C9', 'C2, C7 and 3 more'."""
+        return in_words(self.touched)
+
+
+def in_words(layers: Sequence[str]) -> str:
+    """Layers in few letters: a range as 'C7 to C12', others listed."""
+    places = [LAYERS.index(layer) for layer in layers]
+    if not layers:
+        return "no layer"
+    if len(layers) == 1:
+        return layers[0]
+    if places == list(range(places[0], places[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    if len(layers) <= 3:
+        return f"{', '.join(layers[:-1])} and {layers[-1]}"
+    return f"{layers[0]}, {layers[1]} and {len(layers) - 2} more"
+
+
+def use_plan(plan: PruningPlan) -> None:
+    """Ask the next run to show this plan: it sets every knob, each layer's slider included."""
+    st.session_state[_PENDING] = plan
+
+
+def choose(
+    widths: Sequence[int],
+    row: DeltaGenerator,
+    main: DeltaGenerator,
+    beside: DeltaGenerator,
+    folded: DeltaGenerator,
+) -> Knobs:
+    """Draw the knobs in their places and read them. ``widths`` are those of the network, C1..C12."""
+    _show_pending()
+    given: PruningPlan | None = st.session_state.get(_GIVEN)
+    criterion = row.selectbox(
+        "Criterion",
+        list(CRITERIA),
+        key="criterion",
+        bind="query-params",
+        persist_state="session",
+        help="How filters are ranked; those of the lowest rank go.\n\n"
+        + "\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
+    )
+    first, last = row.select_slider(
+        "Layers",
+        list(LAYERS),
+        (PAPER_LAYERS[0], PAPER_LAYERS[-1]),
+        key="layers",
+        bind="query-params",
+        persist_state="session",
+        help="The convolutions that lose filters. The paper prunes C7 to C12, which hold 92 % of CNN14's parameters.",
+    )
+    layers = LAYERS[LAYERS.index(first) : LAYERS.index(last) + 1]
+    own = folded.toggle(
+        "Each layer its own ratio",
+        key="own",
+        bind="query-params",
+        persist_state="session",
+        on_change=_start_from_common,
+        help="Starts from the common ratio. A plan that was loaded or found sets these sliders.",
+    )
+    ratio = main.slider(
+        "Share of filters to remove",
+        0,
+        HIGHEST,
+        RATIO,
+        format="%d %%",
+        key="ratio",
+        bind="query-params",
+        persist_state="session",
+        disabled=own,
+        help="Of each chosen layer. "
+        + ("Every layer has its own ratio now: see below." if own else "E-PANNs has 50 %."),
+    )
+    query_params.follow("repair", REPAIRS)
+    repair = beside.segmented_control(
+        "Repair without labels, listening to",
+        list(REPAIRS),
+        format_func=REPAIRS.__getitem__,
+        default="off",
+        required=True,
+        key="repair",
+        bind="query-params",
+        persist_state="session",
+        help="No training: the statistics of batch norm are measured again, and what follows a pruned layer is corrected by "
+        "least squares, so that it answers as before. Both need a few clips to listen to: the current one, the "
+        "synthesised examples without it, or both. What was repaired on a clip answers that clip too well to be judged by it.",
+    )
+    round_to = folded.segmented_control(
+        "Round widths to multiples of",
+        ROUNDINGS,
+        default=1,
+        required=True,
+        key="round_to",
+        bind="query-params",
+        persist_state="session",
+        help="Processors like widths that are multiples of 8 or 16. The nearest multiple is kept, so that a little more "
+        "or less goes than the ratio says.",
+    )
+    ratios: dict[str, float] = dict.fromkeys(layers, ratio / 100)
+    if own:
+        ratios = _own_ratios(widths, ratios, folded)
+    elif _ADDRESS in st.query_params:
+        del st.query_params[_ADDRESS]
+    ratios = {layer: share for layer, share in ratios.items() if share > 0}
+    if not (given and own and _stands_for(given, widths, ratios, criterion, round_to)):
+        given = None
+    return Knobs(
+        criterion=criterion,
+        ratios=tuple(ratios.items()),
+        layers=tuple(layers),
+        ratio=None if own else ratio / 100,
+        round_to=int(round_to or 1),
+        repair=repair or "off",
+        given=given,
+    )
+
+
+def _own_ratios(
+    widths: Sequence[int], common: Mapping[str, float], folded: DeltaGenerator
+) -> dict[str, float]:
+    """Every layer's own slider. All of them are one entry of the address, as the command line writes ratios."""
+    try:
+        linked = parse_ratios(st.query_params.get(_ADDRESS, ""))
+    except PruningError:
+        linked = dict(common)
+    found = {}
+    with folded.grid(4, min_column_width=140, gap="small"):
+        for layer, width in zip(LAYERS, widths, strict=True):
+            if layer not in st.session_state:
+                st.session_state[layer] = _shown(linked.get(layer, 0.0))
+            found[layer] = (
+                st.slider(
+                    f"{layer} :small[:gray[{formats.whole(width)} filters]]",
+                    0,
+                    _HIGHEST_OWN,
+                    format="%d %%",
+                    key=layer,
+                    persist_state="session",
+                )
+                / 100
+            )
+    told = ",".join(f"{layer}={share:g}" for layer, share in found.items() if share > 0)
+    if st.query_params.get(_ADDRESS, "") != told:
+        st.query_params[_ADDRESS] = told
+    return found
+
+
+def _start_from_common() -> None:
+    """The toggle was moved: each layer begins where the common slider has it."""
+    st.session_state.pop(_GIVEN, None)
+    if not st.session_state["own"]:
+        return
+    first, last = (LAYERS.index(layer) for layer in st.session_state["layers"])
+    for place, layer in enumerate(LAYERS):
+        st.session_state[layer] = st.session_state["ratio"] if first <= place <= last else 0
+
+
+def _show_pending() -> None:
+    plan: PruningPlan | None = st.session_state.pop(_PENDING, None)
+    if plan is None:
+        return
+    st.session_state[_GIVEN] = plan
+    st.session_state["own"] = True
+    st.session_state["criterion"] = plan.criterion
+    if plan.round_to in ROUNDINGS:
+        st.session_state["round_to"] = plan.round_to
+    for layer in LAYERS:
+        st.session_state[layer] = _shown(plan.ratios.get(layer, 0.0))
+
+
+def _shown(share: float) -> int:
+    return min(_HIGHEST_OWN, round(100 * share))
+
+
+def _stands_for(
+    plan: PruningPlan, widths: Sequence[int], ratios: Mapping[str, float], criterion: str, round_to: int
+) -> bool:
+    """Whether the knobs are still where the plan put them, and the network is still one that it fits."""
+    same = all(round(100 * ratios.get(layer, 0.0)) == _shown(plan.ratios.get(layer, 0.0)) for layer in LAYERS)
+    rounded = round_to == plan.round_to or plan.round_to not in ROUNDINGS
+    return same and rounded and criterion == plan.criterion and plan.widths == tuple(widths)

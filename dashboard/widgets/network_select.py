@@ -1,0 +1,28 @@
+"""The choice of one network, shared by the pages that look into one: in the page's address, and kept from page to page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.tagging import default_baseline
+from dashboard.server import state
+from dashboard.widgets import query_params
+
+
+def choose_network(key: str = "network") -> str:
+    """Draw the choice among the models that can be loaded, and give the chosen one's name."""
+    models = state.usable()
+    names = list(models)
+    query_params.follow(key, {name: entry.title for name, entry in models.items()})
+    first = default_baseline()
+    return st.selectbox(
+        "Network",
+        names,
+        index=names.index(first) if first in names else 0,
+        format_func=lambda name: models[name].title if name in models else name,
+        key=key,
+        bind="query-params",
+        persist_state="session",
+        help="The network whose filters are ranked and removed. Published networks join this list once they are fetched "
+        "on the Compare page.",
+    )

@@ -1,0 +1,93 @@
+"""Engines made in the background: one at a time, the last asked for first, and nobody waits."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+
+from core.audio import Clip
+from core.checkpoints import load_checkpoint, save_checkpoint
+from core.classes import ClassSet
+from core.models.cnn import Cnn14, Cnn14Config
+from core.runtime.background import Conversions
+from core.tagging import Tagger
+
+
+class Slow:
+    """A network whose conversion lasts until it is let go on."""
+
+    def __init__(self, made: list[str], name: str) -> None:
+        self.made, self.name = made, name
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def settle(self) -> None:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        self.made.append(self.name)
+
+
+def test_of_those_that_wait_only_the_last_is_converted() -> None:
+    made: list[str] = []
+    done: list[int] = []
+    conversions = Conversions(lambda: done.append(len(made)))
+    networks = [Slow(made, name) for name in "abcd"]
+    conversions.ask(networks[0])
+    assert networks[0].begun.wait(60)
+    for network in networks[1:]:
+        conversions.ask(network)
+    assert made == []
+    for network in networks:
+        network.go_on.set()
+    conversions.wait()
+    assert made == ["a", "d"]
+    assert done == [1, 2]
+
+
+def test_a_network_that_nobody_holds_is_not_converted_and_a_failure_stops_nothing(caplog) -> None:
+    made: list[str] = []
+    conversions = Conversions()
+
+    class Broken:
+        def settle(self) -> None:
+            raise RuntimeError("no")
+
+    first = Broken()
+    with conversions.held_back():
+        conversions.ask(Slow(made, "gone"))
+        conversions.ask(first)
+        conversions.ask(Slow(made, "gone too"))
+    conversions.wait()
+    assert made == []
+    conversions.ask(first)
+    conversions.wait()
+    assert "could not be made" in caplog.text
+    last = Slow(made, "last")
+    last.go_on.set()
+    conversions.ask(last)
+    conversions.wait()
+    assert made == ["last"]
+
+
+def test_a_tagger_listens_on_torch_until_its_engine_is_there(tmp_path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "small.safetensors"
+    model = Cnn14(Cnn14Config((4,) * 6 + (8,) * 6, 3, 16)).eval()
+    save_checkpoint(path, model, classes=ClassSet.from_names(["Dog", "Rain", "Speech"]), name="small")
+    loaded = load_checkpoint(path)
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
+    clip = Clip(waveform, "noise.wav", 32_000, 1, 1.0, "0" * 64, ())
+    conversions = Conversions()
+    tagger = Tagger(loaded.model, loaded.info, background=conversions)
+    named = Tagger(loaded.model, loaded.info)
+    with conversions.held_back():  # no engine can come in between
+        first = tagger.tag(clip)
+        assert (first.runtime, tagger.settled, tagger.engine_bytes) == ("torch", False, 0)
+        assert "until" in first.runtime_why
+    conversions.wait()
+    assert tagger.settled
+    second = tagger.tag(clip)
+    assert (second.runtime, second.runtime_why) == (named.runtime, named.runtime_why)
+    assert np.abs(second.probabilities - first.probabilities).max() < 1e-4
+    assert tagger.nbytes == sum(4 * p.numel() for p in loaded.model.parameters()) + tagger.engine_bytes
