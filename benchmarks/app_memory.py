@@ -198,7 +198,7 @@ def main() -> None:
     if asked.serve:
         serve(asked.serve)
         return
-    process.let_waiting_threads_sleep()
+    process.set_passive_wait_policy()
     pair = (asked.models[0], asked.models[1])
     with tempfile.TemporaryDirectory() as folder:
         weights = stand_ins(pair, Path(folder))

@@ -38,7 +38,7 @@ def main() -> int:
         help="names or files, {fold} for one a fold (the embedded pair)",
     )
     asked = parser.parse_args()
-    process.let_waiting_threads_sleep()  # before torch is imported, as pannscope itself does
+    process.set_passive_wait_policy()  # before torch is imported, as pannscope itself does
 
     from core.benchmark import bench, plans, precision
     from core.errors import PannscopeError

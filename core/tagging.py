@@ -19,10 +19,10 @@ from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, st
 from core.classes import ClassSet
 from core.errors import AudioError, CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
-from core.runtime.background import Conversions
+from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
-from core.runtime.memory import give_back
+from core.runtime.memory import trim_heap
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
@@ -166,7 +166,7 @@ class Tagger:
         info: CheckpointInfo,
         runtime: str = "auto",
         profile: str | None = None,
-        background: Conversions | None = None,
+        background: EngineBuilder | None = None,
     ) -> None:
         check_runtime(runtime)
         self.model = model.eval()
@@ -253,7 +253,7 @@ class Tagger:
             heard.append(_heard(engine.probabilities, listenable(part)))
             latency_ms += 1e3 * (time.perf_counter() - started)
             if len(spans) > 1:
-                give_back()  # each window would leave some of what it used to the allocator of another thread
+                trim_heap()  # each window would leave some of what it used to the allocator of another thread
         probabilities = _mean(heard)
         self._ask_for_engine()
         notes = []
@@ -284,7 +284,7 @@ class Tagger:
         if (
             self._background is not None and not self.settled
         ):  # afterwards, so that both cores were free for the answer
-            self._background.ask(self)
+            self._background.request(self)
 
 
 def default_pair() -> tuple[str, str]:

@@ -14,8 +14,8 @@ if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the p
 from core.runtime import process  # noqa: E402 (after the path is set)
 from dashboard.widgets import theme  # noqa: E402
 
-process.let_waiting_threads_sleep()  # before any page imports torch
-process.share_one_heap()
+process.set_passive_wait_policy()  # before any page imports torch
+process.use_single_heap_arena()
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 

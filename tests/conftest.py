@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime.process import let_waiting_threads_sleep
+from core.runtime.process import set_passive_wait_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
     """Two threads for torch, as the programs use them: a reduction's result then does not depend on the machine's core count."""
-    let_waiting_threads_sleep()
+    set_passive_wait_policy()
     import torch
 
     torch.set_num_threads(2)

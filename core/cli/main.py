@@ -38,7 +38,7 @@ for group in (models, tagging, profiling, plans, pruning, training, export, benc
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    process.let_waiting_threads_sleep()
+    process.set_passive_wait_policy()
     given = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):

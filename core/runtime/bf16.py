@@ -15,7 +15,7 @@ from torch import Tensor
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.models.folding import folded_bias, folded_weight, normalisation
 from core.runtime.engine import EngineError
-from core.runtime.memory import set_aside
+from core.runtime.memory import page_out_weights
 
 _FRAMES, _BANDS = 1001, 64
 """Of a clip of 10 s: the size of maps that oneDNN is asked to sort the weights for. Other sizes work."""
@@ -51,7 +51,7 @@ class Bf16Engine:
                     torch.from_numpy(folded_bias(model, layer)).to(_HALF),
                 )
             )
-            set_aside(model.convolution(layer))
+            page_out_weights(model.convolution(layer))
             if ends_block(layer):
                 frames, bands = frames // 2, bands // 2
         self.nbytes = 2 * sum(model.convolution(layer).weight.numel() for layer in LAYERS)

@@ -16,7 +16,7 @@ from core.models.frontend import FRONT_END
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
-from core.runtime.memory import library_aside, set_aside
+from core.runtime.memory import page_out_library, page_out_weights
 from core.runtime.ncnn_engine import NcnnEngine
 from core.runtime.profiles import choose_profile
 
@@ -92,7 +92,7 @@ def _checked(model: Cnn14, runtime: str, profile: str | None, used: int, reason:
     }
     probe = _probe()
     wanted = model.probabilities(probe)
-    set_aside(model)  # before the engine takes memory of its own
+    page_out_weights(model)  # before the engine takes memory of its own
     try:
         engine = makers[runtime]()
         apart = float((engine.probabilities(probe) - wanted).abs().max())
@@ -104,8 +104,8 @@ def _checked(model: Cnn14, runtime: str, profile: str | None, used: int, reason:
         raise EngineError(
             f"{runtime}'s probabilities differ from torch's by {apart:.2g} where {allowed:g} passes."
         )
-    set_aside(model)
-    library_aside("libtorch")  # 80 MB of code that made and checked the engine, of which 15 come back
+    page_out_weights(model)
+    page_out_library("libtorch")  # 80 MB of code that made and checked the engine, of which 15 come back
     threads_used = f"{used} thread{'s' if used > 1 else ''}"
     engine.why = "; ".join([reason, *([] if runtime == "bf16" else [why_profile]), threads_used])
     return engine

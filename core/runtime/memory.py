@@ -15,7 +15,7 @@ _PAGEOUT = 21
 only memory holds stays, or goes to swap. Nothing is ever lost by it, whatever kind of memory it is."""
 
 
-def set_aside(module: nn.Module) -> None:
+def page_out_weights(module: nn.Module) -> None:
     """Tell the system that weights (a network's, or a layer's) will not be read for a while, and return what loading has left over.
 
     Of CNN14's mapped file 320 MB stop counting as resident; torch can go on using them at any time. Does nothing where the system
@@ -34,14 +34,14 @@ def set_aside(module: nn.Module) -> None:
     libc.malloc_trim(0)
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return to the system what has been freed and the C library keeps for later; does nothing where there is no such call."""
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
 
 
-def library_aside(name: str) -> None:
+def page_out_library(name: str) -> None:
     """The same for the files of a library that has done its work: its pages are read again if it is ever called."""
     libc = _libc()
     if libc is None:

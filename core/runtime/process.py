@@ -19,7 +19,7 @@ VARIABLE = "OMP_WAIT_POLICY"
 """Read by OpenMP when torch is first imported, hence an environment variable (OpenMP 5.2, section 21.7)."""
 
 
-def let_waiting_threads_sleep() -> None:
+def set_passive_wait_policy() -> None:
     """Choose that policy unless the environment has one already. A program calls this before anything imports torch."""
     os.environ.setdefault(VARIABLE, "passive")
 
@@ -28,7 +28,7 @@ _ARENA_MAX = -8
 """M_ARENA_MAX of mallopt(3)."""
 
 
-def share_one_heap() -> None:
+def use_single_heap_arena() -> None:
     """Let new threads use the heap that is there. A program calls this early; nothing happens where there is no glibc, or where
     MALLOC_ARENA_MAX says otherwise."""
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:

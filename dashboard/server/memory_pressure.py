@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.runtime.machine import usable_memory
-from core.runtime.memory import give_back
+from core.runtime.memory import trim_heap
 from dashboard.server.cache import Shelf
 
 FLOOR = 256 * 2**20
@@ -55,7 +55,7 @@ class Pressure:
                 given += dropped
             if given:
                 gc.collect()
-                give_back()
+                trim_heap()
             return given
 
     def watch(self) -> None:
@@ -67,7 +67,7 @@ class Pressure:
         while True:
             pause.wait(_LOOK_EVERY_S)
             self.relieve()
-            give_back()  # what uploads and players have left over
+            trim_heap()  # what uploads and players have left over
 
     def _drop_oldest(self) -> int:
         oldest = max(self._shelves, key=lambda shelf: shelf.idle_s() or 0.0, default=None)

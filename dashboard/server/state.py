@@ -22,8 +22,8 @@ from core.compare import Comparison, agreement
 from core.examples import EXAMPLES, example_clip
 from core.profiling import Latency, count, measure_latencies
 from core.profiling.counts import Counts
-from core.runtime.background import Conversions
-from core.runtime.memory import give_back
+from core.runtime.builder import EngineBuilder
+from core.runtime.memory import trim_heap
 from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger
 from dashboard.charts.clip_picture import ClipPicture, draw_parts
 from dashboard.server.cache import Shelf
@@ -104,7 +104,7 @@ class Server:
         self.downloads = Downloads(checkpoints.fetch)
         self.pressure = Pressure()
         self.pressure.add(self.clips, self.taggers)
-        self.conversions = Conversions(self.pressure.relieve)
+        self.engine_builder = EngineBuilder(self.pressure.relieve)
         if os.environ.get("PANNSCOPE_AUTO_FETCH") == "1":
             self.downloads.start(missing_official())
 
@@ -164,7 +164,7 @@ def heard(network: Tagger, clip: Clip) -> Tags:
     try:
         return network.tag(clip)
     finally:
-        give_back()
+        trim_heap()
 
 
 def tagged(source: Source, names: tuple[str, str]) -> bool:
@@ -213,10 +213,10 @@ def latencies(names: tuple[str, str], tell: Tell | None = None) -> tuple[Timed, 
 def timed(taggers: Sequence[Tagger]) -> tuple[Timed, ...]:
     """Time networks on 10 s of audio, turn about, each on the engine that it is to have for good. To be called in one's turn."""
     waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
-    with server().conversions.held_back():
+    with server().engine_builder.paused():
         engines = [each.settle() for each in taggers]
         measured = measure_latencies(taggers, waveform)
-    give_back()
+    trim_heap()
     return tuple(
         Timed(latency, engine.name, engine.why, each.fell_back)
         for latency, engine, each in zip(measured, engines, taggers, strict=True)
@@ -234,7 +234,7 @@ def _open(source: Source) -> Opened:
     else:
         clip = open_clip(source.data or b"", name=source.name)
     if isinstance(clip, LongClip):
-        give_back()  # what receiving and reading so many bytes has left over
+        trim_heap()  # what receiving and reading so many bytes has left over
     return Opened(clip, draw_parts(clip.samples, clip.parts))
 
 

@@ -24,7 +24,7 @@ from core.pruning.plan import PruningPlan, kept_widths, plan
 from core.pruning.record import pruned_info
 from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
-from core.runtime.background import Conversions
+from core.runtime.builder import EngineBuilder
 from core.tagging import Tagger, Tags
 from dashboard.prune.settings import Knobs
 from dashboard.server import lab, state
@@ -216,7 +216,7 @@ def pruned(
             let_others_go_first()
 
         return bench().pruned.put(
-            key, carry_out(tagger, made, heard, step, background=state.server().conversions)
+            key, carry_out(tagger, made, heard, step, background=state.server().engine_builder)
         )
 
 
@@ -271,7 +271,7 @@ def carry_out(
     heard: Sequence[np.ndarray],
     on_progress: Step | None = None,
     *,
-    background: Conversions | None = None,
+    background: EngineBuilder | None = None,
 ) -> Pruned:
     """Prune, repair on what was ``heard`` if anything was, and make it ready to tag. Knows of no page: threads call it.
 

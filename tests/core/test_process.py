@@ -13,7 +13,7 @@ from core.runtime.process import VARIABLE
 
 def said(given: dict[str, str]) -> str:
     """What torch's OpenMP says it was told, after our programs' first line."""
-    code = "from core.runtime.process import let_waiting_threads_sleep as f; f(); import torch; torch.zeros(9).sum()"
+    code = "from core.runtime.process import set_passive_wait_policy as f; f(); import torch; torch.zeros(9).sum()"
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
     environment |= {"OMP_DISPLAY_ENV": "true"} | given
     ran = subprocess.run(

@@ -353,8 +353,8 @@ def test_the_time_is_measured_on_demand_and_kept(prune_page: AppTest) -> None:
 
 
 def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
-    conversions = state.server().conversions
-    with conversions.held_back():
+    builder = state.server().engine_builder
+    with builder.paused():
         prune_page.slider(key="ratio").set_value(70).run()
         assert not prune_page.exception
         # Beside the points of the curves, which are heard once and stay on torch: the one that waits for its engine.
@@ -363,7 +363,7 @@ def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
         ]
         assert newest.value.plan.ratio == 0.7
         assert newest.value.tagger.runtime == "torch"
-    conversions.wait()
+    builder.wait()
     assert newest.value.tagger.settled
     assert newest.weight == newest.value.own_bytes + newest.value.tagger.engine_bytes
 

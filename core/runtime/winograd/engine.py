@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.models.cnn import LAYERS, Cnn14
 from core.models.folding import normalisation
-from core.runtime.memory import set_aside
+from core.runtime.memory import page_out_weights
 from core.runtime.profiles import Profile
 from core.runtime.winograd.layer import FirstLayer, Layer
 from core.runtime.winograd.maps import Array, Workspace
@@ -51,7 +51,7 @@ class WinogradEngine:
         if logmels.shape[2] > self.profile.kept_frames:
             # The buffers are gone, but for what the C library keeps of them; the linear layers' 30 MB are in the file.
             for linear in (self._model.fc1, self._model.fc_audioset):
-                set_aside(linear)
+                page_out_weights(linear)
         return found
 
     def layer_times(self, logmel: Array) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.models.folding import folded_bias, norm_scale, plain
-from core.runtime.memory import set_aside
+from core.runtime.memory import page_out_weights
 from core.runtime.winograd.algorithms import Algorithm
 from core.runtime.winograd.maps import Array, Workspace, aligned, close
 from core.runtime.winograd.native import Native
@@ -107,7 +107,7 @@ class Layer:
         for tap in range(self.time.taps):  # channels that fill a chunk up
             self._weights[:, :, tap * rows + channels : (tap + 1) * rows] = 0
         self._prepare(model, layer, filters, channels)
-        set_aside(model.convolution(layer))
+        page_out_weights(model.convolution(layer))
         self.nbytes = self._weights.nbytes + self._bias.nbytes
 
     def _prepare(self, model: Cnn14, layer: str, filters: int, channels: int) -> None:

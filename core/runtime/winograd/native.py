@@ -13,7 +13,7 @@ import llvmlite
 from llvmlite import binding as llvm
 
 from core.runtime.engine import EngineError
-from core.runtime.memory import library_aside
+from core.runtime.memory import page_out_library
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
 from core.runtime.winograd.cache import kept
 from core.runtime.winograd.signatures import SIGNATURES, Shape, Signature, exported
@@ -101,7 +101,7 @@ def native() -> Native:
         found = Native(shape, llvm.get_host_cpu_name(), features.flatten())
     except (RuntimeError, OSError) as error:
         raise EngineError(f"The kernels cannot be compiled here ({error}).") from error
-    library_aside("llvmlite")
+    page_out_library("llvmlite")
     return found
 
 

@@ -31,7 +31,7 @@ def _finish(at_work: threading.Lock) -> None:
     at_work.acquire(timeout=_LAST_S)
 
 
-class Conversions:
+class EngineBuilder:
     """Makes engines one at a time in a thread of its own.
 
     Only the last network that was asked for waits for its turn: a slider that was moved on has superseded the others, and each asks
@@ -50,16 +50,16 @@ class Conversions:
         self._at_work = threading.Lock()
         weakref.finalize(self, _finish, self._at_work)
 
-    def ask(self, network: Convertible) -> None:
+    def request(self, network: Convertible) -> None:
         """Convert a network soon; returns at once."""
         with self._lock:
             self._next = weakref.ref(network)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="conversions")
+                self._thread = threading.Thread(target=self._run, daemon=True, name="engine builder")
                 self._thread.start()
 
     @contextlib.contextmanager
-    def held_back(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """No conversion runs inside the ``with`` block; one that is under way is waited for. For measurements of time."""
         with self._at_work:
             yield

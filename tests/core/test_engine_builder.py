@@ -11,7 +11,7 @@ from core.audio import Clip
 from core.checkpoints import load_checkpoint, save_checkpoint
 from core.classes import ClassSet
 from core.models.cnn import Cnn14, Cnn14Config
-from core.runtime.background import Conversions
+from core.runtime.builder import EngineBuilder
 from core.tagging import Tagger
 
 
@@ -31,42 +31,42 @@ class Slow:
 def test_of_those_that_wait_only_the_last_is_converted() -> None:
     made: list[str] = []
     done: list[int] = []
-    conversions = Conversions(lambda: done.append(len(made)))
+    builder = EngineBuilder(lambda: done.append(len(made)))
     networks = [Slow(made, name) for name in "abcd"]
-    conversions.ask(networks[0])
+    builder.request(networks[0])
     assert networks[0].begun.wait(60)
     for network in networks[1:]:
-        conversions.ask(network)
+        builder.request(network)
     assert made == []
     for network in networks:
         network.go_on.set()
-    conversions.wait()
+    builder.wait()
     assert made == ["a", "d"]
     assert done == [1, 2]
 
 
 def test_a_network_that_nobody_holds_is_not_converted_and_a_failure_stops_nothing(caplog) -> None:
     made: list[str] = []
-    conversions = Conversions()
+    builder = EngineBuilder()
 
     class Broken:
         def settle(self) -> None:
             raise RuntimeError("no")
 
     first = Broken()
-    with conversions.held_back():
-        conversions.ask(Slow(made, "gone"))
-        conversions.ask(first)
-        conversions.ask(Slow(made, "gone too"))
-    conversions.wait()
+    with builder.paused():
+        builder.request(Slow(made, "gone"))
+        builder.request(first)
+        builder.request(Slow(made, "gone too"))
+    builder.wait()
     assert made == []
-    conversions.ask(first)
-    conversions.wait()
+    builder.request(first)
+    builder.wait()
     assert "could not be made" in caplog.text
     last = Slow(made, "last")
     last.go_on.set()
-    conversions.ask(last)
-    conversions.wait()
+    builder.request(last)
+    builder.wait()
     assert made == ["last"]
 
 
@@ -78,14 +78,14 @@ def test_a_tagger_listens_on_torch_until_its_engine_is_there(tmp_path) -> None:
     loaded = load_checkpoint(path)
     waveform = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
     clip = Clip(waveform, "noise.wav", 32_000, 1, 1.0, "0" * 64, ())
-    conversions = Conversions()
-    tagger = Tagger(loaded.model, loaded.info, background=conversions)
+    builder = EngineBuilder()
+    tagger = Tagger(loaded.model, loaded.info, background=builder)
     named = Tagger(loaded.model, loaded.info)
-    with conversions.held_back():  # no engine can come in between
+    with builder.paused():  # no engine can come in between
         first = tagger.tag(clip)
         assert (first.runtime, tagger.settled, tagger.engine_bytes) == ("torch", False, 0)
         assert "until" in first.runtime_why
-    conversions.wait()
+    builder.wait()
     assert tagger.settled
     second = tagger.tag(clip)
     assert (second.runtime, second.runtime_why) == (named.runtime, named.runtime_why)
