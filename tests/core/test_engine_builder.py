@@ -1,4 +1,4 @@
-"""Engines made in the background: one at a time, the last asked for first, and nobody waits."""
+"""Engines built in the background: one at a time, the last that was requested first, and nobody waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.tagging import Tagger
 
 
 class Slow:
-    """A network whose conversion lasts until it is let go on."""
+    """A network whose engine takes until ``go_on`` is set."""
 
     def __init__(self, made: list[str], name: str) -> None:
         self.made, self.name = made, name
@@ -28,7 +28,7 @@ class Slow:
         self.made.append(self.name)
 
 
-def test_of_those_that_wait_only_the_last_is_converted() -> None:
+def test_of_those_that_wait_only_the_last_is_built() -> None:
     made: list[str] = []
     done: list[int] = []
     builder = EngineBuilder(lambda: done.append(len(made)))
@@ -45,7 +45,7 @@ def test_of_those_that_wait_only_the_last_is_converted() -> None:
     assert done == [1, 2]
 
 
-def test_a_network_that_nobody_holds_is_not_converted_and_a_failure_stops_nothing(caplog) -> None:
+def test_an_engine_that_nobody_holds_is_not_built_and_a_failure_stops_nothing(caplog) -> None:
     made: list[str] = []
     builder = EngineBuilder()
 
@@ -62,7 +62,7 @@ def test_a_network_that_nobody_holds_is_not_converted_and_a_failure_stops_nothin
     assert made == []
     builder.request(first)
     builder.wait()
-    assert "could not be made" in caplog.text
+    assert "could not be built" in caplog.text
     last = Slow(made, "last")
     last.go_on.set()
     builder.request(last)
@@ -70,7 +70,7 @@ def test_a_network_that_nobody_holds_is_not_converted_and_a_failure_stops_nothin
     assert made == ["last"]
 
 
-def test_a_tagger_listens_on_torch_until_its_engine_is_there(tmp_path) -> None:
+def test_a_tagger_runs_on_torch_until_its_engine_is_ready(tmp_path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "small.safetensors"
     model = Cnn14(Cnn14Config((4,) * 6 + (8,) * 6, 3, 16)).eval()

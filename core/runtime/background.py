@@ -1,0 +1,112 @@
+"""Work in a thread of its own that can be cancelled, reports how it ended, and ends in order with the program."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from core.errors import PannscopeError
+
+_log = logging.getLogger(__name__)
+
+EXIT_SECONDS = 5.0
+"""How long all tasks together may take for their present step once the program ends."""
+
+_running: set[BackgroundTask] = set()
+
+
+class TaskCancelledError(Exception):
+    """Raised by a task's own work where it finds itself cancelled and has no result to return."""
+
+
+class BackgroundTask:
+    """A function that runs once, in a daemon thread of its own.
+
+    A task that is at work when the program ends is cancelled and waited for, ``EXIT_SECONDS`` at most: Python would stop its thread
+    inside compiled code, which ends the process with an abort.
+
+    Parameters
+    ----------
+    work : called in the thread with the event that ``cancel`` sets. It looks at the event between its steps
+        (``cancelled.is_set()``, or ``cancelled.wait(seconds)`` in place of a sleep) and then returns or raises.
+    name : of the thread, and of the task in the log.
+    on_end : called in the thread once ``work`` has ended, with what it raised, or None. ``PannscopeError`` (a message for the user) and
+        ``TaskCancelledError`` are passed on alone; anything else is logged with its traceback as well.
+
+    Examples
+    --------
+    >>> results = []
+    >>> task = BackgroundTask(lambda cancelled: results.append(cancelled.is_set()), "example").start()
+    >>> task.wait()
+    True
+    >>> results, task.running
+    ([False], False)
+    """
+
+    def __init__(
+        self,
+        work: Callable[[threading.Event], object],
+        name: str,
+        on_end: Callable[[Exception | None], object] = lambda _error: None,
+    ) -> None:
+        self._work, self._on_end = work, on_end
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
+
+    def start(self) -> BackgroundTask:
+        """Begin; returns the task itself. A task starts once."""
+        _running.add(self)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no thread left, or the interpreter is ending
+            _running.discard(self)
+            raise
+        return self
+
+    def cancel(self) -> None:
+        """Ask the work to stop after its present step; returns at once."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._cancelled.is_set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended yet (``on_end`` included)."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, for ``seconds`` at most; whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            self._work(self._cancelled)
+        except (PannscopeError, TaskCancelledError) as expected:
+            error = expected
+        except Exception as unexpected:  # a thread has no caller that could catch it
+            _log.exception("%s failed", self._thread.name)
+            error = unexpected
+        try:
+            self._on_end(error)
+        finally:
+            _running.discard(self)
+
+
+def _end_all() -> None:
+    """Cancel and wait for every task, those that others start meanwhile included."""
+    deadline = time.monotonic() + EXIT_SECONDS
+    while (tasks := list(_running)) and (left := deadline - time.monotonic()) > 0:
+        for task in tasks:
+            task.cancel()
+        tasks[0].wait(left)
+
+
+atexit.register(_end_all)
