@@ -156,7 +156,7 @@ def stand_ins(pair: tuple[str, str], folder: Path) -> Path | None:
     missing = [entry for entry in map(checkpoints.entry, pair) if checkpoints.status(entry) == "available"]
     if not missing:
         return None
-    from core.benchmark.weights import random_network
+    from core.benchmark import random_network
     from core.classes import ClassSet
     from core.models.cnn import Cnn14Config
 

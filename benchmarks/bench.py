@@ -40,7 +40,9 @@ def main() -> int:
     asked = parser.parse_args()
     process.set_passive_wait_policy()  # before torch is imported, as pannscope itself does
 
-    from core.benchmark import bench, plans, precision
+    from benchmarks.plans import plans
+    from benchmarks.precision import precision
+    from core.benchmark import bench
     from core.errors import PannscopeError
 
     if not asked.out.parent.is_dir():

@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="a folder in the page's (images)")
     asked = parser.parse_args()
 
-    from core.benchmark.page import write_page
+    from benchmarks.page import write_page
     from core.errors import PannscopeError
 
     try:

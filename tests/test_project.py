@@ -289,7 +289,9 @@ def test_scripts_are_bash_and_can_be_run(script: str) -> None:
 
 def test_every_module_says_what_it_is() -> None:
     modules = [
-        path for package in ("core", "dashboard", "scripts") for path in (ROOT / package).rglob("*.py")
+        path
+        for package in ("core", "dashboard", "scripts", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
     ]
     assert len(modules) > 50
     silent = [

@@ -49,24 +49,17 @@ class Subject:
     packages : what it needs besides Pannscope's own requirements; without them it is left out.
     load : files and number of threads -> what is timed.
     ours : runs as Pannscope's programs do; anything else runs at its own defaults, but for the number of threads.
-    in_detail : one of those that are followed over lengths, batches, ratios and threads; the others are timed once.
     """
 
     says: str
     packages: tuple[str, ...]
     load: Callable[[Files, int], Loaded]
     ours: bool = False
-    in_detail: bool = False
 
 
 def available(name: str) -> bool:
     """Whether a subject's packages are installed."""
     return all(importlib.util.find_spec(package) for package in SUBJECTS[name].packages)
-
-
-def in_detail() -> tuple[str, ...]:
-    """The names of the subjects that are followed over lengths, batches, ratios and threads."""
-    return tuple(name for name, subject in SUBJECTS.items() if subject.in_detail)
 
 
 def _engine(runtime: str, profile: str | None) -> Callable[[Files, int], Loaded]:
@@ -130,14 +123,14 @@ def _openvino(precision: str) -> Callable[[Files, int], Loaded]:
 
 REFERENCE = "reference"
 
-# Our engines, one a line: name, runtime, profile, whether it is followed in detail, and what it is.
-_OURS: tuple[tuple[str, str, str | None, bool, str], ...] = (
-    ("torch", "torch", None, True, "Pannscope on torch"),
-    ("winograd-fast", "winograd", "fast", True, "Pannscope's own float32 engine, profile fast"),
-    ("winograd-small", "winograd", "small", False, "the same, profile small"),
-    ("ncnn-fast", "ncnn", "fast", False, "Pannscope on ncnn, profile fast"),
-    ("ncnn-small", "ncnn", "small", False, "Pannscope on ncnn, profile small"),
-    ("bf16", "bf16", None, True, "Pannscope on torch in bfloat16"),
+# Our engines, one a line: name, runtime, profile, and what it is.
+_OURS: tuple[tuple[str, str, str | None, str], ...] = (
+    ("torch", "torch", None, "Pannscope on torch"),
+    ("winograd-fast", "winograd", "fast", "Pannscope's own float32 engine, profile fast"),
+    ("winograd-small", "winograd", "small", "the same, profile small"),
+    ("ncnn-fast", "ncnn", "fast", "Pannscope on ncnn, profile fast"),
+    ("ncnn-small", "ncnn", "small", "Pannscope on ncnn, profile small"),
+    ("bf16", "bf16", None, "Pannscope on torch in bfloat16"),
 )
 
 SUBJECTS: dict[str, Subject] = {
@@ -145,11 +138,10 @@ SUBJECTS: dict[str, Subject] = {
         "panns_inference's network, narrowed where the weights are (the E-PANNs authors' layout)",
         ("panns_inference", "torchlibrosa"),
         _reference,
-        in_detail=True,
     ),
     **{
-        name: Subject(says, (), _engine(runtime, profile), ours=True, in_detail=detail)
-        for name, runtime, profile, detail, says in _OURS
+        name: Subject(says, (), _engine(runtime, profile), ours=True)
+        for name, runtime, profile, says in _OURS
         if runtime in RUNTIMES
     },
     "onnxruntime": Subject("Pannscope's ONNX file in onnxruntime", ("onnxruntime",), _onnxruntime),

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.benchmark.macs import Comparison, comparisons, layered, macs_left, ratio_of
-from core.benchmark.subjects import SUBJECTS
-from core.benchmark.tables import read_rates, rows_of, threads_of
+from benchmarks.macs import Comparison, comparisons, layered, macs_left, ratio_of
+from benchmarks.tables import read_rates, rows_of, threads_of
+from core.benchmark import SUBJECTS
 from core.errors import ModelError
 
 _COLOURS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.benchmark.macs import Comparison, LayerCost, comparisons, layered
-from core.benchmark.tables import Found, cell, markdown, picture, read_rates, rows_of
+from benchmarks.macs import Comparison, LayerCost, comparisons, layered
+from benchmarks.tables import Found, cell, markdown, picture, read_rates, rows_of
 
 _APART = 0.10
 """Shares of MACs and time taken that are further apart than this are spoken of."""

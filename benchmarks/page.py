@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.benchmark.macs import macs_left, ratio_of
-from core.benchmark.macs_text import macs_section
-from core.benchmark.pictures import draw
-from core.benchmark.tables import Found, cell, markdown, picture, read_rates, rows_of, threads_of
+from benchmarks.macs import macs_left, ratio_of
+from benchmarks.macs_text import macs_section
+from benchmarks.pictures import draw
+from benchmarks.tables import Found, cell, markdown, picture, read_rates, rows_of, threads_of
 from core.errors import ModelError
 
 _MARKED = re.compile(r"(<!-- measured: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -106,7 +106,7 @@ def _engines(found: Found, pictures: dict[str, str]) -> str:
     ]
     if not rows:
         return ""
-    says = f"One clip of {rows[0]['seconds']:g} s, {threads_of(rows[0]['threads'])}, {rows[0]['repeats']} passes each, turn about."
+    says = f"One clip of {rows[0]['seconds']:g} s, {threads_of(rows[0]['threads'])}, {rows[0]['repeats']} passes each, alternating."
     return f"{says}\n\n{picture('engines', pictures, 'Time of a clip for every engine')}{markdown(columns, lines)}"
 
 

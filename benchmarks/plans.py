@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from core.benchmark.bench import Bench
-from core.benchmark.subjects import SUBJECTS, in_detail
+from core.benchmark import SUBJECTS, Bench
 from core.runtime.machine import usable_cpus
 from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 
 REPEATS = 15
+
+DETAILED = tuple(name for name in ("reference", "torch", "winograd-fast", "bf16") if name in SUBJECTS)
+"""The subjects that are measured over lengths, ratios, threads and batches; the others once."""
 
 _RATIOS = (0.25, 0.5, 0.75)
 
@@ -19,8 +21,8 @@ def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None)
     cores = cores or usable_cpus()
     counts = tuple(sorted({1, *(n for n in (2, 4, 8, 16, 32, 64, 128) if n <= cores), cores}))
     pair = EMBEDDED_PAIR if quick else OFFICIAL_PAIR
-    whole, detail = pair[:1], in_detail()
-    ours = tuple(name for name in detail if SUBJECTS[name].ours)
+    whole = pair[:1]
+    ours = tuple(name for name in DETAILED if SUBJECTS[name].ours)
     everything = tuple(SUBJECTS)
     usual = (1.0,) if quick else (10.0,)
     lengths = (0.5, 1.0) if quick else (1.0, 2.0, 10.0, 60.0)
@@ -29,15 +31,15 @@ def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None)
     repeats = 2 if quick else repeats
     found = {
         "engines": Bench(pair, everything, usual, threads=(cores,), repeats=repeats, stages=True),
-        "length": Bench(whole, detail, lengths, threads=(cores,), repeats=some, stages=True),
+        "length": Bench(whole, DETAILED, lengths, threads=(cores,), repeats=some, stages=True),
         "ratio": Bench(
             (*whole, *(f"{whole[0]}:{ratio:g}" for ratio in _RATIOS)),
-            detail,
+            DETAILED,
             usual,
             threads=(cores,),
             repeats=some,
         ),
-        "threads": Bench(pair, detail, usual, threads=counts, repeats=some),
+        "threads": Bench(pair, DETAILED, usual, threads=counts, repeats=some),
         "batch": Bench(whole, ours, usual, batches, threads=counts, repeats=few),
     }
     several = counts[1:]

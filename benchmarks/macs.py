@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.benchmark.subjects import in_detail
+from benchmarks.plans import DETAILED
 from core.checkpoints import entry
 from core.models.cnn import LAYERS
-from core.profiling import profile
-from core.profiling.counts import LayerProfile
-from core.profiling.profile import Profile
+from core.profiling import LayerProfile, Profile, profile
 from core.runtime.profiles import PROFILES
 
 _TAPS = 9  # 3 x 3 kernels
@@ -109,7 +107,7 @@ def comparisons(rows: Sequence[dict[str, Any]]) -> list[Comparison]:
 
 def layered(compared: Sequence[Comparison]) -> list[Comparison]:
     """Of the engines that are followed in detail, those that can tell layers apart."""
-    return [each for each in compared if each.layers and each.engine in in_detail()]
+    return [each for each in compared if each.layers and each.engine in DETAILED]
 
 
 def ratio_of(model: str) -> float:
