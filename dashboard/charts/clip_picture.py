@@ -1,4 +1,4 @@
-"""What a browser needs to draw a recording, whatever its length: at most 1200 columns of each picture.
+"""What a browser needs to draw a recording of any length: at most 1200 columns of waveform and of spectrogram.
 
 320,000 raw points took a browser without a graphics card 23 seconds; an envelope and a max-pooled spectrogram of a few
 hundred kilobytes look the same on any screen.
@@ -17,10 +17,10 @@ from core.models.frontend import FRONT_END, log_mel
 MAX_COLUMNS = 1200
 DYNAMIC_RANGE_DB = 80
 _CHUNK_S = 10
-"""So much is transformed at a time: the spectra of a minute would take 90 MB."""
+"""Seconds that are transformed at a time: the spectra of a minute would take 90 MB."""
 
-Parts = Callable[[Sequence[tuple[int, int]]], Iterable[np.ndarray]]
-"""The samples from start up to end for every (start, end): ``Clip.parts``."""
+ReadParts = Callable[[Sequence[tuple[int, int]]], Iterable[np.ndarray]]
+"""Yields the samples from start to end for every (start, end), as ``Clip.parts`` does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class ClipPicture:
     Attributes
     ----------
     duration_s : length of the clip in seconds.
-    low, high : (bins,) float32, the least and the greatest sample of every bin of time.
-    levels : (mel_bins, columns) int8, log-mel in whole dB, the loudest of every column; the range is the picture's
-        own loudest value and ``DYNAMIC_RANGE_DB`` below it.
+    low, high : (bins,) float32, minimum and maximum of the samples in each of ``bins`` equal intervals of time.
+    levels : (mel_bins, columns) int8, log-mel in whole dB, max-pooled over the frames of a column, and clipped at
+        ``DYNAMIC_RANGE_DB`` below the loudest.
     """
 
     duration_s: float
@@ -43,21 +43,44 @@ class ClipPicture:
     @property
     def peak(self) -> float:
         """The largest absolute sample."""
-        return float(max(self.high.max(), -self.low.min())) if self.low.size else 0.0
+        return float(max(self.high.max(), -self.low.min()))
 
 
-def envelope(waveform: np.ndarray, bins: int = MAX_COLUMNS) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sample in each of at most ``bins`` equal stretches: two (bins,) float32 arrays."""
-    bins = max(1, min(bins, len(waveform)))
-    starts = np.linspace(0, len(waveform), bins, endpoint=False).astype(np.int64)
-    return (
-        np.minimum.reduceat(waveform, starts).astype(np.float32),
-        np.maximum.reduceat(waveform, starts).astype(np.float32),
-    )
+def clip_picture(samples: int, parts: ReadParts) -> ClipPicture:
+    """Summarize a mono recording at 32 kHz for drawing.
+
+    The samples are read in parts, so that a long clip need not be in memory as a whole.
+
+    Parameters
+    ----------
+    samples : length of the recording, at least 1.
+    parts : reads any intervals of it, (end - start,) float32 each.
+    """
+    # The same number of whole frames goes into every column.
+    group = -(-FRONT_END.frames(samples) // MAX_COLUMNS)
+    column = group * FRONT_END.hop
+    step = column * max(1, _CHUNK_S * SAMPLE_RATE // column)
+    spans = [(start, min(start + step, samples)) for start in range(0, samples, step)]
+    envelope = _Envelope(samples)
+    levels = []
+    for (start, end), part in zip(spans, parts(spans), strict=True):
+        chunk = log_mel(part).T  # (mel_bins, frames)
+        if end < samples:
+            chunk = chunk[:, : step // FRONT_END.hop]  # the last frame is the first of the next part
+        levels.append(max_pool(chunk, -(-chunk.shape[1] // group)))
+        envelope.add(start, part)
+    decibels = to_decibels(np.concatenate(levels, axis=1))
+    return ClipPicture(samples / SAMPLE_RATE, envelope.low, envelope.high, decibels)
 
 
 def max_pool(columns: np.ndarray, limit: int = MAX_COLUMNS) -> np.ndarray:
-    """The greatest value of each of at most ``limit`` groups of columns: (rows, n) -> (rows, min(n, limit))."""
+    """The maximum of each of at most ``limit`` groups of columns: (rows, n) -> (rows, min(n, limit)).
+
+    Examples
+    --------
+    >>> max_pool(np.array([[1, 5, 2, 3]]), 2)
+    array([[5, 3]])
+    """
     width = columns.shape[1]
     if width <= limit:
         return columns
@@ -66,49 +89,23 @@ def max_pool(columns: np.ndarray, limit: int = MAX_COLUMNS) -> np.ndarray:
 
 
 def to_decibels(levels: np.ndarray) -> np.ndarray:
-    """Whole decibels in one byte each, no lower than ``DYNAMIC_RANGE_DB`` below the loudest."""
+    """Whole decibels as int8, clipped at ``DYNAMIC_RANGE_DB`` below the loudest."""
     whole = np.rint(levels)
     return np.clip(whole, float(whole.max()) - DYNAMIC_RANGE_DB, 127).astype(np.int8)
 
 
-def draw(waveform: np.ndarray) -> ClipPicture:
-    """The picture of a mono waveform at 32 kHz, (samples,) float32."""
-    return draw_parts(len(waveform), lambda spans: (waveform[start:end] for start, end in spans))
-
-
-def draw_parts(samples: int, parts: Parts) -> ClipPicture:
-    """The picture of ``samples`` samples that come in parts, so that a long clip need never be there as a whole.
-
-    Of a long clip, the same number of frames go into every column.
-    """
-    group = -(-FRONT_END.frames(samples) // MAX_COLUMNS)  # frames of one column
-    column = group * FRONT_END.hop  # samples of one column
-    step = column * max(1, _CHUNK_S * SAMPLE_RATE // column)
-    spans = [(start, min(start + step, samples)) for start in range(0, max(1, samples), step)]
-    extremes = _Envelope(samples)
-    pieces = []
-    for (start, end), part in zip(spans, parts(spans), strict=True):
-        levels = log_mel(part).T  # (mel_bins, frames)
-        if end < samples:
-            levels = levels[:, : step // FRONT_END.hop]  # the last frame is the first of the next piece
-        pieces.append(max_pool(levels, -(-levels.shape[1] // group)))
-        extremes.add(start, part)
-    levels = to_decibels(np.concatenate(pieces, axis=1))
-    return ClipPicture(samples / SAMPLE_RATE, extremes.low, extremes.high, levels)
-
-
 class _Envelope:
-    """``envelope`` of samples that come in parts."""
+    """Minimum and maximum of the samples in at most ``MAX_COLUMNS`` equal intervals, collected part by part."""
 
     def __init__(self, samples: int) -> None:
-        bins = max(1, min(MAX_COLUMNS, samples))
+        bins = min(MAX_COLUMNS, samples)
         self._starts = np.linspace(0, samples, bins, endpoint=False).astype(np.int64)
         self.low, self.high = np.full(bins, np.inf, np.float32), np.full(bins, -np.inf, np.float32)
 
     def add(self, start: int, part: np.ndarray) -> None:
-        """Take in the samples from ``start`` on."""
+        """Include the samples of ``part``, the first of which is sample ``start`` of the recording."""
         first = int(np.searchsorted(self._starts, start, "right")) - 1
         last = int(np.searchsorted(self._starts, start + len(part), "left"))
         within = np.maximum(self._starts[first:last], start) - start
-        for found, extreme in ((self.low, np.minimum), (self.high, np.maximum)):
-            found[first:last] = extreme(found[first:last], extreme.reduceat(part, within))
+        for extremes, extreme in ((self.low, np.minimum), (self.high, np.maximum)):
+            extremes[first:last] = extreme(extremes[first:last], extreme.reduceat(part, within))

@@ -1,28 +1,25 @@
-"""What every figure shares: the colours of both themes, and how axes, grounds and shapes look.
+"""The colors of both themes.
 
-Two colours tell the story: the baseline's and the pruned network's, each with one value for a light and one for a dark
-page, told apart by colour-blind eyes, by position (baseline left) and by name. Removed filters have a quiet third.
-Everything else is neutral. ``.streamlit/config.toml`` repeats these values for the words around the charts.
+The baseline and the pruned network have one color each, with one value for a light and one for a dark page. The two can be
+distinguished by color-blind readers, and also by position (baseline left) and by name. Removed filters have a muted third
+color; everything else is neutral. ``.streamlit/config.toml`` repeats these values for the text around the charts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-CLEAR = "rgba(0, 0, 0, 0)"
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one theme.
+    """The colors of one theme, as ``#RRGGBB``.
 
     Attributes
     ----------
-    baseline, pruned, removed : the two networks, and filters that pruning took away.
-    ink, quiet : text, and text that stands back.
-    hairline, band, wave : thin lines, the ground of a marked row, the waveform.
-    ramp : quiet to loud, from the page's ground to its ink.
+    baseline, pruned, removed : the two networks, and removed filters.
+    ink, quiet : text, and secondary text.
+    hairline, band, wave : thin lines, the background of a marked row, the waveform.
+    ramp : low to high values, from the page's background to its text color.
     """
 
     baseline: str
@@ -34,6 +31,11 @@ class Palette:
     band: str
     wave: str
     ramp: tuple[str, ...]
+
+    @property
+    def colorscale(self) -> list[list[object]]:
+        """``ramp`` as a plotly color scale: [[0.0, color], ..., [1.0, color]]."""
+        return [[step / (len(self.ramp) - 1), color] for step, color in enumerate(self.ramp)]
 
 
 LIGHT = Palette(
@@ -59,39 +61,3 @@ DARK = Palette(
     ramp=("#151A21", "#252D38", "#404B5A", "#667487", "#94A2B4", "#C4CEDA", "#F7F9FB"),
 )
 PALETTES = {"light": LIGHT, "dark": DARK}
-
-CONFIG: dict[str, Any] = {
-    "displayModeBar": False,
-    "scrollZoom": False,
-    "doubleClick": False,
-    "responsive": True,
-}
-"""Plotly's settings for every chart: no toolbar, no zoom by accident."""
-
-
-def plain(palette: Palette) -> dict[str, Any]:
-    """Layout of every figure: no ground of its own, the page's ink, hover text to the left."""
-    return {
-        "paper_bgcolor": CLEAR,
-        "plot_bgcolor": CLEAR,
-        "font": {"size": 13, "color": palette.ink},
-        "hoverlabel": {"align": "left"},
-    }
-
-
-def axis(palette: Palette) -> dict[str, Any]:
-    """An axis without chart junk, which a touch does not drag."""
-    return {
-        "fixedrange": True,
-        "showgrid": False,
-        "zeroline": False,
-        "showline": False,
-        "ticks": "",
-        "tickfont": {"size": 11, "color": palette.quiet},
-    }
-
-
-def shape(*, fill: str = CLEAR, line: str | None = None, dash: str = "solid") -> dict[str, Any]:
-    """A ground or a line behind the data."""
-    edge = {"width": 0} if line is None else {"width": 1, "color": line, "dash": dash}
-    return {"fillcolor": fill, "line": edge, "layer": "below"}

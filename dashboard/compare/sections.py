@@ -12,8 +12,10 @@ from core.compare import Comparison
 from core.examples import EXAMPLES
 from core.profiling import Latency
 from dashboard import formats
-from dashboard.charts import tags
-from dashboard.charts.palette import CONFIG, LIGHT
+from dashboard.charts.clip import clip_alt, clip_figure
+from dashboard.charts.layout import CONFIG
+from dashboard.charts.mirrored_tags import MARKED_FROM, TagRow, is_marked, mirrored_tags, mirrored_tags_alt
+from dashboard.charts.palette import LIGHT
 from dashboard.compare.settings import Settings
 from dashboard.server import state
 from dashboard.server.source import Source
@@ -39,10 +41,10 @@ def recording(source: Source, opened: Opened) -> None:
     )
     st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
     st.plotly_chart(
-        tags.clip_picture(opened.picture, palette=palette()),
+        clip_figure(opened.picture, palette=palette()),
         config=CONFIG,
         key="clip_picture",
-        alt=tags.clip_alt(source.name, opened.picture),
+        alt=clip_alt(source.name, opened.picture),
     )
     louder = "darker" if palette() is LIGHT else "brighter"
     st.caption(
@@ -63,12 +65,12 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
         )
         return
     st.plotly_chart(
-        tags.mirrored_tags(
+        mirrored_tags(
             rows, baseline=titles[0], candidate=titles[1], palette=palette(), threshold=settings.threshold
         ),
         config=CONFIG,
         key="mirrored_tags",
-        alt=tags.mirrored_alt(rows, baseline=titles[0], candidate=titles[1]),
+        alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1]),
     )
     st.caption(_reading(rows, settings))
 
@@ -244,10 +246,10 @@ def _listed(names: Sequence[str]) -> str:
     return " · ".join(formats.escaped(name) for name in names) if names else ":gray[None]"
 
 
-def _reading(rows: Sequence[tags.TagRow], settings: Settings) -> str:
-    marked = sum(tags.differs(row) for row in rows)
+def _reading(rows: Sequence[TagRow], settings: Settings) -> str:
+    marked = sum(is_marked(row) for row in rows)
     told = {0: "No row differs", 1: "The shaded row differs"}.get(marked, "Shaded rows differ")
-    parts = [f"{told} by {formats.probability(tags.MARKED_FROM)} or more; dotted lines are the threshold."]
+    parts = [f"{told} by {formats.probability(MARKED_FROM)} or more; dotted lines are the threshold."]
     if settings.categories:
         parts.append(f"Shown: {', '.join(settings.categories)}; the agreement is over all tags.")
     return " ".join(parts)

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import formats
-from dashboard.charts.palette import Palette, axis, plain, shape
-from dashboard.filters.charts import ramp, title
+from dashboard.charts.layout import axis, axis_title, base_layout, shape
+from dashboard.charts.palette import Palette
 
 
 def matrix(
@@ -27,7 +27,7 @@ def matrix(
         z=values,
         zmin=0,
         zmax=2.2,  # never so dark, or so bright, that a figure could not be read on it
-        colorscale=ramp(palette),
+        colorscale=palette.colorscale,
         text=texts,
         texttemplate="%{text}",
         textfont={"size": 11, "color": palette.ink},
@@ -44,7 +44,6 @@ def matrix(
     figure.update_layout(
         height=count * 30 + 30,
         margin={"l": 6, "r": 0, "t": 24, "b": 0, "pad": 4},
-        dragmode=False,
         xaxis={
             **axis(palette),
             "side": "top",
@@ -59,7 +58,7 @@ def matrix(
             "ticktext": rows,
             "tickfont": {"size": 12, "color": palette.ink},
         },
-        **plain(palette),
+        **base_layout(palette),
     )
     return figure
 
@@ -118,13 +117,12 @@ def order_by_layer(
     figure.update_layout(
         height=len(layers) * 31 + 74,
         margin={"l": 84, "r": 10, "t": 6, "b": 40, "pad": 4},
-        dragmode=False,
         xaxis={
             **axis(palette),
             "range": [0, 1.02],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "ticktext": [formats.percent(share) for share in (0, 0.25, 0.5, 0.75, 1)],
-            "title": title("kept filters that stay kept", palette),
+            "title": axis_title("kept filters that stay kept", palette),
         },
         yaxis={
             **axis(palette),
@@ -138,6 +136,6 @@ def order_by_layer(
             ],
             "tickfont": {"size": 12, "color": palette.ink},
         },
-        **plain(palette),
+        **base_layout(palette),
     )
     return figure

@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 
 from core.models.feature_map import FeatureMap
 from dashboard import formats
-from dashboard.charts.clip_picture import DYNAMIC_RANGE_DB, ClipPicture, max_pool
-from dashboard.charts.palette import CLEAR, Palette, axis, plain
-from dashboard.charts.tags import frequency_ticks
+from dashboard.charts.clip import add_spectrogram, mel_axis
+from dashboard.charts.clip_picture import ClipPicture, max_pool
+from dashboard.charts.layout import TRANSPARENT, axis, axis_title, base_layout
+from dashboard.charts.palette import Palette
 
 MAX_TARGETS = 512
 """Places on the curve that can be clicked; more would be narrower than a pixel, and slow."""
@@ -46,14 +47,14 @@ def importance(
     top = float(ticks["tickvals"][-1])
     figure = go.Figure()
     sides = ((0, kept, palette.pruned), (kept, count, palette.removed))
-    for start, end, colour in sides:
+    for start, end, color in sides:
         figure.add_scatter(
             x=np.r_[start + 0.5, np.arange(start + 1, end + 1), end + 0.5],
             y=np.r_[levels[start:end][:1], levels[start:end], levels[start:end][-1:]],
             mode="lines",
             line={"shape": "hvh", "width": 0},
             fill="tozeroy",
-            fillcolor=colour,
+            fillcolor=color,
             hoverinfo="skip",
             showlegend=False,
         )
@@ -63,7 +64,7 @@ def importance(
         x=[first + 0.5 + min(size, count - first) / 2 for first in firsts],
         y=[top] * len(firsts),
         width=[min(size, count - first) for first in firsts],
-        marker={"color": CLEAR, "line": {"width": 0}},
+        marker={"color": TRANSPARENT, "line": {"width": 0}},
         hovertext=[_target_text(scores, order, kept, first, size) for first in firsts],
         hoverinfo="text",
         selected={"marker": {"opacity": 1}},
@@ -72,14 +73,14 @@ def importance(
     )
     edges = np.linspace(0.0, top, _BINS + 1)
     fullest = int(np.histogram(np.clip(levels, 0, top), edges)[0].max())
-    for start, end, colour in sides:
+    for start, end, color in sides:
         numbers, _ = np.histogram(np.clip(levels[start:end], 0, top), edges)
         figure.add_bar(
             x=numbers,
             y=(edges[:-1] + edges[1:]) / 2,
             width=edges[1] - edges[0],
             orientation="h",
-            marker={"color": colour, "line": {"width": 0}},
+            marker={"color": color, "line": {"width": 0}},
             hovertemplate="%{x} filters<extra></extra>",
             xaxis="x2",
             showlegend=False,
@@ -90,7 +91,6 @@ def importance(
     figure.update_layout(
         height=_IMPORTANCE_PX,
         margin={"l": 52, "r": 6, "t": 26, "b": 40, "pad": 0},
-        dragmode=False,
         clickmode="event+select",
         hovermode="closest",
         barmode="stack",
@@ -98,19 +98,19 @@ def importance(
         xaxis={
             "domain": [0, 0.78],
             "range": [0.5, count + 0.5],
-            "title": title("rank of the filter", palette),
+            "title": axis_title("rank of the filter", palette),
             "nticks": 7,
             **axis(palette),
         },
         xaxis2={
             "domain": [0.82, 1],
-            "title": title("filters", palette),
+            "title": axis_title("filters", palette),
             **({"dtick": 1} if fullest <= 4 else {"nticks": 4}),
             "rangemode": "tozero",
             **axis(palette),
         },
-        yaxis={"range": [0, top * _HEADROOM], **ticks, "title": title(named, palette), **axis(palette)},
-        **plain(palette),
+        yaxis={"range": [0, top * _HEADROOM], **ticks, "title": axis_title(named, palette), **axis(palette)},
+        **base_layout(palette),
     )
     return figure
 
@@ -124,20 +124,8 @@ def sound_and_map(
     picture: ClipPicture, found: FeatureMap, *, seconds: float, name: str, palette: Palette
 ) -> go.Figure:
     """The clip's log-mel over one filter's feature map, on the same axes of time and frequency."""
-    bands, columns = picture.levels.shape
-    loudest = int(picture.levels.max())
     figure = go.Figure()
-    figure.add_heatmap(
-        z=picture.levels,
-        x0=picture.duration_s / columns / 2,
-        dx=picture.duration_s / columns,
-        yaxis="y2",
-        zmin=loudest - DYNAMIC_RANGE_DB,
-        zmax=loudest,
-        colorscale=ramp(palette),
-        showscale=False,
-        hovertemplate="%{x:.2f} s · %{z} dB<extra></extra>",
-    )
+    add_spectrogram(figure, picture, palette, yaxis="y2")
     peak = float(found.values.max())
     shares = (
         np.rint(100 * found.values / (peak or 1.0)).astype(np.uint8).T
@@ -152,7 +140,7 @@ def sound_and_map(
         dy=found.pooled,
         zmin=0,
         zmax=100,
-        colorscale=ramp(palette),
+        colorscale=palette.colorscale,
         showscale=False,
         hovertemplate="%{x:.2f} s · %{z} % of its peak<extra></extra>",
     )
@@ -171,18 +159,17 @@ def sound_and_map(
     figure.update_layout(
         height=380,
         margin={"l": 52, "r": 6, "t": 22, "b": 38, "pad": 0},
-        dragmode=False,
         hovermode="closest",
-        yaxis2={"domain": [0.555, 1.0], "range": [-0.5, bands - 0.5], **frequency_ticks(), **axis(palette)},
-        yaxis={"domain": [0.0, 0.475], "range": [-0.5, bands - 0.5], **frequency_ticks(), **axis(palette)},
+        yaxis2={"domain": [0.555, 1.0], **mel_axis(palette)},
+        yaxis={"domain": [0.0, 0.475], **mel_axis(palette)},
         xaxis={
             **axis(palette),
             "range": [0, seconds],
             "anchor": "y",
             "nticks": 8,
-            "title": title("time (s)", palette),
+            "title": axis_title("time (s)", palette),
         },
-        **plain(palette),
+        **base_layout(palette),
     )
     return figure
 
@@ -236,7 +223,7 @@ def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: 
         between = float(levels[kept - 1] + levels[kept]) / 2
         figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top * _HEADROOM, line=line)
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=between, y1=between, line=line)
-    for at, text, anchor, colour in (
+    for at, text, anchor, color in (
         (0.0, f"<b>{formats.whole(kept)} stay</b>", "left", palette.pruned),
         (0.78, f"<b>{formats.whole(count - kept)} go</b>" if kept < count else "", "right", palette.quiet),
     ):
@@ -249,15 +236,5 @@ def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: 
             yanchor="bottom",
             text=text,
             showarrow=False,
-            font={"size": 13, "color": colour},
+            font={"size": 13, "color": color},
         )
-
-
-def ramp(palette: Palette) -> list[list[object]]:
-    """A colour scale from quiet to loud."""
-    return [[step / (len(palette.ramp) - 1), colour] for step, colour in enumerate(palette.ramp)]
-
-
-def title(text: str, palette: Palette) -> dict[str, Any]:
-    """An axis's title."""
-    return {"text": text, "font": {"size": 12, "color": palette.quiet}, "standoff": 6}

@@ -8,7 +8,8 @@ import streamlit as st
 from core.errors import PannscopeError
 from core.models.cnn import LAYERS
 from dashboard import formats
-from dashboard.charts.palette import CONFIG, LIGHT
+from dashboard.charts.layout import CONFIG
+from dashboard.charts.palette import LIGHT
 from dashboard.filters import agreement_charts, charts, store
 from dashboard.filters.sections import View
 from dashboard.server import state

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.pruning.ranking import kept_in_common, largest_channels, neighbours, rank_correlations, ranks
 from dashboard import formats
-from dashboard.charts.palette import CONFIG
+from dashboard.charts.layout import CONFIG
 from dashboard.filters import agreement_charts, charts, settings, store
 from dashboard.filters.settings import FilterSettings
 from dashboard.filters.tiles import Tile, tile_page

@@ -1,6 +1,6 @@
 """Filters as pictures: small kernels on a page of tiles, drawn as one chart that can be clicked.
 
-A tile is one filter (its largest kernels) or one kernel. Its colour says whether the filter stays; within it, lighter is a
+A tile is one filter (its largest kernels) or one kernel. Its color says whether the filter stays; within it, lighter is a
 positive weight, darker a negative one, each filter on a scale of its own. Two heat maps and one set of clear bars draw a whole
 page, however many filters a layer has.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.charts.palette import CLEAR, Palette, plain
+from dashboard.charts.layout import TRANSPARENT, base_layout
+from dashboard.charts.palette import Palette
 
 _INNER_GAP = 0.4  # between a tile's kernels, in weights
 _TILE_GAP = 1.8
@@ -74,7 +75,7 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
         y=[tile_height + 0.9] * len(tiles),
         width=tile_width + 0.9,
         marker={
-            "color": CLEAR,
+            "color": TRANSPARENT,
             "cornerradius": 3,
             "line": {
                 "color": [
@@ -93,7 +94,6 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
     figure.update_layout(
         height=max(60, round(total_height * width_px / total_width)),
         margin={"l": 0, "r": 0, "t": 0, "b": 0, "pad": 0},
-        dragmode=False,
         clickmode="event+select",
         hovermode="closest",
         barmode="overlay",
@@ -109,7 +109,7 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
             }
             for tile, middle, top in zip(tiles, middles, tops, strict=True)
         ],
-        **plain(palette),
+        **base_layout(palette),
     )
     figure.update_xaxes(range=[0, total_width], fixedrange=True, visible=False)
     figure.update_yaxes(range=[total_height, 0], fixedrange=True, visible=False)
@@ -117,16 +117,16 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
 
 
 def scales(palette: Palette) -> tuple[list[list[object]], list[list[object]]]:
-    """Colours of the weights of filters that stay and of those that go: dark is negative, the named colour 0, light positive."""
+    """Colours of the weights of filters that stay and of those that go: dark is negative, the named color 0, light positive."""
     return _scale(palette.pruned), _scale(palette.removed)
 
 
-def _scale(colour: str) -> list[list[object]]:
-    return [[0.0, _mixed(colour, 0, 0.80)], [0.5, colour], [1.0, _mixed(colour, 255, 0.88)]]
+def _scale(color: str) -> list[list[object]]:
+    return [[0.0, _mixed(color, 0, 0.80)], [0.5, color], [1.0, _mixed(color, 255, 0.88)]]
 
 
-def _mixed(colour: str, towards: int, share: float) -> str:
-    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+def _mixed(color: str, towards: int, share: float) -> str:
+    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
     return "#" + "".join(f"{round(part + (towards - part) * share):02X}" for part in parts)
 
 

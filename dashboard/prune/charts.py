@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import formats
-from dashboard.charts.palette import Palette, axis, plain, shape
+from dashboard.charts.layout import axis, axis_title, base_layout, shape
+from dashboard.charts.palette import Palette
 
 _ROW_PX = 36
 _CURVE_PX = 300
@@ -28,7 +28,7 @@ class Line:
     ----------
     name : written at its right end.
     ratios, values : the points, shares from 0 to 1 and what is drawn above them.
-    dash : plotly's name of the stroke, by which curves of one colour are told apart.
+    dash : plotly's name of the stroke, by which curves of one color are told apart.
     quiet : whether it stands back.
     """
 
@@ -59,7 +59,7 @@ def architecture(
     widest = max(before)
     rows = list(range(len(layers)))
     figure = go.Figure()
-    for widths, colour in ((before, palette.removed), (after, palette.pruned)):
+    for widths, color in ((before, palette.removed), (after, palette.pruned)):
         drawn = [max(width, _LEAST_BAR * widest) for width in widths]
         figure.add_bar(
             x=drawn,
@@ -67,7 +67,7 @@ def architecture(
             y=rows,
             orientation="h",
             width=0.74,
-            marker={"color": colour, "line": {"width": 0}, "cornerradius": 2},
+            marker={"color": color, "line": {"width": 0}, "cornerradius": 2},
             hovertext=[
                 f"<b>{layer}</b><br>{formats.whole(old)} channels, {formats.whole(new)} stay"
                 for layer, old, new in zip(layers, before, after, strict=True)
@@ -91,8 +91,7 @@ def architecture(
         barmode="overlay",
         height=len(rows) * _ROW_PX + 16,
         margin={"l": 34, "r": 102, "t": 4, "b": 12, "pad": 0},
-        dragmode=False,
-        **plain(palette),
+        **base_layout(palette),
     )
     figure.update_xaxes(range=[-0.52 * widest, 0.52 * widest], fixedrange=True, visible=False)
     figure.update_yaxes(
@@ -181,22 +180,21 @@ def curves(
     figure.update_layout(
         height=_CURVE_PX,
         margin={"l": 46, "r": 84, "t": 10, "b": 44, "pad": 0},
-        dragmode=False,
         hovermode="closest",
-        **plain(palette),
+        **base_layout(palette),
     )
     figure.update_xaxes(
         range=[-0.015, 0.915],
         tickvals=[0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
         ticktext=[formats.percent(tick) for tick in (0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)],
-        title=_title("share of filters removed", palette),
+        title=axis_title("share of filters removed", palette),
         **axis(palette),
     )
     figure.update_yaxes(
         range=[low - 0.02 * (high - low), high + 0.02 * (high - low)],
         tickvals=[value for value, _ in y_ticks],
         ticktext=[text for _, text in y_ticks],
-        title=_title(y_title, palette),
+        title=axis_title(y_title, palette),
         **axis(palette),
     )
     return figure
@@ -257,11 +255,10 @@ def sensitivity_map(
     figure.update_layout(
         height=len(layers) * _CELL_PX + 58,
         margin={"l": 40, "r": 4, "t": 4, "b": 50, "pad": 0},
-        dragmode=False,
-        **plain(palette),
+        **base_layout(palette),
     )
     figure.update_xaxes(
-        type="category", title=_title("share of this layer's filters removed", palette), **axis(palette)
+        type="category", title=axis_title("share of this layer's filters removed", palette), **axis(palette)
     )
     figure.update_yaxes(
         type="category",
@@ -282,10 +279,6 @@ def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.nda
 
 def _short(value: float) -> str:
     return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
-
-
-def _title(text: str, palette: Palette) -> dict[str, Any]:
-    return {"text": text, "font": {"size": 12, "color": palette.quiet}, "standoff": 6}
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:

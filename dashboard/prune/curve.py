@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Agreement
 from dashboard import formats
-from dashboard.charts.palette import CONFIG
+from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, sections
 from dashboard.prune.charts import Line, Mark
 from dashboard.server import workbench

@@ -13,7 +13,7 @@ from core.pruning.planfile import check_fits
 from core.pruning.search.search import Budget
 from core.pruning.search.sensitivity import Sensitivity
 from dashboard import formats
-from dashboard.charts.palette import CONFIG
+from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, settings
 from dashboard.server import state, workbench
 from dashboard.server.source import Source

@@ -12,8 +12,8 @@ from core.profiling.counts import Counts
 from core.profiling.memory import activation_bytes
 from core.profiling.published import counted_reductions, paper_ratio
 from dashboard import formats
-from dashboard.charts import tags
-from dashboard.charts.palette import CONFIG
+from dashboard.charts.layout import CONFIG
+from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
 from dashboard.prune import charts
 from dashboard.prune.charts import Line, Mark
 from dashboard.prune.settings import Knobs
@@ -23,7 +23,7 @@ from dashboard.widgets import tables
 from dashboard.widgets.theme import palette
 
 PRUNED = "Pruned"
-TAGS_PX = 38 * workbench.TOP_K + 52
+TAGS_PX = ROW_PX * workbench.TOP_K + MARGIN_PX
 _SECONDS = state.TIMED_SECONDS
 _SHARES = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
@@ -207,12 +207,12 @@ def mirrored(compared: Comparison, title: str) -> None:
     """Both networks' tags on one clip."""
     rows = tables.shown_rows(compared, limit=workbench.TOP_K)
     st.plotly_chart(
-        tags.mirrored_tags(
+        mirrored_tags(
             rows, baseline=title, candidate=PRUNED, palette=palette(), threshold=workbench.THRESHOLD
         ),
         config=CONFIG,
         key="mirrored_tags",
-        alt=tags.mirrored_alt(rows, baseline=title, candidate=PRUNED),
+        alt=mirrored_tags_alt(rows, baseline=title, candidate=PRUNED),
     )
 
 

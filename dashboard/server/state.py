@@ -25,7 +25,7 @@ from core.profiling.counts import Counts
 from core.runtime.builder import EngineBuilder
 from core.runtime.memory import trim_heap
 from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger
-from dashboard.charts.clip_picture import ClipPicture, draw_parts
+from dashboard.charts.clip_picture import ClipPicture, clip_picture
 from dashboard.server.cache import Shelf
 from dashboard.server.downloads import Downloads
 from dashboard.server.inference_queue import Gate
@@ -235,7 +235,7 @@ def _open(source: Source) -> Opened:
         clip = open_clip(source.data or b"", name=source.name)
     if isinstance(clip, LongClip):
         trim_heap()  # what receiving and reading so many bytes has left over
-    return Opened(clip, draw_parts(clip.samples, clip.parts))
+    return Opened(clip, clip_picture(clip.samples, clip.parts))
 
 
 def _fingerprint(name: str) -> Hashable:

@@ -1,0 +1,51 @@
+"""The colors of both themes: the same in text and charts, and readable on the page."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboard.charts.palette import PALETTES
+
+
+def luminance(color: str) -> float:
+    """Relative luminance by WCAG 2.1."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.fixture
+def config() -> dict:
+    return tomllib.loads((Path(__file__).parents[2] / ".streamlit/config.toml").read_text())["theme"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_and_charts_share_the_two_colors(theme: str, config: dict) -> None:
+    palette = PALETTES[theme]
+    assert config[theme]["blueColor"] == palette.baseline == config[theme]["chartCategoricalColors"][0]
+    assert config[theme]["orangeColor"] == palette.pruned == config[theme]["chartCategoricalColors"][1]
+    assert config[theme]["textColor"] == palette.ink
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None:
+    palette, background = PALETTES[theme], config[theme]["backgroundColor"]
+    assert contrast(palette.ink, background) > 7
+    assert contrast(palette.ink, palette.band) > 7
+    assert contrast(palette.quiet, background) > 4.5
+    assert min(contrast(palette.baseline, background), contrast(palette.pruned, background)) > 3
+
+
+def test_the_colorscale_goes_from_the_page_to_its_text_in_equal_steps() -> None:
+    scale = PALETTES["light"].colorscale
+    assert [position for position, _ in scale] == pytest.approx([k / 6 for k in range(7)])
+    assert (scale[0][1], scale[6][1]) == ("#F4F6F8", "#0C121E")
