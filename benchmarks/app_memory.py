@@ -116,7 +116,7 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         found["loading_peak"], found["short"] = server.peak_mb(), server.resident_mb()
         server.forget_peak()
         again = visitor.give(
-            opened.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", 1)
+            opened.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", seed=1)
         )
         visitor.listen(again.player)
         found["short_peak"] = server.peak_mb()
@@ -138,7 +138,7 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         server.end()
 
 
-def recording(seconds: int, rate: int, channels: int, container: str, codec: str, seed: int = 0) -> bytes:
+def recording(seconds: int, rate: int, channels: int, container: str, codec: str, *, seed: int = 0) -> bytes:
     """Synthesised sound with pauses, as recordings have them, so that codecs find something to spare."""
     noise = np.random.default_rng(seed)
     out = io.BytesIO()

@@ -73,7 +73,7 @@ def main() -> int:
             elif name == "precision" and asked.labelled:
                 csv, folder = asked.labelled
                 models = words(asked.labelled_models)
-                found[name] = precision(csv, folder, words(asked.folds), models, on_progress=say)
+                found[name] = precision(csv, folder, words(asked.folds), models=models, on_progress=say)
             else:
                 why = "needs --labelled" if name == "precision" else "needs more than one core"
                 say(f"{name}: left out, as it {why}")

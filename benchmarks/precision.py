@@ -28,6 +28,7 @@ def precision(
     manifest: Path,
     audio: Path,
     folds: Sequence[str] = (),
+    *,
     models: Sequence[str] = EMBEDDED_PAIR,
     runtimes: Sequence[str] = NAMED,
     on_progress: Callable[[str], None] = lambda _: None,

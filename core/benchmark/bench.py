@@ -127,7 +127,7 @@ def _measured(
         for seconds in sorted(what.seconds):
             for batch in sorted(what.batches):
                 on_progress(f"{says}: {seconds:g} s, batch of {batch}")
-                yield from _turns(what, case, workers, failed, seconds, batch)
+                yield from _turns(what, case, workers, failed, seconds=seconds, batch=batch)
     finally:
         for each in workers.values():
             each.end()
@@ -140,6 +140,7 @@ def _turns(
     case: _Case,
     workers: dict[str, Workers],
     failed: dict[str, str],
+    *,
     seconds: float,
     batch: int,
 ) -> list[dict[str, Any]]:
@@ -174,7 +175,8 @@ def _turns(
         for name in tuple(workers):
             stages[name] = ask(name, {"stages": str(recording)}, first_alone=True)[1]
     return [
-        _row(case, name, workers[name], seconds, batch, times, answers) | _stages(stages, name)
+        _row(case, name, workers[name], seconds=seconds, batch=batch, times=times, answers=answers)
+        | _stages(stages, name)
         for name in workers
     ]
 
@@ -183,6 +185,7 @@ def _row(
     case: _Case,
     name: str,
     worker: Workers,
+    *,
     seconds: float,
     batch: int,
     times: dict[str, list[float]],

@@ -33,12 +33,12 @@ def host(bandwidth_threads: Sequence[int] = ()) -> dict[str, Any]:
     Numbers of threads beyond the usable cores are left out: there is no more to read with.
     """
     try:
-        fields = dict(
-            (key.strip(), value.strip())
+        fields = {
+            key.strip(): value.strip()
             for key, _, value in (
                 line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines() if line
             )
-        )
+        }
     except OSError:
         fields = {}
     memory = usable_memory()

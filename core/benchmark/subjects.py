@@ -63,7 +63,7 @@ def available(name: str) -> bool:
 
 
 def _engine(runtime: str, profile: str | None) -> Callable[[Files, int], Loaded]:
-    def load(files: Files, threads: int) -> Loaded:
+    def load(files: Files, _threads: int) -> Loaded:
         model = load_checkpoint(files.safetensors).model
         engine = engine_for(model, runtime, profile)
         return Loaded(
@@ -74,7 +74,7 @@ def _engine(runtime: str, profile: str | None) -> Callable[[Files, int], Loaded]
     return load
 
 
-def _reference(files: Files, threads: int) -> Loaded:
+def _reference(files: Files, _threads: int) -> Loaded:
     """panns_inference's CNN14, its layers narrowed to the weights' widths as the E-PANNs authors' code has them."""
     from panns_inference.models import Cnn14 as Reference
 

@@ -69,7 +69,7 @@ def download(
     """
 
     def attempt() -> None:
-        _transfer(url, part, size_bytes, require_space, progress, cancelled)
+        _transfer(url, part, size_bytes, require_space, progress=progress, cancelled=cancelled)
 
     _persist(attempt, lambda: _size(part), cancelled)
 
@@ -132,6 +132,7 @@ def _transfer(
     part: Path,
     size_bytes: int | None,
     require_space: Callable[[int], None] | None,
+    *,
     progress: Progress | None,
     cancelled: Cancelled | None,
 ) -> None:
@@ -161,7 +162,9 @@ def _transfer(
             )
         if size_bytes is None and total is not None and require_space:
             require_space(total - start)
-        done = _receive(url, response, part, start, total or size_bytes, progress, cancelled)
+        done = _receive(
+            url, response, part, start, total or size_bytes, progress=progress, cancelled=cancelled
+        )
     if (total or size_bytes) is not None and done < (total or size_bytes or 0):
         raise _TransientError(f"{url} ended after {done} of {total or size_bytes} bytes")
 
@@ -205,6 +208,7 @@ def _receive(
     part: Path,
     start: int,
     total: int | None,
+    *,
     progress: Progress | None,
     cancelled: Cancelled | None,
 ) -> int:

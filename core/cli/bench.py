@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench_command(
+    *,
     models: Annotated[
         str,
         typer.Option(

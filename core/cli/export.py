@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_command(
+    *,
     form: Annotated[
         str,
         typer.Option(

@@ -216,6 +216,7 @@ def register(app: typer.Typer) -> None:
 
 def sensitivity_command(
     clips: ClipsOption = None,
+    *,
     manifest: LabelsOption = None,
     audio: AudioFolderOption = None,
     folds: ManifestFoldsOption = None,

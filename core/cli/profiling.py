@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def profile_command(
+    *,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,

@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def importance_command(
+    *,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12.")],
     criterion: CriterionOption = "operator-norm",
     model: ModelOption = None,
@@ -70,6 +71,7 @@ def importance_command(
 
 
 def prune_command(
+    *,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The pruned checkpoint, a .safetensors file.")
     ],
@@ -166,7 +168,7 @@ def prune_command(
     repaired = None
     if repair:
         pruned, repaired = _repaired(tagger.model, made, pruned, heard[0])
-    save_pruned(out, tagger, made, pruned, repaired, half)
+    save_pruned(out, tagger, made, pruned, repair=repaired, half=half)
     if save_plan is not None:
         write_plan(save_plan, made)
     counted = profile_model(pruned)

@@ -39,6 +39,7 @@ def tag_command(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
     ],
+    *,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     architecture: ArchitectureOption = None,
@@ -83,6 +84,7 @@ def tag_command(
 
 def compare_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    *,
     baseline: Annotated[
         str | None, typer.Option("--baseline", "-a", metavar="MODEL", help="Name or file of the first model.")
     ] = None,

@@ -63,6 +63,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(
+    *,
     manifest: ManifestOption,
     audio: AudioOption,
     out: OutOption,
@@ -108,10 +109,23 @@ def train_command(
     torch.manual_seed(seed)
     widths = tuple(max(1, round(width * filters)) for filters in CNN14_WIDTHS)
     model = Cnn14(Cnn14Config(widths, len(clips.classes), max(1, round(width * 2048))))
-    _train(model, clips, config, out, folds, evaluate_folds, resume, half, {}, {}, json_output)
+    _train(
+        model,
+        clips,
+        config,
+        out,
+        folds,
+        evaluate_folds=evaluate_folds,
+        resume=resume,
+        half=half,
+        kept={},
+        earlier={},
+        json_output=json_output,
+    )
 
 
 def finetune_command(
+    *,
     manifest: ManifestOption,
     audio: AudioOption,
     out: OutOption,
@@ -160,16 +174,17 @@ def finetune_command(
         config,
         out,
         folds,
-        evaluate_folds,
-        resume,
-        half,
-        dict(tagger.info.kept),
-        before,
-        json_output,
+        evaluate_folds=evaluate_folds,
+        resume=resume,
+        half=half,
+        kept=dict(tagger.info.kept),
+        earlier=before,
+        json_output=json_output,
     )
 
 
 def evaluate_command(
+    *,
     manifest: ManifestOption,
     audio: AudioOption,
     model: ModelOption = None,
@@ -190,7 +205,7 @@ def evaluate_command(
     clips = _fold(read_manifest(manifest, audio, tagger.classes), folds)
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(clips))
-        found = evaluate(tagger, clips, lambda done, total: bar.update(task, completed=done))
+        found = evaluate(tagger, clips, lambda done, _total: bar.update(task, completed=done))
     if json_output:
         print_json(found.document())
     else:
@@ -229,6 +244,7 @@ def _train(
     config: TrainingConfig,
     out: Path,
     folds: str | None,
+    *,
     evaluate_folds: str | None,
     resume: bool,
     half: bool,

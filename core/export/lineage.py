@@ -54,5 +54,5 @@ def _sha256(entry: Entry) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _digest(path: Path, modified_ns: int) -> str:
+def _digest(path: Path, _modified_ns: int) -> str:
     return digest(path)["sha256"]

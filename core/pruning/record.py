@@ -24,6 +24,7 @@ def save_pruned(
     tagger: Tagger,
     plan: PruningPlan,
     pruned: Cnn14,
+    *,
     repair: dict[str, Any] | None = None,
     half: bool = False,
 ) -> CheckpointInfo:

@@ -37,9 +37,8 @@ def usable_memory(root: Path = ROOT) -> int | None:
     """Bytes this process can still take: what the system has to give, or what its control group has left; None if unknown."""
     found = [limit - used for limit, used in _memory_limits(root)]
     try:
-        for line in (root / "proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(1024 * int(line.split()[1]))
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         pass
     return max(0, min(found)) if found else None

@@ -86,7 +86,7 @@ def importance(
             showlegend=False,
         )
     rank = list(order).index(picked) + 1
-    _mark(figure, rank, count, float(levels[rank - 1]), f"filter {picked}", palette)
+    _mark(figure, rank, count, float(levels[rank - 1]), f"filter {picked}", palette=palette)
     _cut(figure, levels, kept, top, palette)
     figure.update_layout(
         height=_IMPORTANCE_PX,
@@ -198,7 +198,7 @@ def _target_text(scores: np.ndarray, order: Sequence[int], kept: int, first: int
     return text if size == 1 else text + f"<br>and the next {min(size, len(order) - first) - 1}"
 
 
-def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, palette: Palette) -> None:
+def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, *, palette: Palette) -> None:
     near_the_axis = rank < 0.15 * count
     figure.add_annotation(
         x=rank,

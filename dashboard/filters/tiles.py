@@ -52,7 +52,7 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
     canvases = [np.full((len(y_edges) - 1, len(x_edges) - 1), np.nan, np.float32) for _ in range(2)]
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        _paint(canvases[0 if tile.kept else 1], tile, row, column, (down, across), (height, width))
+        _paint(canvases[0 if tile.kept else 1], tile, row, column, grid=(down, across), size=(height, width))
     figure = go.Figure()
     for canvas, scale in zip(canvases, scales(palette), strict=True):
         if not np.isnan(canvas).all():
@@ -144,7 +144,7 @@ def _edges(
 
 
 def _paint(
-    canvas: np.ndarray, tile: Tile, row: int, column: int, grid: tuple[int, int], size: tuple[int, int]
+    canvas: np.ndarray, tile: Tile, row: int, column: int, *, grid: tuple[int, int], size: tuple[int, int]
 ) -> None:
     """Write a tile's weights, divided by their largest, into the cells that are its own."""
     (down, across), (height, width) = grid, size

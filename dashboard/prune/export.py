@@ -111,7 +111,7 @@ def _active(key: Hashable) -> bool:
 def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> None:
     heard = workbench.waveforms([cut.source])
 
-    def work(step: Step) -> File:
+    def work(_step: Step) -> File:
         data, done = export_bytes(ready.tagger, form.name, waveforms=heard, half=half)
         return File(data, done, done.path.name)
 

@@ -109,6 +109,7 @@ def search_key(
     question: Asked,
     criterion: str,
     round_to: int,
+    *,
     budget: Budget | None,
     tolerance: float | None,
     repaired: bool,
@@ -127,6 +128,7 @@ def start_search(
     question: Asked,
     criterion: str,
     round_to: int,
+    *,
     budget: Budget | None,
     tolerance: float | None,
     repaired: bool,
@@ -160,7 +162,9 @@ def start_search(
             on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
         )
 
-    jobs.start(search_key(question, criterion, round_to, budget, tolerance, repaired), work)
+    jobs.start(
+        search_key(question, criterion, round_to, budget=budget, tolerance=tolerance, repaired=repaired), work
+    )
 
 
 def _sensitivity_work(

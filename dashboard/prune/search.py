@@ -48,7 +48,7 @@ def sensitivity(cut: Cut) -> None:
         "measure_sensitivity",
         lambda: measurements.start_sensitivity(question, cut.knobs.criterion),
         draw,
-        f"On {heard}, ranked by {cut.knobs.criterion}.",
+        about=f"On {heard}, ranked by {cut.knobs.criterion}.",
     )
 
 
@@ -101,12 +101,13 @@ def search(cut: Cut) -> None:
         budget = Budget(kind, remain / 100)
     question = measurements.asked(cut.name, _clips("search_clips"))
     repaired = cut.knobs.repair != "off"
-    asked = (cut.knobs.criterion, cut.knobs.round_to, budget, tolerance, repaired)
-    key = measurements.search_key(question, *asked)
+    asked = (question, cut.knobs.criterion, cut.knobs.round_to)
+    limits = {"budget": budget, "tolerance": tolerance, "repaired": repaired}
+    key = measurements.search_key(*asked, **limits)
 
     def start() -> None:
         st.session_state["plan_wanted"] = key
-        measurements.start_search(question, *asked)
+        measurements.start_search(*asked, **limits)
 
     def draw() -> None:
         found = measurements.found_plan(key)
@@ -122,7 +123,7 @@ def search(cut: Cut) -> None:
     how = f"On {heard}, ranked by {cut.knobs.criterion}" + (
         ", repaired on half of them." if repaired else "."
     )
-    _job(key, "Find a plan", "find_plan", start, draw, how)
+    _job(key, "Find a plan", "find_plan", start, draw, about=how)
 
 
 def load(cut: Cut) -> None:
@@ -190,6 +191,7 @@ def _job(
     name: str,
     start: Callable[[], None],
     draw: Callable[[], None],
+    *,
     about: str,
 ) -> None:
     """A button that begins a job, its progress with a way to stop it, and what it found."""

@@ -56,7 +56,7 @@ def test_an_empty_plan_survives_its_file(tagger, tmp_path):
 def test_the_checkpoint_holds_its_plan(made, tagger, tmp_path):
     pruned = prune(tagger.model, made)
     path = tmp_path / "pruned.safetensors"
-    saved = save_pruned(path, tagger, made, pruned, {"clips": 3})
+    saved = save_pruned(path, tagger, made, pruned, repair={"clips": 3})
     assert load_plan(path) == made
     notes = load_checkpoint(path).info.training
     assert notes["pruning"]["pruned_from_sha256"] == tagger.info.sha256
@@ -74,7 +74,7 @@ def test_the_checkpoint_holds_its_plan(made, tagger, tmp_path):
 
 def test_pruned_again_the_file_holds_the_second_plan_and_no_stale_repair(made, tagger, tmp_path):
     once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
-    save_pruned(once, tagger, made, prune(tagger.model, made), {"clips": 3})
+    save_pruned(once, tagger, made, prune(tagger.model, made), repair={"clips": 3})
     again = load_tagger(checkpoint=once)
     second = plan(again.model, 0.5, ("C12",))
     save_pruned(twice, again, second, prune(again.model, second))

@@ -235,7 +235,7 @@ def test_impossible_ridges_are_refused(ridge):
 def test_progress_comes_to_its_end_and_can_stop_the_repair(model):
     made = plan(model, 0.5)
     seen: list[tuple[int, int]] = []
-    repair(model, made, prune(model, made), noises(2), QUICK, lambda *step: seen.append(step))
+    repair(model, made, prune(model, made), noises(2), QUICK, on_progress=lambda *step: seen.append(step))
     assert all(first <= second for first, second in itertools.pairwise(seen))
     assert len({total for _, total in seen}) == 1
     assert seen[-1][0] == seen[-1][1]
@@ -249,7 +249,7 @@ def test_progress_comes_to_its_end_and_can_stop_the_repair(model):
 
     before = state(model)
     with pytest.raises(StopError):
-        repair(model, made, prune(model, made), noises(2), QUICK, stop)
+        repair(model, made, prune(model, made), noises(2), QUICK, on_progress=stop)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
 
 

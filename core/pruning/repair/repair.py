@@ -78,6 +78,7 @@ def repair(
     pruned: Cnn14,
     waveforms: Sequence[np.ndarray],
     method: Repair | None = None,
+    *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Repaired:
     """Repair a pruned network on clips without labels.
@@ -104,7 +105,7 @@ def repair(
     with torch.inference_mode():
         logmels = [model.front_end(torch.from_numpy(np.array(window))[None]) for window in windows]
         sounds = with_variants(logmels, method.windows)
-        layers = _Walk(model, plan, repaired, sounds, method, on_progress).run()
+        layers = _Walk(model, plan, repaired, sounds, method, on_progress=on_progress).run()
     document = asdict(method) | {
         "clips": len(waveforms),
         "seconds": round(sum(map(len, windows)) / SAMPLE_RATE, 3),
@@ -124,6 +125,7 @@ class _Walk:
         repaired: Cnn14,
         sounds: Sequence[Tensor],
         method: Repair,
+        *,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
         self._wide, self._narrow, self._method = model, repaired, method
@@ -132,7 +134,7 @@ class _Walk:
             for layer, width in zip(LAYERS, model.config.widths, strict=True)
         }
         self._sounds = sounds
-        self._report = on_progress or (lambda done, total: None)
+        self._report = on_progress or (lambda _done, _total: None)
         self._done, self._total = 0, len(sounds) * len(LAYERS)
         self._draw = torch.Generator().manual_seed(0)
         self._layers: dict[str, dict[str, float]] = {}

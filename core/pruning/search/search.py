@@ -111,7 +111,16 @@ def find_plan(
     """
     _check_request(sensitivity, budget, tolerance, criterion_name)
     check_round_to(round_to)
-    search = _Search(model, sensitivity, waveforms, targets, round_to, scores, repair, on_progress)
+    search = _Search(
+        model,
+        sensitivity,
+        waveforms,
+        targets,
+        round_to=round_to,
+        scores=scores,
+        method=repair,
+        on_progress=on_progress,
+    )
     if budget is None:
         assert tolerance is not None
         return search.within_loss(tolerance)
@@ -134,6 +143,7 @@ class _Search:
         sensitivity: Sensitivity,
         waveforms: Sequence[np.ndarray],
         targets: np.ndarray | None,
+        *,
         round_to: int,
         scores: Callable[[str], np.ndarray] | None,
         method: Repair | None,

@@ -59,7 +59,7 @@ def _spread(e: Emitter, into: ir.Function, called: str) -> None:
         def task(i: Value) -> None:
             first = e.times(i, g["each"])
             chunks = e.least(e.builder.sub(g["chunks"], first), g["each"])
-            _into(e, into, g, e.number(0), g["rows"], first, chunks)
+            _into(e, into, g, row=e.number(0), rows=g["rows"], chunk=first, chunks=chunks)
 
         e.queue(g["counter"], e.parts(g["chunks"], g["each"]), task)
 
@@ -69,10 +69,10 @@ def _panels(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
     with e.kernel(called, SIGNATURES["panels"]) as (_, g):
 
         def task(j: Value) -> None:
-            _multiply(e, layer, g, g["rows"], j, e.number(1))
+            _multiply(e, layer, g, g["rows"], panel=j, panels=e.number(1))
             first = e.times(j, shape.vectors)
             chunks = e.least(e.builder.sub(g["out_chunks"], first), e.number(shape.vectors))
-            _out(e, layer, g, e.number(0), g["rows"], first, chunks)
+            _out(e, layer, g, row=e.number(0), rows=g["rows"], chunk=first, chunks=chunks)
 
         e.queue(g["counter"], e.parts(g["out_chunks"], shape.vectors), task)
 
@@ -85,21 +85,29 @@ def _strips(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
         def task(i: Value) -> None:
             row = e.times(i, g["each"])
             rows = e.least(e.builder.sub(g["rows"], row), g["each"])
-            _into(e, layer.into, g, row, e.plus(rows, layer.time.taps - 1), e.number(0), g["in_chunks"])
-            _multiply(e, layer, g, rows, e.number(0), panels)
-            _out(e, layer, g, row, rows, e.number(0), g["out_chunks"])
+            _into(
+                e,
+                layer.into,
+                g,
+                row=row,
+                rows=e.plus(rows, layer.time.taps - 1),
+                chunk=e.number(0),
+                chunks=g["in_chunks"],
+            )
+            _multiply(e, layer, g, rows, panel=e.number(0), panels=panels)
+            _out(e, layer, g, row=row, rows=rows, chunk=e.number(0), chunks=g["out_chunks"])
 
         e.queue(g["counter"], e.parts(g["rows"], g["each"]), task)
 
 
 def _into(
-    e: Emitter, into: ir.Function, g: Arguments, row: Value, rows: Value, chunk: Value, chunks: Value
+    e: Emitter, into: ir.Function, g: Arguments, *, row: Value, rows: Value, chunk: Value, chunks: Value
 ) -> None:
     strides = [g[key] for key in ("x_chunk", "x_frame", "v_point", "v_chunk")]
     e.builder.call(into, [g["x"], g["v"], *strides, row, rows, g["columns"], chunk, chunks])
 
 
-def _multiply(e: Emitter, layer: _Layer, g: Arguments, rows: Value, panel: Value, panels: Value) -> None:
+def _multiply(e: Emitter, layer: _Layer, g: Arguments, rows: Value, *, panel: Value, panels: Value) -> None:
     tap, taps = e.times(g["columns"], e.bytes), e.number(layer.time.taps)
     from_ = [g["v_point"], g["v_chunk"], tap, taps, g["in_chunks"], g["w_panel"], g["w_point"]]
     tiles, points = e.times(rows, g["columns"]), e.number(layer.time.points * layer.bands.points)
@@ -108,7 +116,7 @@ def _multiply(e: Emitter, layer: _Layer, g: Arguments, rows: Value, panel: Value
 
 
 def _out(
-    e: Emitter, layer: _Layer, g: Arguments, row: Value, rows: Value, chunk: Value, chunks: Value
+    e: Emitter, layer: _Layer, g: Arguments, *, row: Value, rows: Value, chunk: Value, chunks: Value
 ) -> None:
     """``chunk`` is that of the maps; the sums are counted from the first that there are."""
     strides = [g[key] for key in ("m_point", "m_chunk", "y_chunk", "y_frame")]

@@ -66,7 +66,7 @@ class FirstLayer:
         heard[0] = heard[-1] = 0
         heard[:, 0] = heard[:, -1] = 0
         heard[1:-1, 1:-1] = logmel
-        maps = space.maps(name, self.chunks, frames, bands, lanes, frames)
+        maps = space.maps(name, self.chunks, frames, bands, lanes, rows=frames)
         values = {
             **{"x": heard, "w": self._weights, "s": self._bias, "y": maps[0, 1:2, 1], "counter": _counter()},
             **{"x_frame": heard.strides[0], "y_chunk": maps.strides[0], "y_frame": maps.strides[1]},
@@ -140,7 +140,7 @@ class Layer:
         rows, columns = -(-frames // t.outputs), bands // self.bands.outputs
         size = (frames // 2, bands // 2) if self.pooled else (frames, bands)
         written = rows * t.outputs // 2 if self.pooled else rows * t.outputs
-        made = space.maps(name, self._out_chunks, *size, shape.lanes, max(written, 1))
+        made = space.maps(name, self._out_chunks, *size, shape.lanes, rows=max(written, 1))
         values = {
             **{"x": maps, "w": self._weights, "s": self._bias, "y": made[0, 1:2, 1]},
             **_strides("x", maps, "chunk", "frame"),

@@ -34,7 +34,7 @@ class Workspace:
             held = self._held[name] = aligned(size)
         return held[:size].reshape(shape)
 
-    def maps(self, name: str, chunks: int, frames: int, bands: int, lanes: int, rows: int) -> Array:
+    def maps(self, name: str, chunks: int, frames: int, bands: int, lanes: int, *, rows: int) -> Array:
         """Feature maps (chunks, rows + 2, bands + 2, lanes) with a border of zeros around the first ``frames`` and all ``bands``.
 
         Frame 0 is in row 1. ``close`` is to be called when they are filled: rows after ``frames`` are zeros then.
