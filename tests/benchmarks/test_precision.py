@@ -46,7 +46,7 @@ def test_precision_is_what_evaluate_gives(folder):
         str(folder / "1.safetensors"),
         str(folder / "{fold}.safetensors"),
     )
-    result = precision(manifest, folder, ("1", "2"), (one, each), ("ncnn", "torch"))
+    result = precision(manifest, folder, ("1", "2"), models=(one, each), runtimes=("ncnn", "torch"))
     first, _, second, _ = result["rows"]
     assert [row["runtime"] for row in result["rows"]] == ["torch", "ncnn"] * 2
     assert [row["held_out"] for row in (first, second)] == [False, True]
@@ -58,4 +58,4 @@ def test_precision_is_what_evaluate_gives(folder):
     assert first["max_abs_difference"] == second["max_abs_difference"] == 0
     assert max(row["max_abs_difference"] for row in result["rows"]) < 1e-4
     with pytest.raises(DataError, match="folds"):
-        precision(manifest, folder, (), (each,))
+        precision(manifest, folder, (), models=(each,))
