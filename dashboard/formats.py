@@ -1,7 +1,7 @@
-"""Figures as the pages print them: 80.8 M parameters, 327 MB, 84 ms, −70.3 %, 0.91.
+"""Numbers as every page, chart and card prints them: 80.8 M parameters, 327 MB, 84 ms, −70.3 %, 0.91.
 
-One way for every page, chart and chip. Units stand after a no-break space, so that a figure never loses its unit at
-the end of a line, and a minus is a minus (U+2212), not a hyphen.
+Units follow a no-break space, so that no line ends between a number and its unit. Negative numbers have a minus sign
+(U+2212), not a hyphen, and zero has no sign.
 """
 
 from __future__ import annotations
@@ -13,28 +13,21 @@ Form = Callable[[float], str]
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def three_digits(value: float) -> str:
-    """Three significant digits without an exponent: 80.75 -> '80.8', 327.4 -> '327', 5.2138 -> '5.21'."""
-    if value == 0:
-        return "0"
-    magnitude = abs(value)
-    decimals = 0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2
-    return f"{value:.{decimals}f}".replace("-", MINUS)
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def count(value: float) -> str:
-    """A count with its metric prefix: 80753615 -> '80.8 M', 21158377728 -> '21.2 G', 512 -> '512'."""
-    for size, prefix in _PREFIXES:
-        if value >= size * 0.9995:
-            return f"{three_digits(value / size)}{NBSP}{prefix}"
-    return f"{value:.0f}"
+    """A count to three digits with its metric prefix: 80753615 -> '80.8 M', 21158377728 -> '21.2 G', 512 -> '512'."""
+    return _prefixed(value, "")
+
+
+def file_size(size_bytes: float) -> str:
+    """A file's size in decimal units (1 MB = 10^6 bytes): 327428481 -> '327 MB'."""
+    return _prefixed(size_bytes, "B")
 
 
 def whole(value: int) -> str:
-    """A number of things in full: 2048 -> '2,048'."""
+    """A whole number in full: 2048 -> '2,048'."""
     return f"{value:,}"
 
 
@@ -43,23 +36,22 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}{NBSP}%"
 
 
-def file_size(size_bytes: float) -> str:
-    """A file's size in decimal units (1 MB = 10^6 bytes): 327428481 -> '327 MB'."""
-    for size, prefix in _PREFIXES:
-        if size_bytes >= size * 0.9995:
-            return f"{three_digits(size_bytes / size)}{NBSP}{prefix}B"
-    return f"{size_bytes:.0f}{NBSP}B"
+def tenths_of_percent(share: float) -> str:
+    """A share in per cent with one decimal: 0.287 -> '28.7 %'."""
+    return f"{100 * share:.1f}{NBSP}%"
 
 
 def milliseconds(value_ms: float) -> str:
     """A measured time: 84.2 -> '84 ms', 8.41 -> '8.4 ms', 1532 -> '1.53 s'."""
     if value_ms >= 999.5:
-        return f"{three_digits(value_ms / 1000)}{NBSP}s"
+        return f"{_three_digits(value_ms / 1000)}{NBSP}s"
     return f"{value_ms:.{0 if value_ms >= 9.95 else 1}f}{NBSP}ms"
 
 
 def seconds(value_s: float) -> str:
-    """A clip's length: 5.02 -> '5.0 s', 83.2 -> '1 min 23 s'."""
+    """The length of a clip: 0.031 -> '31 ms', 5.02 -> '5.0 s', 83.2 -> '1 min 23 s'."""
+    if value_s < 0.0995:
+        return milliseconds(1000 * value_s)
     if value_s < 59.95:
         return f"{value_s:.1f}{NBSP}s"
     minutes, rest = divmod(round(value_s), 60)
@@ -72,7 +64,7 @@ def kilohertz(rate_hz: int) -> str:
 
 
 def channels(number: int) -> str:
-    """The channels of a recording: 1 -> 'mono', 2 -> 'stereo', 6 -> '6 channels'."""
+    """The number of channels: 1 -> 'mono', 2 -> 'stereo', 6 -> '6 channels'."""
     return {1: "mono", 2: "stereo"}.get(number, f"{number}{NBSP}channels")
 
 
@@ -81,30 +73,47 @@ def probability(value: float) -> str:
     return f"{value:.2f}"
 
 
+def correlation(value: float) -> str:
+    """A correlation coefficient with two decimals: 0.914 -> '0.91', -0.25 -> '−0.25', -0.001 -> '0.00'."""
+    return signed(value).removeprefix("+")
+
+
 def signed(value: float) -> str:
     """A difference of probabilities with its sign: -0.214 -> '−0.21', 0.05 -> '+0.05', 0.001 -> '0.00'."""
     text = f"{abs(value):.2f}"
-    if text == "0.00":
-        return text
-    return (MINUS if value < 0 else "+") + text
+    return text if text == "0.00" else _sign(value) + text
 
 
 def change(before: float, after: float) -> str:
-    """The relative change between two figures: (80.8e6, 24.0e6) -> '−70.3 %'; a dash where there is no 'before'."""
+    """The relative change between two numbers: (80.8e6, 24.0e6) -> '−70.3 %'; a dash where ``before`` is 0."""
     if before == 0:
         return DASH
-    percent = (after - before) / before * 100
-    text = f"{abs(percent):.1f}"
-    if text == "0.0":
-        return f"0{NBSP}%"
-    return f"{MINUS if percent < 0 else '+'}{text}{NBSP}%"
+    percent_change = (after - before) / before * 100
+    text = f"{abs(percent_change):.1f}"
+    return f"0{NBSP}%" if text == "0.0" else f"{_sign(percent_change)}{text}{NBSP}%"
 
 
-def plural(number: int, word: str, several: str | None = None) -> str:
-    """'1 clip', '3 clips'; ``several`` for words that take more than an s."""
-    return f"{number}{NBSP}{word if number == 1 else several or word + 's'}"
+def plural(number: int, noun: str) -> str:
+    """A number with its noun: '1 clip', '3 clips'."""
+    return f"{number}{NBSP}{noun if number == 1 else noun + 's'}"
 
 
 def escaped(text: str) -> str:
-    """A text that a person chose, such as a file's name, with everything escaped that markdown would take for its own."""
+    """Text from outside, such as a file's name, with every character escaped that has a meaning in markdown."""
     return "".join("\\" + letter if letter in r"\`*_{}[]()#+-.!|~<>$:&" else letter for letter in text)
+
+
+def _prefixed(value: float, unit: str) -> str:
+    for size, prefix in _PREFIXES:
+        if value >= size * 0.9995:  # what would be rounded to 1000 of the next smaller prefix
+            return f"{_three_digits(value / size)}{NBSP}{prefix}{unit}"
+    return f"{value:.0f}{NBSP}{unit}" if unit else f"{value:.0f}"
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits of a value of at least 0.9995: 80.75 -> '80.8', 327.4 -> '327', 5.2138 -> '5.21'."""
+    return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+
+
+def _sign(value: float) -> str:
+    return MINUS if value < 0 else "+"

@@ -88,9 +88,7 @@ def add_spectrogram(figure: go.Figure, picture: ClipPicture, palette: Palette, *
 def mel_axis(palette: Palette) -> dict[str, Any]:
     """An axis that counts mel bands from 0, with its ticks in Hz."""
     centres = mel_centres()
-    ticks = [
-        f"{hz // 1000}{formats.NBSP}kHz" if hz >= 1000 else f"{hz}{formats.NBSP}Hz" for hz in _FREQUENCIES_HZ
-    ]
+    ticks = [formats.kilohertz(hz) if hz >= 1000 else f"{hz}{formats.NBSP}Hz" for hz in _FREQUENCIES_HZ]
     return {
         "range": [-0.5, len(centres) - 0.5],
         "tickvals": np.interp(_FREQUENCIES_HZ, centres, np.arange(len(centres))).tolist(),

@@ -154,9 +154,7 @@ def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
         )
         st.metric(
             "Rank correlation",
-            "not defined"
-            if measured.spearman is None
-            else formats.probability(measured.spearman).replace("-", formats.MINUS),
+            "not defined" if measured.spearman is None else formats.correlation(measured.spearman),
             help="Spearman's: whether both networks put all "
             f"{measured.shared_classes} tags in the same order. 1 is the same order, 0 none, −1 the reverse. "
             "It is not defined where a network gives all tags the same probability.",

@@ -221,7 +221,7 @@ def criteria(view: View) -> None:
             "correlations",
             orders,
             names,
-            lambda value: formats.probability(value).replace("-", formats.MINUS),
+            formats.correlation,
             chosen,
         )
     with right:
@@ -242,7 +242,7 @@ def _agreement_told(chosen: str, names: Sequence[str], orders: np.ndarray) -> st
     if np.isnan(own).all():
         return f"**{chosen}** gives all filters of this layer the same score: it ranks nothing here."
     most, least = int(np.nanargmax(own)), int(np.nanargmin(own))
-    figures = [formats.probability(float(own[at])).replace("-", formats.MINUS) for at in (most, least)]
+    figures = [formats.correlation(float(own[at])) for at in (most, least)]
     return (
         f"**{chosen}** ranks these filters most like **{names[most]}** ({figures[0]}) and least like "
         f"**{names[least]}** ({figures[1]})."

@@ -152,7 +152,7 @@ def costs(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> None:
             y_title="of the unpruned network",
             y_range=(0.0, 1.0),
             y_ticks=_SHARES,
-            form=_tenths,
+            form=formats.tenths_of_percent,
             at=at,
         ),
         config=CONFIG,
@@ -189,7 +189,9 @@ def heard(source: Source) -> None:
 def verdict(compared: Comparison) -> str:
     """How far both agree on the clip, in one sentence."""
     measured = compared.agreement
-    ranks = "" if measured.spearman is None else f" · rank correlation {_signed(measured.spearman)}"
+    ranks = (
+        "" if measured.spearman is None else f" · rank correlation {formats.correlation(measured.spearman)}"
+    )
     return (
         f"**{measured.top_k_overlap} of the first {measured.top_k} tags stay** · largest difference "
         f"{formats.probability(measured.max_abs_difference)} ({formats.escaped(measured.max_difference_tag)}){ranks}"
@@ -255,11 +257,3 @@ def _params(counts: Counts) -> float:
 
 def _macs(counts: Counts) -> float:
     return counts.macs
-
-
-def _tenths(share: float) -> str:
-    return f"{100 * share:.1f}{formats.NBSP}%"
-
-
-def _signed(value: float) -> str:
-    return formats.probability(value).replace("-", formats.MINUS)
