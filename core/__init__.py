@@ -1,23 +1,78 @@
-"""Pannscope's core: audio taggers, their pruning, and the measuring of both.
+"""Pannscope's core: audio taggers, their pruning, and the measurement of both.
 
-``core`` knows nothing of the dashboard and never prints; see ``core.load_tagger`` for the shortest way in.
+``core`` knows nothing of the dashboard and never prints. ``API`` is the public interface; ``import pannscope`` offers all of it, and
+this package every name that no module of its own has (``core.compare`` and ``core.export`` are modules).
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.api import plan, profile, prune, repair
+    from core.audio import load_clip
+    from core.errors import (
+        AudioError,
+        CheckpointError,
+        DataError,
+        DownloadError,
+        ExportError,
+        ModelError,
+        PannscopeError,
+        PruningError,
+    )
     from core.tagging import Tagger, Tags, load_tagger
 
-__all__ = ["Tagger", "Tags", "load_tagger"]
+API = {
+    "load_clip": "core.audio",
+    "load_tagger": "core.tagging",
+    "Tagger": "core.tagging",
+    "Tags": "core.tagging",
+    "compare": "core.compare",
+    "plan": "core.api",
+    "prune": "core.api",
+    "repair": "core.api",
+    "profile": "core.api",
+    "export": "core.export",
+    "PannscopeError": "core.errors",
+    "AudioError": "core.errors",
+    "CheckpointError": "core.errors",
+    "DataError": "core.errors",
+    "DownloadError": "core.errors",
+    "ExportError": "core.errors",
+    "ModelError": "core.errors",
+    "PruningError": "core.errors",
+}
+"""Every public name and its module, which is imported when the name is first used: torch takes seconds, the errors nothing."""
+
+__all__ = [
+    "API",
+    "AudioError",
+    "CheckpointError",
+    "DataError",
+    "DownloadError",
+    "ExportError",
+    "ModelError",
+    "PannscopeError",
+    "PruningError",
+    "Tagger",
+    "Tags",
+    "load_clip",
+    "load_tagger",
+    "plan",
+    "profile",
+    "prune",
+    "repair",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the tagging half (and with it torch) only when it is first asked for."""
     if name in __all__:
-        from core import tagging
-
-        return getattr(tagging, name)
+        return getattr(import_module(API[name]), name)
     raise AttributeError(f"module 'core' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.compare", "core.profiling", "core.training"),
     ("core.pruning",),
     ("core.export",),
+    ("core.api",),
     ("core.benchmark",),
     ("core.cli",),
     ("dashboard.formats",),

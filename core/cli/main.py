@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from core.cli import bench, export, models, plans, profiling, pruning, tagging, training
+from core.cli import bench, export, models, plans, profiling, pruning, serve, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
 from core.runtime import process
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (models, tagging, profiling, plans, pruning, training, export, bench):
+for group in (models, tagging, profiling, plans, pruning, training, export, bench, serve):
     group.register(app)
 
 

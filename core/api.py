@@ -1,0 +1,167 @@
+"""The public functions that take a ``Tagger`` where the package's own take its network: plan, prune, repair, profile.
+
+The other public names (``core.API``) need no such layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from core.audio import Clip
+from core.profiling import Profile, profile_model
+from core.pruning.plan import PruningPlan, parse_layers
+from core.pruning.plan import plan as plan_network
+from core.pruning.record import pruned_info
+from core.pruning.repair.repair import repair as repair_network
+from core.pruning.surgery import prune as prune_network
+from core.tagging import Tagger
+
+
+def plan(
+    tagger: Tagger,
+    ratio: float | Mapping[str, float],
+    layers: str = "C7-C12",
+    *,
+    criterion: str = "operator-norm",
+    round_to: int = 1,
+) -> PruningPlan:
+    """Choose the filters to keep; nothing is removed yet.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        The network to prune.
+    ratio : float or mapping of str to float
+        Fraction of the filters to remove from each of ``layers``, 0 to below 1, or one fraction per layer (``{"C7": 0.5, "C8": 0.25}``;
+        ``layers`` is not used then).
+    layers : str
+        Convolutions by the paper's names: ``"C7-C12"``, ``"C9"``, ``"C7,C9-C11"`` or ``"all"``.
+    criterion : str
+        How filters are ranked; the default is the one of E-PANNs. docs/criteria.md compares them.
+    round_to : int
+        Round the number of kept filters to a multiple of this.
+
+    Returns
+    -------
+    PruningPlan
+        ``ratios``, ``kept`` (layer -> indices of the kept filters) and ``after`` (the widths of C1 to C12); ``text()`` is its JSON.
+
+    Raises
+    ------
+    PruningError
+        An impossible ratio or rounding, an unknown criterion or layer.
+
+    Examples
+    --------
+    >>> import pannscope
+    >>> tagger = pannscope.load_tagger("demo-cnn14")
+    >>> pannscope.plan(tagger, 0.5).after
+    (16, 16, 32, 32, 64, 64, 64, 64, 128, 128, 256, 256)
+    >>> pannscope.plan(tagger, {"C11": 0.25, "C12": 0.75}).after[-2:]
+    (384, 128)
+    """
+    return plan_network(tagger.model, ratio, parse_layers(layers), criterion, round_to=round_to)
+
+
+def prune(tagger: Tagger, plan: PruningPlan) -> Tagger:
+    """Remove the filters that a plan does not keep.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        The network that the plan was made for; it stays as it is.
+    plan : PruningPlan
+        From ``plan``.
+
+    Returns
+    -------
+    Tagger
+        A narrower network of the same class, called ``NAME-pruned``. ``export`` saves it.
+
+    Raises
+    ------
+    PruningError
+        The plan is for another architecture or other widths.
+
+    Examples
+    --------
+    >>> import pannscope
+    >>> tagger = pannscope.load_tagger("demo-cnn14")
+    >>> pruned = pannscope.prune(tagger, pannscope.plan(tagger, 0.5))
+    >>> pruned.name, pruned.info.widths[-1]
+    ('demo-cnn14-pruned', 256)
+    """
+    model = prune_network(tagger.model, plan)
+    return Tagger(model, pruned_info(tagger.info, plan, model, f"{tagger.name}-pruned"))
+
+
+def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[Clip]) -> Tagger:
+    """Prune, then correct the remaining weights on a few clips without labels (docs/repair.md).
+
+    Each layer after the first removed filter is fitted by least squares to the unpruned network's response to the clips. Nothing is
+    trained; a few clips take seconds.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        The unpruned network; it stays as it is.
+    plan : PruningPlan
+        From ``plan``.
+    clips : sequence of Clip
+        Calibration clips; any sounds like those that the network is for.
+
+    Returns
+    -------
+    Tagger
+        The pruned and repaired network, called ``NAME-pruned``; ``info.training["repair"]`` has each layer's error before and after.
+
+    Raises
+    ------
+    PruningError
+        There are no clips, all of them are silent, or the plan is for another network.
+
+    Examples
+    --------
+    >>> import pannscope
+    >>> from core.examples import example_clip
+    >>> tagger = pannscope.load_tagger("demo-cnn14")
+    >>> repaired = pannscope.repair(tagger, pannscope.plan(tagger, 0.5, "C12"), [example_clip("clock")])
+    >>> errors = repaired.info.training["repair"]["layers"]["fc1"]
+    >>> errors["after"] < errors["before"]
+    True
+    """
+    pruned = prune_network(tagger.model, plan, share=True)
+    repaired = repair_network(tagger.model, plan, pruned, [clip.waveform for clip in clips])
+    info = pruned_info(tagger.info, plan, repaired.model, f"{tagger.name}-pruned", repaired.document)
+    return Tagger(repaired.model, info)
+
+
+def profile(tagger: Tagger, seconds: float = 10.0) -> Profile:
+    """Count a network's parameters, multiply-accumulate operations, file size and memory (docs/conventions.md).
+
+    Parameters
+    ----------
+    tagger : Tagger
+        The network.
+    seconds : float
+        Length of the clip that MACs and memory are counted for.
+
+    Returns
+    -------
+    Profile
+        ``params_trainable``, ``macs`` (the paper's convention), ``macs_network`` (convolutions and linear layers alone),
+        ``size_bytes``, ``peak_activation_bytes``, and ``layers`` with the same for each layer.
+
+    Raises
+    ------
+    ModelError
+        The length is shorter than the network accepts.
+
+    Examples
+    --------
+    >>> import pannscope
+    >>> counted = pannscope.profile(pannscope.load_tagger("demo-epanns"))
+    >>> f"{counted.params_trainable:,} parameters, {counted.macs / 1e9:.2f} G MACs"
+    '1,394,402 parameters, 1.85 G MACs'
+    """
+    return profile_model(tagger.model, seconds)
