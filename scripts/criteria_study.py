@@ -20,9 +20,10 @@ from torch import Tensor
 
 from core.audio import load_clip
 from core.models.cnn import LAYERS, Cnn14
+from core.models.widths import PAPER_LAYERS
 from core.pruning.criteria import CRITERIA
 from core.pruning.fidelity import Fidelity, fidelity
-from core.pruning.plan import PAPER_LAYERS, PruningPlan, plan
+from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 from core.tagging import load_tagger

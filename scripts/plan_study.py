@@ -21,7 +21,7 @@ import numpy as np
 
 from core.audio import load_clip
 from core.models.cnn import Cnn14
-from core.profiling.counts import count
+from core.profiling import count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import Repair, repair

@@ -18,8 +18,9 @@ from core import load_tagger
 from core.audio import load_clip
 from core.examples import EXAMPLES, example_clip
 from core.models.cnn import LAYERS, Cnn14
+from core.models.widths import PAPER_LAYERS
 from core.pruning.fidelity import fidelity, predictions
-from core.pruning.plan import PAPER_LAYERS, plan
+from core.pruning.plan import plan
 from core.pruning.repair.repair import Repair, repair
 from core.pruning.surgery import prune
 from core.training.data import LabelledClips, read_manifest

@@ -22,7 +22,7 @@ from core.benchmark.processes import WorkerError, Workers, start
 from core.benchmark.subjects import REFERENCE, SUBJECTS, Files, available
 from core.benchmark.weights import prepare
 from core.errors import ModelError
-from core.profiling.latency import Latency
+from core.profiling import Latency
 
 MAX_SECONDS = 600
 

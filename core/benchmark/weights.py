@@ -13,8 +13,7 @@ from core.classes import ClassSet
 from core.errors import ModelError
 from core.export.onnx_graph import write_onnx
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.pruning.plan import PAPER_LAYERS
-from core.pruning.ratios import pruned_widths
+from core.models.widths import PAPER_LAYERS, pruned_widths
 
 
 def prepare(name: str, folder: Path) -> tuple[Files, str]:

@@ -16,10 +16,11 @@ from core.checkpoints.tensorfile import TensorFile, is_tensor_file, open_tensor_
 from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
-from core.models.cnn import CNN14_WIDTHS, Cnn14, filters_left
+from core.models.cnn import CNN14_WIDTHS, Cnn14
 from core.models.frontend import FRONT_END, mel_matrix
 from core.models.registry import ARCHITECTURES, config_from_state_dict
 from core.models.registry import architecture as known_architecture
+from core.models.widths import pruned_widths
 
 _BINS = FRONT_END.n_fft // 2 + 1
 MEL = "logmel_extractor.melW"
@@ -32,7 +33,6 @@ FRONT_END_SHAPES = {
 
 _MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_FIRST_PRUNED = 6  # position of C7: the E-PANNs prune C7..C12
 
 
 def load_checkpoint(
@@ -266,9 +266,9 @@ def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -
     if name != "cnn14":
         return
     unpruned = [full * widths[0] // CNN14_WIDTHS[0] for full in CNN14_WIDTHS]
-    expected = unpruned[:_FIRST_PRUNED] + [filters_left(full, ratio) for full in unpruned[_FIRST_PRUNED:]]
-    if list(widths) != expected:
+    expected = pruned_widths(ratio, widths=unpruned)
+    if widths != expected:
         raise CheckpointError(
-            f"{path} has widths {list(widths)}, which a ratio of {ratio} does not give ({expected}); leave the ratio out: "
+            f"{path} has widths {list(widths)}, which a ratio of {ratio} does not give ({list(expected)}); leave the ratio out: "
             "widths are read from the file."
         )

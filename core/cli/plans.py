@@ -166,8 +166,10 @@ class Wish:
 
     def made(self, tagger: Tagger, heard: tuple[list[np.ndarray], np.ndarray | None]) -> PruningPlan:
         """The plan for a network; ``heard`` are ``Listening.read``'s."""
-        from core.pruning.plan import parse_layers, parse_ratios, plan, similarity_plan
-        from core.pruning.planfile import check_fits, load_plan
+        from core.pruning.plan import plan, similarity_plan
+        from core.pruning.planfile import load_plan
+        from core.pruning.ratios import parse_layers, parse_ratios
+        from core.pruning.surgery import check_fits
 
         if self.plan is not None:
             loaded = load_plan(self.plan)
@@ -186,7 +188,8 @@ class Wish:
         )
 
     def _found(self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None) -> PruningPlan:
-        from core.pruning.plan import check_round_to, parse_layers
+        from core.models.widths import check_round_to
+        from core.pruning.ratios import parse_layers
         from core.pruning.repair.repair import Repair
         from core.pruning.search.search import check_tolerance, find_plan
 
@@ -232,7 +235,7 @@ def sensitivity_command(
     Lost is the divergence from the unpruned network, in nats a clip; with labelled clips also mAP.
     """
     from core.pruning.criteria import criterion as known_criterion
-    from core.pruning.plan import parse_layers
+    from core.pruning.ratios import parse_layers
 
     listening = Listening(tuple(clips or ()), manifest, audio, folds)
     listening.check("sensitivity")

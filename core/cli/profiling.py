@@ -54,7 +54,7 @@ def profile_command(
     """
     from core.checkpoints import manifest
     from core.profiling import measure, profile
-    from core.pruning.plan import parse_layers
+    from core.pruning.ratios import parse_layers
 
     chosen = parse_layers(layers)
     if architecture is not None and model is None and checkpoint is None:

@@ -8,7 +8,6 @@ Parameter names are those of the published state dicts, without the front end's 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -137,14 +136,6 @@ class Cnn14(nn.Module):
         """Sigmoid of the logits, without gradients: (batch, samples) -> (batch, classes)."""
         with torch.inference_mode():
             return torch.sigmoid(self(waveform))
-
-
-def filters_left(filters: int, ratio: float) -> int:
-    """Filters that stay of ``filters`` when a share ``ratio`` goes: floor(n (1 - p)), at least one.
-
-    The product is guarded against floating error: 10 filters at ratio 0.9 keep 1, not floor(0.9999999999999998).
-    """
-    return max(1, math.floor(round(filters * (1 - ratio), 9)))
 
 
 def layer_modules(layer: str) -> tuple[str, str, str]:

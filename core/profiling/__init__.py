@@ -14,7 +14,6 @@ A count means nothing without its convention. ``docs/conventions.md`` has them a
 - ``peak_activation_bytes`` is the most that a pass of ``Cnn14`` holds at once besides its weights, in float32.
 """
 
-from core.profiling.changes import Change, LayerChange, ProfileChange, compare_profiles
 from core.profiling.counts import Counts, LayerProfile, count
 from core.profiling.latency import Latency, measure_latencies
 from core.profiling.measured import Measured, measure
@@ -22,37 +21,30 @@ from core.profiling.memory import activation_bytes, activations, resident_growth
 from core.profiling.profile import Profile, profile, profile_model
 from core.profiling.published import (
     PAPER,
-    Disagreement,
-    Reductions,
     counted_reductions,
     disagreements,
     paper_figures,
+    paper_ratio,
 )
-from core.profiling.sweep import SWEEP_RATIOS, SweepPoint, sweep
+from core.profiling.sweep import SWEEP_RATIOS, sweep
 
 __all__ = [
     "PAPER",
     "SWEEP_RATIOS",
-    "Change",
     "Counts",
-    "Disagreement",
     "Latency",
-    "LayerChange",
     "LayerProfile",
     "Measured",
     "Profile",
-    "ProfileChange",
-    "Reductions",
-    "SweepPoint",
     "activation_bytes",
     "activations",
-    "compare_profiles",
     "count",
     "counted_reductions",
     "disagreements",
     "measure",
     "measure_latencies",
     "paper_figures",
+    "paper_ratio",
     "profile",
     "profile_model",
     "resident_growth",

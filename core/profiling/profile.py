@@ -9,6 +9,7 @@ from typing import Any
 from core.models.cnn import Cnn14, Cnn14Config
 from core.models.frontend import FRONT_END
 from core.models.registry import architecture as find_architecture
+from core.models.widths import PAPER_LAYERS, kept_widths, pruned_widths
 from core.profiling.counters import flop_counter_macs, thop_macs
 from core.profiling.counts import LayerProfile, count, layer_counts, samples_of
 from core.profiling.memory import activations
@@ -19,7 +20,6 @@ from core.profiling.published import (
     paper_figures,
     paper_ratio,
 )
-from core.pruning.ratios import PAPER_LAYERS, kept_widths, pruned_widths
 
 
 @dataclass(frozen=True)

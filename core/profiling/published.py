@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.models.cnn import Cnn14Config
+from core.models.widths import pruned_widths
 from core.profiling.counts import count
-from core.pruning.ratios import pruned_widths
 
 PAPER: dict[float, dict[str, float]] = {
     0.0: {"params_reduction_pct": 0, "macs_reduction_pct": 0, "mAP": 0.431},

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.models.cnn import CNN14_WIDTHS, Cnn14Config
+from core.models.widths import PAPER_LAYERS, pruned_widths
 from core.profiling.counts import Counts, count
 from core.profiling.memory import activation_bytes
 from core.profiling.published import paper_figures
-from core.pruning.ratios import PAPER_LAYERS, pruned_widths
 
 SWEEP_RATIOS = tuple(step / 20 for step in range(19))
 """0, 5, 10 … 90%."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.models.widths import kept_count
 from core.pruning.criteria import responses
-from core.pruning.plan import kept_count
 
 _BLOCK = 256  # first filters at a time: the sums of C12 in one piece would take 34 MB, and their order as much again
 

@@ -12,34 +12,16 @@ import numpy as np
 from core.errors import ModelError, PruningError
 from core.models.cnn import LAYERS, Cnn14
 from core.models.registry import architecture
-from core.pruning.criteria import criterion, layer_importance
-from core.pruning.ratios import (
+from core.models.widths import (
     PAPER_LAYERS,
+    check_layer,
     check_ratio,
     check_round_to,
-    in_order,
-    kept_count,
     kept_widths,
-    known_layer,
-    parse_layers,
-    parse_ratios,
-    pruned_widths,
 )
+from core.pruning.criteria import criterion, layer_importance
+from core.pruning.ratios import in_layer_order
 from core.pruning.similarity import similarity_kept
-
-__all__ = [
-    "PAPER_LAYERS",
-    "PruningPlan",
-    "check_ratio",
-    "keep_best",
-    "kept_count",
-    "kept_widths",
-    "parse_layers",
-    "parse_ratios",
-    "plan",
-    "pruned_widths",
-    "similarity_plan",
-]
 
 FORMAT = 1
 """Version of a plan's document; one of another version is refused rather than guessed at."""
@@ -87,10 +69,10 @@ class PruningPlan:
         criterion(self.criterion)
         check_round_to(self.round_to)
         for layer, ratio in self.ratios.items():
-            known_layer(layer, layers)
+            check_layer(layer, layers)
             check_ratio(ratio)
         for layer, kept in self.kept.items():
-            known_layer(layer, layers)
+            check_layer(layer, layers)
             _check_kept(layer, kept, self.widths[layers.index(layer)])
 
     @property
@@ -148,10 +130,12 @@ class PruningPlan:
                 architecture=_text(document["architecture"]),
                 widths=_whole(document["widths"]),
                 criterion=_text(document["criterion"]),
-                ratios=in_order(
+                ratios=in_layer_order(
                     {layer: _number(share) for layer, share in _object(document["ratios"]).items()}
                 ),
-                kept=in_order({layer: _whole(kept) for layer, kept in _object(document["kept"]).items()}),
+                kept=in_layer_order(
+                    {layer: _whole(kept) for layer, kept in _object(document["kept"]).items()}
+                ),
                 round_to=_whole([document["round_to"]])[0],
                 origin=_plain(document["origin"]),
             )
@@ -220,7 +204,7 @@ def plan(
         _ARCHITECTURE,
         widths,
         criterion_name,
-        in_order({layer: float(ratio) for layer, ratio in asked.items() if ratio > 0}),
+        in_layer_order({layer: float(ratio) for layer, ratio in asked.items() if ratio > 0}),
         kept,
         round_to,
         {"method": method} if origin is None else origin,
@@ -234,7 +218,7 @@ def similarity_plan(model: Cnn14, layers: Sequence[str] = PAPER_LAYERS) -> Pruni
     """
     kept, ratios = {}, {}
     for layer in LAYERS:
-        if layer in {known_layer(each, LAYERS) for each in layers}:
+        if layer in {check_layer(each, LAYERS) for each in layers}:
             weight = model.convolution(layer).weight.detach().cpu().numpy()
             found = similarity_kept(weight)
             if len(found) < len(weight):

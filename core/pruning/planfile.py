@@ -10,9 +10,6 @@ from core.checkpoints.tensorfile import is_tensor_file, open_tensor_file
 from core.errors import PruningError
 from core.pruning.plan import MAX_BYTES, PruningPlan
 from core.pruning.record import KEY
-from core.pruning.surgery import check_fits
-
-__all__ = ["SUFFIX", "check_fits", "load_plan", "save_plan"]
 
 SUFFIX = ".json"
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from core.compare import spearman
 from core.errors import PruningError
-from core.pruning.plan import keep_best, kept_count
+from core.models.widths import kept_count
+from core.pruning.plan import keep_best
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.pruning.plan import kept_count
+from core.models.widths import kept_count
 from core.pruning.ranking import ranks
 from dashboard import formats
 from dashboard.filters import parts, sections, settings, store

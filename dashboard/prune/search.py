@@ -9,9 +9,9 @@ import streamlit as st
 
 from core.errors import PannscopeError
 from core.pruning.plan import PruningPlan
-from core.pruning.planfile import check_fits
 from core.pruning.search.search import Budget
 from core.pruning.search.sensitivity import Sensitivity
+from core.pruning.surgery import check_fits
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, settings

@@ -7,10 +7,16 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Comparison
 from core.models.cnn import LAYERS, Cnn14Config
-from core.profiling import count, disagreements, paper_figures, sweep
-from core.profiling.counts import Counts
-from core.profiling.memory import activation_bytes
-from core.profiling.published import counted_reductions, paper_ratio
+from core.profiling import (
+    Counts,
+    activation_bytes,
+    count,
+    counted_reductions,
+    disagreements,
+    paper_figures,
+    paper_ratio,
+    sweep,
+)
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt

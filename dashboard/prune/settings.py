@@ -10,8 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS
+from core.models.widths import PAPER_LAYERS
 from core.pruning.criteria import CRITERIA
-from core.pruning.plan import PAPER_LAYERS, PruningPlan, parse_ratios
+from core.pruning.plan import PruningPlan
+from core.pruning.ratios import parse_ratios
 from dashboard import formats
 from dashboard.widgets import query_params
 

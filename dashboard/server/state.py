@@ -20,8 +20,7 @@ from core.audio import SAMPLE_RATE, Clip, LongClip, encode_flac, encode_wav, ope
 from core.checkpoints import Entry
 from core.compare import Comparison, agreement
 from core.examples import EXAMPLES, example_clip
-from core.profiling import Latency, count, measure_latencies
-from core.profiling.counts import Counts
+from core.profiling import Counts, Latency, count, measure_latencies
 from core.runtime.builder import EngineBuilder
 from core.runtime.memory import trim_heap
 from core.tagging import OFFICIAL_PAIR, Tagger, Tags, load_tagger

@@ -19,8 +19,9 @@ from core import checkpoints
 from core.compare import Agreement, Comparison, agreement
 from core.examples import EXAMPLES, example_clip
 from core.models.cnn import Cnn14, Cnn14Config
+from core.models.widths import kept_widths
 from core.profiling import count
-from core.pruning.plan import PruningPlan, kept_widths, plan
+from core.pruning.plan import PruningPlan, plan
 from core.pruning.record import pruned_info
 from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune

@@ -121,7 +121,7 @@ WORDS: dict[str, str] = {
     "{prune} --ratio 0.5 --ratios C7=0.5": "--ratio and --ratios each say how much is to be removed; give one",
     "{prune} --budget macs=0.5 --tolerance 1": "--budget and --tolerance each say how much",
     "{prune} --ratio nan": "a share from 0 up to, but not including, 1; got nan.",
-    "{prune} --ratio 0.5 --round-to 0": "a multiple of a whole number from 1 (no rounding) on; got 0.",
+    "{prune} --ratio 0.5 --round-to 0": "a multiple of a whole number, at least 1 (no rounding); got 0.",
     "{prune} --ratios C7=1": "a share from 0 up to, but not including, 1; got 1.",
     "{prune} --ratios C13=0.5": "Cannot read the layers 'C13'",
     "{prune} --ratios C7": "Cannot read the ratios 'C7'",

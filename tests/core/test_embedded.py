@@ -12,8 +12,9 @@ import pytest
 from core.audio import Clip, load_clip
 from core.checkpoints import entry, path_of
 from core.examples import example_clip
+from core.models.widths import PAPER_LAYERS, kept_count
 from core.profiling import profile_model
-from core.pruning.plan import PAPER_LAYERS, kept_count, plan
+from core.pruning.plan import plan
 from core.pruning.surgery import prune
 from core.tagging import EMBEDDED_PAIR, Tagger, load_tagger
 

@@ -9,8 +9,9 @@ import pytest
 from core import checkpoints
 from core.models.cnn import LAYERS
 from core.models.registry import build
+from core.models.widths import PAPER_LAYERS
 from core.profiling import profile_model
-from core.pruning.plan import PAPER_LAYERS, plan
+from core.pruning.plan import plan
 from core.pruning.surgery import prune
 from core.tagging import load_tagger
 

@@ -7,19 +7,10 @@ import pytest
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
+from core.models.widths import PAPER_LAYERS, kept_count, kept_widths, pruned_widths
 from core.pruning.criteria import layer_importance
-from core.pruning.plan import (
-    PAPER_LAYERS,
-    PruningPlan,
-    keep_best,
-    kept_count,
-    kept_widths,
-    parse_layers,
-    parse_ratios,
-    plan,
-    pruned_widths,
-    similarity_plan,
-)
+from core.pruning.plan import PruningPlan, keep_best, plan, similarity_plan
+from core.pruning.ratios import parse_layers, parse_ratios
 from core.pruning.similarity import similarity_kept
 
 MODEL = Cnn14(Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16), 6, 16))
@@ -109,7 +100,7 @@ def test_widths_are_rounded_to_the_nearest_multiple(filters, ratio, round_to, ke
 
 @pytest.mark.parametrize("round_to", [0, -8])
 def test_impossible_roundings_are_refused(round_to):
-    with pytest.raises(PruningError, match=f"from 1 .no rounding. on; got {round_to}"):
+    with pytest.raises(PruningError, match=f"at least 1 .no rounding.; got {round_to}"):
         kept_count(10, 0.5, round_to)
 
 
@@ -206,7 +197,7 @@ def widths(**changes):
         ({"architecture": "vgg16"}, "Unknown architecture 'vgg16'"),
         ({"widths": (4,) * 11}, "each of its 12 layers"),
         ({"widths": (0,) * 12}, "each of its 12 layers"),
-        ({"round_to": 0}, "from 1"),
+        ({"round_to": 0}, "at least 1"),
     ],
 )  # fmt: skip
 def test_impossible_plans_cannot_be_made(changes, said):

@@ -13,9 +13,9 @@ from core.checkpoints import load_checkpoint
 from core.errors import PruningError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.pruning.plan import MAX_BYTES, PruningPlan, plan
-from core.pruning.planfile import check_fits, load_plan, save_plan
+from core.pruning.planfile import load_plan, save_plan
 from core.pruning.record import pruned_info, save_pruned
-from core.pruning.surgery import prune
+from core.pruning.surgery import check_fits, prune
 from core.tagging import Tagger, load_tagger
 
 

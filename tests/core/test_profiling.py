@@ -1,4 +1,4 @@
-"""Profiles against the reference implementation's counts (facts/golden.json), by hand, and beside each other; measured times."""
+"""Profiles against the reference implementation's counts (facts/golden.json), and by hand; measured times."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import pytest
 
 from core.errors import ModelError, PruningError
 from core.models.cnn import Cnn14, Cnn14Config
+from core.models.widths import pruned_widths
 from core.profiling import (
     PAPER,
     SWEEP_RATIOS,
     Latency,
-    compare_profiles,
     measure_latencies,
     profile,
     profile_model,
     sweep,
 )
-from core.pruning.ratios import pruned_widths
 
 RATIOS = ("0.0", "0.25", "0.5", "0.75")
 
@@ -120,20 +119,6 @@ def test_ratios_a_layer_and_rounded_widths():
     assert sweep(widths, ("C7",), (0.5,), round_to=8)[0].widths[6:8] == (48, 30)
     with pytest.raises(PruningError, match="C13"):
         profile(ratio={"C13": 0.5})
-
-
-def test_two_profiles_beside_each_other():
-    change = compare_profiles(profile(), profile(ratio=0.5))
-    assert change.totals["params_total"].before == 81_837_071
-    assert change.totals["params_total"].change_pct == pytest.approx(-70.32, abs=0.005)
-    layers = {layer.name: layer for layer in change.layers}
-    assert (layers["C7"].out_channels.before, layers["C7"].out_channels.after) == (512, 256)
-    assert layers["C7"].params.change_pct == pytest.approx(-50)
-    assert layers["C8"].macs.change_pct == pytest.approx(-75)
-    assert layers["C6"].params.change_pct == 0
-    assert layers["fc1"].in_channels.after == 1024
-    with pytest.raises(ModelError, match="for 10 s and of cnn14 for 5 s"):
-        compare_profiles(profile(), profile(seconds=5))
 
 
 def test_quartiles_by_hand():

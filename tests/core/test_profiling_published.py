@@ -7,8 +7,8 @@ import json
 import pytest
 
 from core.models.cnn import Cnn14Config
+from core.models.widths import pruned_widths
 from core.profiling import PAPER, counted_reductions, disagreements, profile
-from core.pruning.ratios import pruned_widths
 
 
 def test_disagreements_are_the_known_ones(shared):

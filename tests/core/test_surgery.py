@@ -8,7 +8,9 @@ import torch
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.pruning.plan import parse_layers, plan, pruned_widths
+from core.models.widths import pruned_widths
+from core.pruning.plan import plan
+from core.pruning.ratios import parse_layers
 from core.pruning.surgery import compose, prune
 
 CONFIG = Cnn14Config((8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20), 7, 24)

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from core.models.cnn import LAYERS, Cnn14Config
-from core.profiling.counts import Counts, count
-from core.pruning.ratios import kept_count
+from core.models.widths import kept_count
+from core.profiling import Counts, count
 from core.pruning.search.sensitivity import Sensitivity
 
 Counted = Literal["params", "macs"]

@@ -18,9 +18,10 @@ import numpy as np
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
-from core.profiling.latency import measure_latencies
+from core.models.widths import PAPER_LAYERS, check_round_to
+from core.profiling import measure_latencies
 from core.pruning.criteria import layer_importance
-from core.pruning.plan import PAPER_LAYERS, PruningPlan, check_round_to, plan
+from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import Repair
 from core.pruning.search.allocation import STEP, Allocation, Counted
 from core.pruning.search.evaluator import Audition

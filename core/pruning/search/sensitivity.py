@@ -12,9 +12,10 @@ from torch import Tensor
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
+from core.models.widths import check_layer, check_ratio, kept_count
 from core.pruning.criteria import criterion, layer_importance
 from core.pruning.fidelity import divergences
-from core.pruning.ratios import check_ratio, in_order, kept_count, known_layer
+from core.pruning.ratios import in_layer_order
 from core.tagging import listenable, windows
 
 RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -98,7 +99,7 @@ def measure_sensitivity(
         No clips, no ratio, an impossible ratio, an unknown layer or criterion, or targets that do not fit the clips.
     """
     criterion(criterion_name)
-    asked = tuple(in_order({known_layer(layer, LAYERS): None for layer in layers}))
+    asked = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}))
     columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
     if not waveforms or not asked or not columns:
         raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
