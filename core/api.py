@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from core.audio import Clip
 from core.profiling import Profile, profile_model
-from core.pruning.plan import PruningPlan, parse_layers
+from core.pruning.plan import PruningPlan
 from core.pruning.plan import plan as plan_network
+from core.pruning.ratios import parse_layers
 from core.pruning.record import pruned_info
 from core.pruning.repair.repair import repair as repair_network
 from core.pruning.surgery import prune as prune_network
