@@ -113,7 +113,7 @@ def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform
     AudioError
         The waveform is empty, has more than one row, or its samples are integers or not finite.
     """
-    samples = listenable(waveform)
+    samples = validate_waveform(waveform)
     return _mean([_heard(network, samples[start:end]) for start, end in windows(len(samples))])
 
 
@@ -125,7 +125,7 @@ def _mean(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
 
 
-def listenable(waveform: np.ndarray) -> np.ndarray:
+def validate_waveform(waveform: np.ndarray) -> np.ndarray:
     """A caller's waveform as the networks take it: (samples,) float32, padded with silence to at least ``MIN_SAMPLES``.
 
     Integers are refused with an ``AudioError``, because their full scale would be taken for 32,768 times ours, and so are
@@ -181,9 +181,9 @@ class Tagger:
         """What runs the network now; raises ``EngineError`` where a runtime that was named cannot."""
         if self._engine is None and self._background is not None:
             return TorchEngine(self.model, "torch, until the engine for this network is ready")
-        return self.settle()
+        return self.build_engine()
 
-    def settle(self) -> Engine:
+    def build_engine(self) -> Engine:
         """The engine that runs the network for good, made now unless it is there."""
         with self._making:
             if self._engine is None:
@@ -191,7 +191,7 @@ class Tagger:
             return self._engine
 
     @property
-    def settled(self) -> bool:
+    def engine_ready(self) -> bool:
         """Whether the engine is there."""
         return self._engine is not None
 
@@ -250,7 +250,7 @@ class Tagger:
         heard, latency_ms = [], 0.0
         for part in clip.parts(spans):  # a long clip is decoded as it is heard, which is no part of the time
             started = time.perf_counter()
-            heard.append(_heard(engine.probabilities, listenable(part)))
+            heard.append(_heard(engine.probabilities, validate_waveform(part)))
             latency_ms += 1e3 * (time.perf_counter() - started)
             if len(spans) > 1:
                 trim_heap()  # each window would leave some of what it used to the allocator of another thread
@@ -282,7 +282,7 @@ class Tagger:
 
     def _ask_for_engine(self) -> None:
         if (
-            self._background is not None and not self.settled
+            self._background is not None and not self.engine_ready
         ):  # afterwards, so that both cores were free for the answer
             self._background.request(self)
 

@@ -50,7 +50,7 @@ class Study:
 
     @torch.inference_mode()
     def _until_c7(self, waveform: np.ndarray) -> Tensor:
-        x = self.model.normalised(self.model.front_end(torch.tensor(waveform)[None]))
+        x = self.model.normalize(self.model.front_end(torch.tensor(waveform)[None]))
         for layer in BEFORE:
             x = self.model.layer(layer, x)
         return x
@@ -62,7 +62,7 @@ class Study:
         for x in self.heard:
             for layer in PAPER_LAYERS:
                 x = model.layer(layer, x)
-            found.append(torch.sigmoid(model.classified(x))[0].numpy())
+            found.append(torch.sigmoid(model.head(x))[0].numpy())
         return np.stack(found)
 
     def score(self, made: PruningPlan) -> tuple[Fidelity, Fidelity]:

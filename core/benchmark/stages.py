@@ -70,8 +70,8 @@ def _front_end(model: Cnn14, heard: torch.Tensor) -> torch.Tensor:
 def _torch_layer_times(model: Cnn14, logmel: torch.Tensor) -> dict[str, float]:
     times = {}
     with torch.inference_mode():
-        x = model.normalised(logmel)
+        x = model.normalize(logmel)
         for layer in LAYERS:
             times[layer], x = _timed(lambda layer=layer, x=x: model.layer(layer, x))  # type: ignore[misc]
-        times["rest"], _ = _timed(lambda: torch.sigmoid(model.classified(x)))
+        times["rest"], _ = _timed(lambda: torch.sigmoid(model.head(x)))
     return times

@@ -15,7 +15,7 @@ from core.export.onnx_file import Weight, write_model
 from core.export.onnx_front_end import Constants, front_end
 from core.export.packages import require
 from core.models.cnn import LAYERS, Cnn14, ends_block
-from core.models.folding import DECIBELS, folded_bias, folded_weight, normalisation, plain
+from core.models.folding import DECIBELS, band_normalization, folded_bias, folded_weight, plain
 from core.models.frontend import FRONT_END
 
 
@@ -25,7 +25,7 @@ def write_onnx(model: Cnn14, path: Path) -> None:
     constants: Constants = {}
     nodes = front_end(constants)
     weights: list[Weight] = []
-    scale, shift = normalisation(model)
+    scale, shift = band_normalization(model)
     constants.update(
         amin=np.array(FRONT_END.amin, np.float32),
         band_scale=np.float32(DECIBELS) * scale,

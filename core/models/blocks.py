@@ -19,7 +19,7 @@ class ConvBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
 
 
-def initialise(layer: nn.Module) -> None:
+def initialize(layer: nn.Module) -> None:
     """The published initialisation: Xavier uniform weights, zero biases, batch norm 1 and 0 (models.py, line 10)."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(layer.weight)

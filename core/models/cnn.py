@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from core.models.blocks import ConvBlock, initialise
+from core.models.blocks import ConvBlock, initialize
 from core.models.frontend import FRONT_END, LogMel
 
 CNN14_WIDTHS = (64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 2048, 2048)
@@ -78,7 +78,7 @@ class Cnn14(nn.Module):
         self.fc1 = nn.Linear(inputs, self.config.embedding)
         self.fc_audioset = nn.Linear(self.config.embedding, self.config.classes)
         if not self.fc1.weight.is_meta:
-            self.apply(initialise)
+            self.apply(initialize)
 
     def forward(self, waveform: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Logits (batch, classes) of waveforms (batch, samples); see ``network`` for ``augment``."""
@@ -90,16 +90,16 @@ class Cnn14(nn.Module):
         ``augment`` is called on the normalised log-mel, where the published recipe applies SpecAugment and mixup; it
         may change the batch's size.
         """
-        x = self.normalised(logmel)
+        x = self.normalize(logmel)
         if augment is not None:
             x = augment(x)
         for layer in LAYERS:
             x = self.layer(layer, x)
             if ends_block(layer):
                 x = F.dropout(x, _BLOCK_DROPOUT, self.training)
-        return self.classified(x)
+        return self.head(x)
 
-    def normalised(self, logmel: Tensor) -> Tensor:
+    def normalize(self, logmel: Tensor) -> Tensor:
         """What C1 listens to: each mel band brought to the mean and spread of the training data; the shape stays."""
         return self.bn0(logmel.transpose(1, 3)).transpose(1, 3)
 
@@ -112,12 +112,12 @@ class Cnn14(nn.Module):
         # The last block is not pooled: it keeps the 31 x 2 map of a 10 s clip.
         return F.avg_pool2d(x, 2) if ends_block(name) and name != LAYERS[-1] else x
 
-    def classified(self, x: Tensor) -> Tensor:
+    def head(self, x: Tensor) -> Tensor:
         """Logits (batch, classes) of C12's feature maps (batch, C12, frames, bands)."""
-        x = F.dropout(self.summarised(x), _EMBEDDING_DROPOUT, self.training)
+        x = F.dropout(self.pool(x), _EMBEDDING_DROPOUT, self.training)
         return self.fc_audioset(F.relu_(self.fc1(x)))
 
-    def summarised(self, x: Tensor) -> Tensor:
+    def pool(self, x: Tensor) -> Tensor:
         """What fc1 listens to, (batch, C12): each of C12's maps, its mean over the bands, then peak plus mean over time."""
         x = x.mean(dim=3)
         return x.amax(dim=2) + x.mean(dim=2)

@@ -43,7 +43,7 @@ class FeatureMap:
         return (self.pooled - 1) / 2
 
 
-def heard_by(model: Cnn14, layer: str, waveform: np.ndarray) -> Tensor:
+def layer_input(model: Cnn14, layer: str, waveform: np.ndarray) -> Tensor:
     """What a layer listens to: the network is run up to it.
 
     Parameters
@@ -59,14 +59,14 @@ def heard_by(model: Cnn14, layer: str, waveform: np.ndarray) -> Tensor:
         raise ModelError(f"CNN14 has no layer {layer!r}; its convolutions are C1 to C12.")
     samples = np.pad(waveform, (0, max(0, MIN_SAMPLES - len(waveform)))).astype(np.float32)
     with torch.inference_mode():
-        x = model.normalised(model.front_end(torch.from_numpy(samples)[None]))
+        x = model.normalize(model.front_end(torch.from_numpy(samples)[None]))
         for name in LAYERS[: LAYERS.index(layer)]:
             x = model.layer(name, x)
     return x
 
 
 def feature_map(model: Cnn14, layer: str, index: int, heard: Tensor) -> FeatureMap:
-    """The map of one filter from what its layer hears (``heard_by``); the layer's other filters are not computed.
+    """The map of one filter from what its layer hears (``layer_input``); the layer's other filters are not computed.
 
     Raises ``ModelError`` for a filter that the layer does not have.
     """

@@ -52,7 +52,7 @@ def norm_scale(model: Cnn14, layer: str) -> Array:
     return _affine(model.batch_norm(layer))[0].float().numpy()
 
 
-def normalisation(model: Cnn14) -> tuple[Array, Array]:
+def band_normalization(model: Cnn14) -> tuple[Array, Array]:
     """The first batch norm, over mel bands: scale and shift, (mel_bins,) each."""
     scale, shift = _affine(model.bn0)
     return scale.float().numpy(), shift.float().numpy()

@@ -16,7 +16,7 @@ from core.audio.clip import SILENT_PEAK
 from core.errors import PruningError
 from core.models.cnn import MIN_SAMPLES
 from core.models.frontend import FRONT_END
-from core.tagging import listenable
+from core.tagging import validate_waveform
 
 WINDOW_SECONDS = 10.0
 """Clips are cut into equal windows of at most this length, AudioSet's: it bounds memory."""
@@ -31,12 +31,12 @@ _KNOTS = 9  # evenly spaced over the mel bands
 _FLOOR_DB = 10.0 * math.log10(FRONT_END.amin)
 
 
-def windows_of(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Clips as windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``: every clip gives the same share.
 
     Raises ``PruningError`` where there is nothing to listen to, ``AudioError`` for what no network can.
     """
-    clips = [listenable(waveform) for waveform in waveforms]
+    clips = [validate_waveform(waveform) for waveform in waveforms]
     if not clips:
         raise PruningError("A repair needs clips to listen to; give at least one, better ten.")
     if all(np.abs(clip).max() <= SILENT_PEAK for clip in clips):
@@ -63,7 +63,7 @@ def _share(lengths: Sequence[int], budget: float) -> float:
     return float(max(lengths))
 
 
-def with_variants(logmels: Sequence[Tensor], windows: int) -> list[Tensor]:
+def add_variants(logmels: Sequence[Tensor], windows: int) -> list[Tensor]:
     """Log-mels (1, 1, frames, mel_bins) in dB, supplemented until there are ``windows`` of them or ``MAX_SECONDS``.
 
     A variant is one window with another mixed in from a random moment on (their powers add up), heard through a random smooth

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.models.cnn import LAYERS, Cnn14, ends_block
-from core.models.folding import folded_bias, folded_weight, normalisation
+from core.models.folding import band_normalization, folded_bias, folded_weight
 from core.runtime.engine import EngineError
 from core.runtime.memory import page_out_weights
 
@@ -36,7 +36,7 @@ class Bf16Engine:
             )
         self.name, self.why = "bf16", ""
         self._model = model
-        self._scale, self._shift = (torch.from_numpy(values) for values in normalisation(model))
+        self._scale, self._shift = (torch.from_numpy(values) for values in band_normalization(model))
         self._layers: list[tuple[Any, Tensor]] = []
         frames, bands = _FRAMES, _BANDS
         for layer in LAYERS:
@@ -65,4 +65,4 @@ class Bf16Engine:
                 x = convolved(x, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
                 if ends_block(layer) and layer != LAYERS[-1]:
                     x = F.avg_pool2d(x, 2)
-            return torch.sigmoid(self._model.classified(x.float()))
+            return torch.sigmoid(self._model.head(x.float()))

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 class Buildable(Protocol):
     """What has an engine to be built; a ``Tagger`` is."""
 
-    def settle(self) -> object:
+    def build_engine(self) -> object:
         """Build the engine, unless it is there."""
 
 
@@ -75,7 +75,7 @@ class EngineBuilder:
         if network is None:
             return
         try:
-            network.settle()
+            network.build_engine()
             self._on_done()
         except Exception:  # the network goes on as it is, and those that wait get their engines
             _log.exception("an engine could not be built in the background")

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from core.models.cnn import LAYERS, Cnn14, ends_block
-from core.models.folding import Array, folded_bias, folded_rows, normalisation, plain
+from core.models.folding import Array, band_normalization, folded_bias, folded_rows, plain
 
 MAGIC = 7767517
 """The first line of every ``.param`` text."""
@@ -52,7 +52,7 @@ class Step:
 
 def body(model: Cnn14) -> list[Step]:
     """All layers from the log-mel to the probabilities, batch norm folded in; the network is left as it is."""
-    scale, shift = normalisation(model)
+    scale, shift = band_normalization(model)
     steps = [
         _input(INPUT),
         _constant("band_scale", scale),

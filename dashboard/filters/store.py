@@ -13,7 +13,7 @@ import streamlit as st
 from torch import Tensor
 
 from core.models.cnn import LAYERS
-from core.models.feature_map import FeatureMap, feature_map, heard_by
+from core.models.feature_map import FeatureMap, feature_map, layer_input
 from core.pruning.criteria import CRITERIA
 from core.pruning.order import OrderDependence, order_dependence
 from core.pruning.ranking import ranks
@@ -131,5 +131,5 @@ def filter_map(
     heard = shelves().heard.get(key)
     if heard is None:
         with state.server().gate.turn(tell):
-            heard = shelves().heard.get_or_make(key, lambda: heard_by(loaded.model, layer, waveform))
+            heard = shelves().heard.get_or_make(key, lambda: layer_input(loaded.model, layer, waveform))
     return feature_map(loaded.model, layer, index, heard)

@@ -213,7 +213,7 @@ def timed(taggers: Sequence[Tagger]) -> tuple[Timed, ...]:
     """Time networks on 10 s of audio, turn about, each on the engine that it is to have for good. To be called in one's turn."""
     waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
     with server().engine_builder.paused():
-        engines = [each.settle() for each in taggers]
+        engines = [each.build_engine() for each in taggers]
         measured = measure_latencies(taggers, waveform)
     trim_heap()
     return tuple(

@@ -22,7 +22,7 @@ class Slow:
         self.made, self.name = made, name
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def settle(self) -> None:
+    def build_engine(self) -> None:
         self.begun.set()
         assert self.go_on.wait(60)
         self.made.append(self.name)
@@ -50,7 +50,7 @@ def test_an_engine_that_nobody_holds_is_not_built_and_a_failure_stops_nothing(ca
     builder = EngineBuilder()
 
     class Broken:
-        def settle(self) -> None:
+        def build_engine(self) -> None:
             raise RuntimeError("no")
 
     first = Broken()
@@ -83,10 +83,10 @@ def test_a_tagger_runs_on_torch_until_its_engine_is_ready(tmp_path) -> None:
     named = Tagger(loaded.model, loaded.info)
     with builder.paused():  # no engine can come in between
         first = tagger.tag(clip)
-        assert (first.runtime, tagger.settled, tagger.engine_bytes) == ("torch", False, 0)
+        assert (first.runtime, tagger.engine_ready, tagger.engine_bytes) == ("torch", False, 0)
         assert "until" in first.runtime_why
     builder.wait()
-    assert tagger.settled
+    assert tagger.engine_ready
     second = tagger.tag(clip)
     assert (second.runtime, second.runtime_why) == (named.runtime, named.runtime_why)
     assert np.abs(second.probabilities - first.probabilities).max() < 1e-4

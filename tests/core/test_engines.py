@@ -105,7 +105,7 @@ def test_maps_of_c12_before_any_sigmoid_hides_a_difference(model, medley, profil
     engine = WinogradEngine(model, PROFILES[profile], 2)
     with torch.inference_mode():
         logmel = model.front_end(medley[:, : 10 * RATE])
-        wanted = model.normalised(logmel)
+        wanted = model.normalize(logmel)
         for layer in LAYERS:
             wanted = model.layer(layer, wanted)
     found = engine.maps(logmel[0, 0].numpy())

@@ -89,10 +89,10 @@ def test_a_copy_that_answers_differently_leaves_nothing(small, tmp_path, format)
             model.fc1.bias.fill_(torch.nan)
         else:
             logmel = model.front_end(torch.from_numpy(np.array(check_waveforms()[2]))[None])
-            x = model.normalised(logmel)
+            x = model.normalize(logmel)
             for layer in [f"C{i}" for i in range(1, 13)]:
                 x = model.layer(layer, x)
-            heard = torch.relu(model.fc1(model.summarised(x)))[0]
+            heard = torch.relu(model.fc1(model.pool(x)))[0]
             model.fc_audioset.weight.mul_(1e7)
             model.fc_audioset.bias.copy_(-(model.fc_audioset.weight @ heard))
     (tmp_path / "mine.txt").write_text("kept")

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from core.errors import ModelError, PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config, ends_block
-from core.models.feature_map import feature_map, heard_by
+from core.models.feature_map import feature_map, layer_input
 from core.models.frontend import FRONT_END
 from core.pruning.criteria import CRITERIA
 from core.pruning.order import order_dependence
@@ -165,7 +165,7 @@ def network() -> Cnn14:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_feature_map_is_the_networks_own_before_pooling(network, layer):
     waveform = (0.1 * RNG.standard_normal(32_000)).astype(np.float32)
-    heard = heard_by(network, layer, waveform)
+    heard = layer_input(network, layer, waveform)
     with torch.inference_mode():
         whole = network.layer(layer, heard.clone())
     for index in (0, 3):
@@ -180,7 +180,7 @@ def test_a_feature_map_is_the_networks_own_before_pooling(network, layer):
 
 def test_the_axes_of_a_feature_map_are_the_sounds(network):
     """One second gives 101 frames of 10 ms in 64 bands; every pooling halves both. C7 comes after three of them."""
-    heard = heard_by(network, "C7", np.ones(32_000, np.float32))
+    heard = layer_input(network, "C7", np.ones(32_000, np.float32))
     found = feature_map(network, "C7", 0, heard)
     assert FRONT_END.frames(32_000) == 101
     assert found.values.shape == (12, 8)
@@ -188,13 +188,15 @@ def test_the_axes_of_a_feature_map_are_the_sounds(network):
     assert found.frame_s == pytest.approx(0.08)
     assert found.first_frame_s == pytest.approx(0.035)  # the mean of 0, 10 … 70 ms
     assert found.first_band == 3.5
-    assert feature_map(network, "C1", 0, heard_by(network, "C1", np.ones(32_000, np.float32))).frame_s == 0.01
+    assert (
+        feature_map(network, "C1", 0, layer_input(network, "C1", np.ones(32_000, np.float32))).frame_s == 0.01
+    )
 
 
 def test_a_short_clip_is_padded_and_a_wrong_filter_or_layer_is_refused(network):
-    heard = heard_by(network, "C12", np.zeros(100, np.float32))
+    heard = layer_input(network, "C12", np.zeros(100, np.float32))
     assert feature_map(network, "C12", 15, heard).values.shape == (1, 2)
     with pytest.raises(ModelError, match="C12 has no filter 16; its filters are 0 to 15"):
         feature_map(network, "C12", 16, heard)
     with pytest.raises(ModelError, match="no layer 'C13'"):
-        heard_by(network, "C13", np.zeros(100, np.float32))
+        layer_input(network, "C13", np.zeros(100, np.float32))

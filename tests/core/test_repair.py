@@ -16,7 +16,7 @@ from core.errors import AudioError, PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.frontend import LogMel
 from core.pruning import calibration
-from core.pruning.calibration import windows_of, with_variants
+from core.pruning.calibration import add_variants, calibration_windows
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import Repair, _patches, repair
@@ -129,7 +129,7 @@ def test_batch_norms_bring_the_clips_to_the_unpruned_mean_and_spread(model):
         found = []
         with torch.inference_mode():
             for waveform in heard:
-                x = network.normalised(network.front_end(torch.from_numpy(waveform)[None]))
+                x = network.normalize(network.front_end(torch.from_numpy(waveform)[None]))
                 for name in LAYERS[: LAYERS.index(layer)]:
                     x = network.layer(name, x)
                 found.append(network.batch_norm(layer)(network.convolution(layer)(x))[0].flatten(1))
@@ -277,7 +277,7 @@ def test_agreement_of_the_embedded_network_rises_on_clips_it_was_not_repaired_on
 def test_variants_are_sounds_of_the_length_of_the_first_and_above_the_floor(windows):
     front_end = LogMel()
     logmels = [front_end(torch.from_numpy(waveform)[None]) for waveform in (*noises(2), noises(1, 0.5)[0])]
-    found = with_variants(logmels, windows)
+    found = add_variants(logmels, windows)
     assert len(found) == max(3, windows)
     assert all(torch.equal(*pair) for pair in zip(logmels, found[:3], strict=True))
     for made in found[3:]:
@@ -293,7 +293,7 @@ def test_two_sounds_add_up_in_power(monkeypatch):
     monkeypatch.setattr(calibration, "_TILT_DB", 0.0)
     monkeypatch.setattr(calibration, "_LEVEL_DB", 0.0)
     first, second = torch.full((1, 1, 5, 64), -40.0), torch.full((1, 1, 5, 64), -50.0)
-    for made in with_variants([first, second], 12)[2:]:
+    for made in add_variants([first, second], 12)[2:]:
         level = float(made[0, 0, 0, 0])
         assert torch.allclose(made, torch.full_like(made, level))
         assert min(abs(level - sum_of_two) for sum_of_two in (-39.5861, -36.9897, -46.9897)) < 1e-3
@@ -303,6 +303,8 @@ def test_long_clips_share_what_is_listened_to():
     """120 s in all: 5 s and 20 s come whole, the two long ones get half of the other 95 s each; windows of at most 10 s."""
     lengths = (5, 200, 20, 300)
     rng = np.random.default_rng(0)
-    cut = windows_of([0.1 * rng.standard_normal(32_000 * seconds).astype(np.float32) for seconds in lengths])
+    cut = calibration_windows(
+        [0.1 * rng.standard_normal(32_000 * seconds).astype(np.float32) for seconds in lengths]
+    )
     assert sum(map(len, cut)) == 32_000 * 120
     assert [len(window) / 32_000 for window in cut] == [5, *[9.5] * 5, 10, 10, *[9.5] * 5]

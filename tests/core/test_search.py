@@ -19,7 +19,7 @@ from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import Repair, repair
 from core.pruning.search import search
 from core.pruning.search.allocation import Allocation
-from core.pruning.search.evaluator import Audition
+from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import Sensitivity, mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
@@ -182,7 +182,7 @@ def test_one_clip_is_cut_in_two_for_repair(model, clips):
     mended = repair(model, made, prune(model, made), [clips[0][:8_000]], Repair()).model
     other = [clips[0][8_000:]]
     loss = fidelity(predictions(model, other), predictions(mended, other)).divergence
-    assert Audition(model, clips[:1], method=Repair()).loss(made) == pytest.approx(loss, rel=1e-3)
+    assert PlanEvaluator(model, clips[:1], method=Repair()).loss(made) == pytest.approx(loss, rel=1e-3)
 
 
 def test_time_is_what_was_measured(model, clips, sensitivity, monkeypatch):

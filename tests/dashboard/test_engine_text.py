@@ -37,13 +37,13 @@ def test_two_engines_are_both_named_and_a_fall_back_is_said() -> None:
 @pytest.mark.usefixtures("embedded")
 def test_a_tagger_knows_whether_it_fell_back(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = tagging.load_tagger("demo-epanns", runtime="torch")
-    asked.settle()
+    asked.build_engine()
     assert not asked.fell_back
     monkeypatch.setattr(
         tagging, "engine_for", lambda model, *_: TorchEngine(model, "torch, because nothing else can be used")
     )
     left = tagging.load_tagger("demo-epanns")
     assert not left.fell_back  # nothing has been tried yet
-    left.settle()
+    left.build_engine()
     assert left.fell_back
     assert left.engine_bytes == 0

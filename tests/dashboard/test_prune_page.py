@@ -359,12 +359,12 @@ def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
         assert not prune_page.exception
         # Beside the points of the curves, which are heard once and stay on torch: the one that waits for its engine.
         (newest,) = [
-            item for item in workbench.bench().pruned._items.values() if not item.value.tagger.settled
+            item for item in workbench.bench().pruned._items.values() if not item.value.tagger.engine_ready
         ]
         assert newest.value.plan.ratio == 0.7
         assert newest.value.tagger.runtime == "torch"
     builder.wait()
-    assert newest.value.tagger.settled
+    assert newest.value.tagger.engine_ready
     assert newest.weight == newest.value.own_bytes + newest.value.tagger.engine_bytes
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from core.audio import SAMPLE_RATE
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
-from core.pruning.calibration import windows_of, with_variants
+from core.pruning.calibration import add_variants, calibration_windows
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.reconstruction import Correction, LeastSquares
 from core.pruning.surgery import check_fits
@@ -100,11 +100,11 @@ def repair(
     """
     method = method or Repair()
     _check_fits(model, plan, pruned)
-    windows = windows_of(waveforms)
+    windows = calibration_windows(waveforms)
     repaired = copy.deepcopy(pruned).eval()
     with torch.inference_mode():
         logmels = [model.front_end(torch.from_numpy(np.array(window))[None]) for window in windows]
-        sounds = with_variants(logmels, method.windows)
+        sounds = add_variants(logmels, method.windows)
         layers = _Walk(model, plan, repaired, sounds, method, on_progress=on_progress).run()
     document = asdict(method) | {
         "clips": len(waveforms),
@@ -141,7 +141,7 @@ class _Walk:
 
     def run(self) -> dict[str, dict[str, float]]:
         """Repair layer after layer; returns what each missed before and after."""
-        wide = [self._wide.normalised(sound) for sound in self._sounds]
+        wide = [self._wide.normalize(sound) for sound in self._sounds]
         narrow = list(wide)
         inputs = torch.arange(1)
         changed = False
@@ -217,11 +217,11 @@ class _Walk:
 
     def _summaries(self, x: Tensor) -> Tensor:
         """What fc1 would hear of the whole window and of half-overlapping spans of it, (spans, C12)."""
-        found = [self._wide.summarised(x)]
+        found = [self._wide.pool(x)]
         frames, length = x.shape[2], _SUMMARY_FRAMES
         while length < frames:
             starts = range(0, frames - length + 1, length // 2)
-            found += [self._wide.summarised(x[:, :, start : start + length]) for start in starts]
+            found += [self._wide.pool(x[:, :, start : start + length]) for start in starts]
             length *= 2
         return torch.cat(found)
 

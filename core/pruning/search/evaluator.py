@@ -15,10 +15,10 @@ from core.pruning.repair.repair import Repair
 from core.pruning.repair.repair import repair as repair_network
 from core.pruning.search.sensitivity import check_targets, mean_average_precision
 from core.pruning.surgery import prune
-from core.tagging import listenable, windows
+from core.tagging import validate_waveform, windows
 
 
-class Audition:
+class PlanEvaluator:
     """Clips to hear pruned networks on, with the unpruned network's answers.
 
     Parameters
@@ -44,7 +44,7 @@ class Audition:
     ) -> None:
         if not waveforms:
             raise PruningError("A plan is found by listening to clips; give at least one, better a dozen.")
-        clips = [listenable(waveform) for waveform in waveforms]
+        clips = [validate_waveform(waveform) for waveform in waveforms]
         check_targets(targets, len(clips), model.config.classes)
         self.clips = len(clips)
         self.labelled = targets is not None
@@ -95,4 +95,4 @@ def _divided(
     if len(clips) > 1:
         return clips[::2], clips[1::2], None if targets is None else targets[1::2]
     middle = len(clips[0]) // 2
-    return [clips[0][:middle]], [listenable(clips[0][middle:])], targets
+    return [clips[0][:middle]], [validate_waveform(clips[0][middle:])], targets

@@ -24,7 +24,7 @@ from core.pruning.criteria import layer_importance
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.repair import Repair
 from core.pruning.search.allocation import STEP, Allocation, Counted
-from core.pruning.search.evaluator import Audition
+from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.surgery import prune
 from core.tagging import mean_probabilities
@@ -96,7 +96,7 @@ def find_plan(
     criterion_name, scores : how filters are ranked; the criterion has to be the sensitivity's.
     round_to : widths are rounded to a multiple of this.
     repair : how the pruned network is going to be repaired, if it is. Losses are then those after repair, on half the clips
-        (``Audition``).
+        (``PlanEvaluator``).
     on_progress : gets (done, of how many at most) after every pruned network that was heard; what it raises ends the search.
 
     Returns
@@ -150,7 +150,7 @@ class _Search:
         method: Repair | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
-        self._audition = Audition(model, waveforms, targets, method)
+        self._evaluator = PlanEvaluator(model, waveforms, targets, method)
         self._model, self._sensitivity, self._round_to, self._method = model, sensitivity, round_to, method
         self._longest = max(waveforms, key=len)
         self._exponents = _REPAIRED_EXPONENTS if method else EXPONENTS
@@ -267,7 +267,7 @@ class _Search:
     def _loss(self, steps: np.ndarray) -> float:
         key = tuple(int(step) for step in steps)
         if key not in self._losses:
-            self._losses[key] = self._audition.loss(self._plan(steps, {}), self._keep_alive)
+            self._losses[key] = self._evaluator.loss(self._plan(steps, {}), self._keep_alive)
             self._step()
         return self._losses[key]
 
@@ -280,14 +280,14 @@ class _Search:
     def _plan(self, steps: np.ndarray, origin: dict[str, Any]) -> PruningPlan:
         if origin:
             origin = origin | {
-                "loss": "mAP" if self._audition.labelled else "divergence",
+                "loss": "mAP" if self._evaluator.labelled else "divergence",
                 "loss_predicted": self._allocation.predicted(steps, _MIDDLE),
                 "loss_measured": self._loss(steps),
                 "repaired": self._method is not None,
                 "remaining": {
                     kind: round(self._allocation.share(steps, kind), 6) for kind in ("params", "macs")
                 },
-                "clips": self._audition.clips,
+                "clips": self._evaluator.clips,
                 "heard": len(self._losses),
                 "sensitivity": self._sensitivity.document(),
             }

@@ -16,7 +16,7 @@ from core.models.widths import check_layer, check_ratio, kept_count
 from core.pruning.criteria import criterion, layer_importance
 from core.pruning.fidelity import divergences
 from core.pruning.ratios import in_layer_order
-from core.tagging import listenable, windows
+from core.tagging import validate_waveform, windows
 
 RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of filters that are tried on each layer: where E-PANNs has figures (25, 50, 75%), and towards both ends."""
@@ -103,7 +103,7 @@ def measure_sensitivity(
     columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
     if not waveforms or not asked or not columns:
         raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
-    clips = [listenable(waveform) for waveform in waveforms]
+    clips = [validate_waveform(waveform) for waveform in waveforms]
     check_targets(targets, len(clips), model.config.classes)
     masks = {layer: _masks(model, layer, columns, criterion_name, scores) for layer in asked}
     spans = [[clip[start:end] for start, end in windows(len(clip))] for clip in clips]
@@ -114,7 +114,7 @@ def measure_sensitivity(
     with torch.inference_mode():
         for row, parts in enumerate(spans):
             for part in parts:
-                x = model.normalised(model.front_end(torch.from_numpy(np.array(part))[None]))
+                x = model.normalize(model.front_end(torch.from_numpy(np.array(part))[None]))
                 for layer in LAYERS:
                     x = model.layer(layer, x)
                     for column, mask in enumerate(masks.get(layer, ())):
@@ -123,7 +123,7 @@ def measure_sensitivity(
                         done += 1
                         if on_progress:
                             on_progress(done, total)
-                parent[row] += torch.sigmoid(model.classified(x))[0].double().numpy() / len(parts)
+                parent[row] += torch.sigmoid(model.head(x))[0].double().numpy() / len(parts)
     cells = found.reshape(-1, *parent.shape)
     shape = (len(asked), len(columns))
     return Sensitivity(
@@ -184,4 +184,4 @@ def _onward(model: Cnn14, layer: str, x: Tensor) -> np.ndarray:
     """Probabilities (classes,) from what ``layer`` gave, (1, filters, frames, bands)."""
     for later in LAYERS[LAYERS.index(layer) + 1 :]:
         x = model.layer(later, x)
-    return np.asarray(torch.sigmoid(model.classified(x))[0].double().numpy())
+    return np.asarray(torch.sigmoid(model.head(x))[0].double().numpy())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.models.cnn import LAYERS, Cnn14
-from core.models.folding import normalisation
+from core.models.folding import band_normalization
 from core.runtime.memory import page_out_weights
 from core.runtime.profiles import Profile
 from core.runtime.winograd.layer import FirstLayer, Layer
@@ -30,7 +30,7 @@ class WinogradEngine:
         self.profile = profile
         self._model = model
         self._kernels = kernels or native()
-        self._scale, self._shift = normalisation(model)
+        self._scale, self._shift = band_normalization(model)
         self._first = FirstLayer(self._kernels, model, threads)
         self._layers = [
             Layer(self._kernels, model, layer, profile.ways(layer), threads) for layer in LAYERS[1:]
@@ -47,7 +47,7 @@ class WinogradEngine:
         with torch.inference_mode():
             logmels = self._model.front_end(waveforms)
             heard = torch.stack([self.maps(logmel[0].numpy()) for logmel in logmels])
-            found = torch.sigmoid(self._model.classified(heard))
+            found = torch.sigmoid(self._model.head(heard))
         if logmels.shape[2] > self.profile.kept_frames:
             # The buffers are gone, but for what the C library keeps of them; the linear layers' 30 MB are in the file.
             for linear in (self._model.fc1, self._model.fc_audioset):
@@ -60,7 +60,7 @@ class WinogradEngine:
         with torch.inference_mode():
             maps = self.maps(logmel[0], times)
             started = time.perf_counter()
-            torch.sigmoid(self._model.classified(maps[None]))
+            torch.sigmoid(self._model.head(maps[None]))
         return times | {"rest": 1e3 * (time.perf_counter() - started)}
 
     def maps(self, logmel: Array, times: dict[str, float] | None = None) -> Tensor:
