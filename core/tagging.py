@@ -248,7 +248,9 @@ class Tagger:
         engine = self.engine  # made before the clock starts
         spans = windows(max(clip.samples, MIN_SAMPLES))
         heard, latency_ms = [], 0.0
-        for part in clip.parts(spans):  # a long clip is decoded as it is heard, which is no part of the time
+        for part in clip.segments(
+            spans
+        ):  # a long clip is decoded as it is heard, which is no part of the time
             started = time.perf_counter()
             heard.append(_heard(engine.probabilities, validate_waveform(part)))
             latency_ms += 1e3 * (time.perf_counter() - started)

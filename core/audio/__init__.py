@@ -1,13 +1,21 @@
 """Recordings: from the bytes of a file to mono samples at 32 kHz, and back."""
 
-from core.audio.clip import MAX_SECONDS, SAMPLE_RATE, Clip, encode_wav, load_clip
-from core.audio.streamed import LongClip, encode_flac, open_clip
+from core.audio.clip import Clip, DecodedClip, StreamedClip
+from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK
+from core.audio.encoding import encode_flac, encode_wav
+from core.audio.formats import ACCEPTED, FORMATS, SUFFIXES
+from core.audio.loading import MAX_SECONDS, load_clip, open_clip
 
 __all__ = [
+    "ACCEPTED",
+    "FORMATS",
     "MAX_SECONDS",
     "SAMPLE_RATE",
+    "SILENT_PEAK",
+    "SUFFIXES",
     "Clip",
-    "LongClip",
+    "DecodedClip",
+    "StreamedClip",
     "encode_flac",
     "encode_wav",
     "load_clip",

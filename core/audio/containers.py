@@ -1,7 +1,7 @@
-"""Which container a file is, by its first bytes, and whether its outer frame is whole.
+"""Which container a file is, by its first bytes, and whether its outer frame is complete.
 
-A file is what its bytes say, never what its name says. Only the containers named here reach a decoder, each
-the one decoder that it is meant for: no library is left to guess.
+The bytes decide, never the file's name. Only the containers of ``formats`` reach a decoder, and each container one
+decoder: no library is left to guess.
 
 Sources: RFC 3533 (Ogg pages), RFC 9639 (FLAC), ISO/IEC 11172-3 and 13818-3 (MPEG audio headers), the ID3v2
 and Xing headers as their writers define them, ISO/IEC 14496-12 (ftyp), RFC 8794 (EBML).
@@ -11,30 +11,19 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import Enum
 from typing import BinaryIO
 
-from core.audio.limits import GIVE_WHOLE, check_duration, is_truncated, refusal, truncated
+from core.audio.formats import Container
+from core.audio.limits import check_duration, is_truncated
+from core.audio.messages import GIVE_WHOLE, audio_error, truncated_error
 
 ID3_SEARCH_BYTES = 65_536  # padding that taggers leave between an ID3 tag and the first frame
 OGG_SEARCH_BYTES = 2 * 65_307  # the last page starts within one page's greatest length of the end
 
 
-class Container(Enum):
-    """A container, and the name of the demuxer that reads it where PyAV does."""
-
-    WAV = "wav"
-    FLAC = "flac"
-    OGG = "ogg"
-    MP3 = "mp3"
-    AAC = "aac"
-    MP4 = "mp4"
-    MATROSKA = "matroska"
-
-
 @dataclass(frozen=True)
 class MpegFrame:
-    """One MPEG layer III frame header: its length in bytes and what it holds."""
+    """One MPEG layer III frame header; ``length`` is the frame's in bytes."""
 
     length: int
     sample_rate_hz: int
@@ -49,13 +38,7 @@ _MPEG1_RATES = (44_100, 48_000, 32_000)
 
 
 def sniff(stream: BinaryIO, name: str) -> Container:
-    """Tell a file's container from its bytes.
-
-    Raises
-    ------
-    AudioError
-        It is none of the accepted ones.
-    """
+    """Identify a file's container from its bytes; raises ``AudioError`` for one that is not accepted."""
     start = id3_length(stream)
     stream.seek(start)
     head = stream.read(12)
@@ -73,7 +56,7 @@ def sniff(stream: BinaryIO, name: str) -> Container:
         return Container.AAC
     if first_mpeg_frame(stream) is not None:
         return Container.MP3
-    raise refusal(name, "is no recording in a format that Pannscope reads")
+    raise audio_error(name, "is not in a format that Pannscope reads")
 
 
 def id3_length(stream: BinaryIO) -> int:
@@ -89,7 +72,7 @@ def id3_length(stream: BinaryIO) -> int:
 
 
 def mpeg_frame(header: bytes) -> MpegFrame | None:
-    """Read four bytes as an MPEG layer III frame header, or None if they are none."""
+    """Read four bytes as an MPEG layer III frame header, or None."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3  # version 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
@@ -107,7 +90,7 @@ def mpeg_frame(header: bytes) -> MpegFrame | None:
 
 
 def first_mpeg_frame(stream: BinaryIO) -> tuple[int, MpegFrame] | None:
-    """The first layer III frame and its offset: the next frame follows where it should, or the file ends.
+    """The offset and the header of the first layer III frame that the next frame, or the end of the file, follows.
 
     Without an ID3 tag it must stand at the very start; after a tag there may be padding.
     """
@@ -128,48 +111,47 @@ def first_mpeg_frame(stream: BinaryIO) -> tuple[int, MpegFrame] | None:
     return None
 
 
-def mp3_tells_its_length(stream: BinaryIO, size: int, name: str, max_seconds: float | None) -> bool:
-    """Whether an MP3 starts with a Xing or Info header, whose promise is checked first.
+def mp3_declares_length(stream: BinaryIO, size: int, name: str, max_seconds: float | None) -> bool:
+    """Whether an MP3 declares its length in a Xing or Info header, which is checked.
 
     Raises
     ------
     AudioError
         The recording is over the limit, or the file holds fewer bytes than its header says.
     """
-    found = first_mpeg_frame(stream)
-    if found is None:
-        raise refusal(name, "is an MP3 file whose first frame is damaged or cut short", GIVE_WHOLE)
-    offset, frame = found
+    first = first_mpeg_frame(stream)
+    if first is None:
+        raise audio_error(name, "is an MP3 file whose first frame is damaged or truncated", GIVE_WHOLE)
+    offset, frame = first
     stream.seek(offset + frame.xing_offset)
     head = stream.read(16)
     if len(head) < 16 or head[:4] not in (b"Xing", b"Info"):
         return False
-    flags, first, second = struct.unpack(">III", head[4:])
-    if not flags & 1 or first == 0:
+    flags, frames, length = struct.unpack(">III", head[4:])
+    if not flags & 1 or frames == 0:
         return False
-    check_duration(
-        name, (first - 3) * frame.samples, frame.sample_rate_hz, max_seconds
-    )  # less the encoder's padding
-    promised_s = first * frame.samples / frame.sample_rate_hz
-    if flags & 2 and second:
-        held_s = promised_s * min(1.0, (size - offset) / second)
-        if is_truncated(held_s, promised_s):
-            raise truncated(name, held_s, promised_s)
+    # three frames less: the encoder's padding
+    check_duration(name, (frames - 3) * frame.samples, frame.sample_rate_hz, max_seconds)
+    declared_s = frames * frame.samples / frame.sample_rate_hz
+    if flags & 2 and length:
+        held_s = declared_s * min(1.0, (size - offset) / length)
+        if is_truncated(held_s, declared_s):
+            raise truncated_error(name, held_s, declared_s)
     return True
 
 
 def flac_frames(stream: BinaryIO) -> int:
-    """The number of frames in a FLAC file's stream information, 0 where the writer did not know it."""
+    """The number of samples per channel in a FLAC file's stream information, 0 where the writer did not know it."""
     stream.seek(id3_length(stream) + 8)
     info = stream.read(18)
     return int.from_bytes(info[10:18], "big") & (1 << 36) - 1 if len(info) == 18 else 0
 
 
 def check_ogg_end(stream: BinaryIO, size: int, name: str) -> tuple[str, ...]:
-    """Refuse an Ogg file that ends within a page; note one that ends without an end-of-stream mark.
+    """Raise ``AudioError`` where an Ogg file ends within a page; a note where it ends without an end-of-stream mark.
 
-    Ogg has no length in its header, so that these are the signs of a lost end. A recorder that was stopped
-    hard leaves whole pages and no mark: what is there is played, and the note says so.
+    Ogg has no length in its header, so that these are the signs of a lost end. A recorder that is switched off leaves
+    complete pages and no mark: such a file is accepted with a note.
     """
     start = max(0, size - OGG_SEARCH_BYTES)
     stream.seek(start)
@@ -178,5 +160,5 @@ def check_ogg_end(stream: BinaryIO, size: int, name: str) -> tuple[str, ...]:
     page = tail[at:] if at >= 0 else b""
     lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
     if len(page) < 27 or len(lacing) < page[26] or len(page) < 27 + len(lacing) + sum(lacing):
-        raise refusal(name, "is an Ogg file that is cut short: its last page is not whole", GIVE_WHOLE)
-    return () if page[5] & 4 else ("it has no end mark and may be cut short",)
+        raise audio_error(name, "is an Ogg file that is truncated: its last page is not complete", GIVE_WHOLE)
+    return () if page[5] & 4 else ("it has no end-of-stream mark and may be truncated",)

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from core.pruning.search.sensitivity import Sensitivity
     from core.tagging import Tagger
 
-AUDIO_SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".webm"])
-"""What is taken for a recording in a folder; a file that is named is opened whatever it is called."""
-
 CriterionOption = Annotated[
     str,
     typer.Option("--criterion", metavar="NAME", help="How filters are ranked; operator-norm is the paper's."),
@@ -94,16 +91,17 @@ class Listening:
         return [load_clip(path).waveform for path in labelled.paths], labelled.targets
 
     def _files(self) -> list[Path]:
+        """The recordings: of a folder, the files with an accepted suffix; a file that is named, whatever its suffix."""
+        from core.audio import SUFFIXES
+
         found = []
         for path in self.clips:
             if not path.is_dir():
                 found.append(path)
                 continue
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in AUDIO_SUFFIXES)
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
             if not inside:
-                raise PruningError(
-                    f"The folder {path} holds no recordings ({', '.join(sorted(AUDIO_SUFFIXES))})."
-                )
+                raise PruningError(f"The folder {path} holds no recordings ({', '.join(SUFFIXES)}).")
             found += inside
         return found
 

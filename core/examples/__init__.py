@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from core.audio import Clip, encode_wav, load_clip
+from core.audio import DecodedClip, encode_wav, load_clip
 from core.errors import AudioError
 from core.examples import nature, signals
 from core.examples.blocks import Samples
@@ -176,7 +176,7 @@ def synthesise(key: str) -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=len(_RECIPES))
-def example_clip(key: str) -> Clip:
+def example_clip(key: str) -> DecodedClip:
     """One example as a clip: what its 16-bit WAV file gives when it is dropped in again.
 
     Raises

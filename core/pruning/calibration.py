@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.audio import SAMPLE_RATE
-from core.audio.clip import SILENT_PEAK
+from core.audio import SAMPLE_RATE, SILENT_PEAK
 from core.errors import PruningError
 from core.models.cnn import MIN_SAMPLES
 from core.models.frontend import FRONT_END

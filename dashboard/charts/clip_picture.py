@@ -20,7 +20,7 @@ _CHUNK_S = 10
 """Seconds that are transformed at a time: the spectra of a minute would take 90 MB."""
 
 ReadParts = Callable[[Sequence[tuple[int, int]]], Iterable[np.ndarray]]
-"""Yields the samples from start to end for every (start, end), as ``Clip.parts`` does."""
+"""Yields the samples from start to end for every (start, end), as ``Clip.segments`` does."""
 
 
 @dataclass(frozen=True, eq=False)

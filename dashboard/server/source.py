@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-FORMATS = ("wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac", "mp4", "webm")
-"""The endings that ``core.audio`` decodes; what is inside a file is checked there, not here."""
-
 
 @dataclass(frozen=True, eq=False)
 class Source:

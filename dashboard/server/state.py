@@ -16,7 +16,7 @@ import numpy as np
 import streamlit as st
 
 from core import checkpoints
-from core.audio import SAMPLE_RATE, Clip, LongClip, encode_flac, encode_wav, open_clip
+from core.audio import SAMPLE_RATE, Clip, DecodedClip, StreamedClip, encode_flac, encode_wav, open_clip
 from core.checkpoints import Entry
 from core.compare import Comparison, agreement
 from core.examples import EXAMPLES, example_clip
@@ -70,22 +70,20 @@ class Opened:
     @cached_property
     def sound(self) -> bytes:
         """What the player is given, encoded when a page first shows one: WAV, or of a long clip FLAC, which is half as large."""
-        return encode_flac(self.clip) if self._long else encode_wav(self.clip.waveform)
+        return (
+            encode_wav(self.clip.waveform) if isinstance(self.clip, DecodedClip) else encode_flac(self.clip)
+        )
 
     @property
     def sound_type(self) -> str:
         """Its media type."""
-        return "audio/flac" if self._long else "audio/wav"
+        return "audio/wav" if isinstance(self.clip, DecodedClip) else "audio/flac"
 
     @property
     def weight(self) -> int:
         """Bytes that it holds."""
         drawn = self.picture.levels.nbytes + 2 * self.picture.low.nbytes
         return self.clip.nbytes + drawn + len(vars(self).get("sound", b""))
-
-    @property
-    def _long(self) -> bool:
-        return isinstance(self.clip, LongClip)
 
 
 class Server:
@@ -228,13 +226,14 @@ def file_bytes(name: str) -> int:
 
 
 def _open(source: Source) -> Opened:
+    clip: Clip
     if source.example is not None:
         clip = example_clip(source.example)
     else:
         clip = open_clip(source.data or b"", name=source.name)
-    if isinstance(clip, LongClip):
+    if isinstance(clip, StreamedClip):
         trim_heap()  # what receiving and reading so many bytes has left over
-    return Opened(clip, clip_picture(clip.samples, clip.parts))
+    return Opened(clip, clip_picture(clip.samples, clip.segments))
 
 
 def _fingerprint(name: str) -> Hashable:

@@ -10,10 +10,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core.audio import SAMPLE_RATE
+from core.audio import SAMPLE_RATE, SUFFIXES
 from core.examples import EXAMPLES
 from dashboard import formats
-from dashboard.server.source import FORMATS, Source
+from dashboard.server.source import Source
 from dashboard.widgets import query_params
 
 _TITLES = {example.key: example.title for example in EXAMPLES}
@@ -28,7 +28,7 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
         st.file_uploader(
             "Your recordings",
-            type=list(FORMATS),
+            type=list(SUFFIXES),
             accept_multiple_files=True,
             key="uploads",
             on_change=_own,

@@ -49,15 +49,15 @@ SECOND = bytes(64_000)
 RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "does not exist"),
     "folder": (Path.mkdir, "is a folder"),
-    "text": (lambda path: path.write_text("Dear diary, no sound today.\n" * 9), "is no recording"),
+    "text": (lambda path: path.write_text("Dear diary, no sound today.\n" * 9), "is not in a format"),
     "empty": (Path.touch, "is empty"),
     "too long": (lambda path: path.write_bytes(wav(SECOND * 4)), "up to 3 s"),
     "endless header": (
         lambda path: path.write_bytes(wav(SECOND, claimed=2_000_000_000)),
-        "promises 31250.00 s",
+        "declares 31250.00 s",
     ),
-    "cut short": (lambda path: path.write_bytes(wav(SECOND, claimed=128_000)), "is cut short"),
-    "zero frames": (lambda path: path.write_bytes(wav(b"")), "holds no sound"),
+    "cut short": (lambda path: path.write_bytes(wav(SECOND, claimed=128_000)), "is truncated"),
+    "zero frames": (lambda path: path.write_bytes(wav(b"")), "holds no samples"),
     "not a number": (not_a_number, "from 0.25 s on"),
     "absurd rate": (
         lambda path: path.write_bytes(wav(SECOND, rate=1_000_000)),
@@ -238,7 +238,9 @@ def test_a_bad_recording_in_a_manifest_is_named(cli, studio, tmp_path):
     (tmp_path / "bad.wav").write_bytes(wav(b""))
     (tmp_path / "clips.csv").write_text("filename,labels\nbad.wav,Rain\n")
     words = ["--manifest", tmp_path / "clips.csv", "--audio", tmp_path]
-    assert '"bad.wav" holds no sound' in cli("evaluate", *words, "-m", studio / "small.safetensors").complaint
+    assert (
+        '"bad.wav" holds no samples' in cli("evaluate", *words, "-m", studio / "small.safetensors").complaint
+    )
 
 
 class Payload:

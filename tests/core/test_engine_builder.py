@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import torch
 
-from core.audio import Clip
+from core.audio import encode_wav, load_clip
 from core.checkpoints import load_checkpoint, save_checkpoint
 from core.classes import ClassSet
 from core.models.cnn import Cnn14, Cnn14Config
@@ -77,7 +77,7 @@ def test_a_tagger_runs_on_torch_until_its_engine_is_ready(tmp_path) -> None:
     save_checkpoint(path, model, classes=ClassSet.from_names(["Dog", "Rain", "Speech"]), name="small")
     loaded = load_checkpoint(path)
     waveform = (0.1 * np.random.default_rng(0).standard_normal(32_000)).astype(np.float32)
-    clip = Clip(waveform, "noise.wav", 32_000, 1, 1.0, "0" * 64, ())
+    clip = load_clip(encode_wav(waveform))
     builder = EngineBuilder()
     tagger = Tagger(loaded.model, loaded.info, background=builder)
     named = Tagger(loaded.model, loaded.info)

@@ -1,4 +1,4 @@
-"""Long recordings that are decoded again instead of kept: equal to the whole, whatever is asked of them."""
+"""Long recordings that are decoded again instead of kept: equal to the decoded ones, whatever is read of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.audio import SAMPLE_RATE, LongClip, encode_flac, load_clip, open_clip
+from core.audio import SAMPLE_RATE, Clip, DecodedClip, StreamedClip, encode_flac, load_clip, open_clip
 from core.errors import AudioError
 
+SECONDS = 60.3
 
-def recording(seconds: float, rate: int = 44_100, channels: int = 2, container: str = "FLAC") -> bytes:
-    noise = 0.1 * np.random.default_rng(0).standard_normal((round(seconds * rate), channels))
+
+def recording(frames: int, rate: int, channels: int = 1, container: str = "FLAC") -> bytes:
+    noise = 0.1 * np.random.default_rng(0).standard_normal((frames, channels))
     out = io.BytesIO()
     soundfile.write(out, noise, rate, format=container)
     return out.getvalue()
@@ -21,22 +23,39 @@ def recording(seconds: float, rate: int = 44_100, channels: int = 2, container: 
 
 @pytest.fixture(scope="module")
 def data() -> bytes:
-    return recording(5.3)
+    return recording(round(SECONDS * 44_100), 44_100, channels=2)
 
 
 @pytest.fixture(scope="module")
-def long(data: bytes) -> LongClip:
-    clip = open_clip(data, name="noise.flac", whole_seconds=1.0)
-    assert isinstance(clip, LongClip)
+def decoded(data: bytes) -> DecodedClip:
+    return load_clip(data, name="noise.flac")
+
+
+@pytest.fixture(scope="module")
+def streamed(data: bytes) -> StreamedClip:
+    clip = open_clip(data, name="noise.flac")
+    assert isinstance(clip, StreamedClip)
     return clip
 
 
-def test_a_long_clip_is_the_whole_one_without_its_samples(data: bytes, long: LongClip) -> None:
-    whole = load_clip(data, name="noise.flac")
-    assert long.describe() == whole.describe()
-    assert (long.samples, long.notes, long.silent) == (len(whole.waveform), whole.notes, whole.silent)
-    assert np.array_equal(long.waveform, whole.waveform)
-    assert (long.nbytes, whole.nbytes) == (len(data), 4 * whole.samples)
+def whole(clip: Clip) -> np.ndarray:
+    return next(clip.segments([(0, clip.samples)]))
+
+
+def test_a_streamed_clip_is_the_decoded_one_without_its_samples(
+    data: bytes, streamed: StreamedClip, decoded: DecodedClip
+) -> None:
+    assert streamed.describe() == decoded.describe()
+    assert streamed.samples == len(decoded.waveform) == round(SECONDS * SAMPLE_RATE)
+    assert streamed.peak == decoded.peak == np.abs(decoded.waveform).max()
+    assert (streamed.notes, streamed.silent) == (decoded.notes, decoded.silent) == ((), False)
+    assert np.array_equal(whole(streamed), decoded.waveform)
+    assert (streamed.nbytes, decoded.nbytes) == (len(data), 4 * decoded.samples)
+
+
+def test_neither_prints_its_samples(streamed: StreamedClip, decoded: DecodedClip) -> None:
+    assert len(repr(streamed)) < 300
+    assert len(repr(decoded)) < 300
 
 
 @pytest.mark.parametrize(
@@ -44,45 +63,73 @@ def test_a_long_clip_is_the_whole_one_without_its_samples(data: bytes, long: Lon
     [
         [(0, 170_000)],
         [(0, 1), (1, 2), (2, 65_536), (65_536, 140_001), (140_001, 169_600)],
-        [(100, 200), (90_000, 90_001), (169_000, 169_599)],
+        [
+            (47_553, 47_554),
+            (47_554, 47_555),
+        ],  # 65,536 frames at 44.1 kHz are 47,554 samples: where a block ends
+        [(100, 200), (90_000, 90_001), (1_929_000, 1_929_600)],
         [(0, 0), (7, 7), (7, 64)],
     ],
 )
-def test_parts_are_slices_of_the_whole(data: bytes, long: LongClip, spans: list[tuple[int, int]]) -> None:
-    whole = load_clip(data).waveform
-    assert len(whole) == round(5.3 * SAMPLE_RATE)
-    for (start, end), part in zip(spans, long.parts(spans), strict=True):
-        assert part.dtype == np.float32
-        assert np.array_equal(part, whole[start:end])
+def test_segments_are_slices_of_the_waveform(
+    streamed: StreamedClip, decoded: DecodedClip, spans: list[tuple[int, int]]
+) -> None:
+    for clip in (streamed, decoded):
+        for (start, end), segment in zip(spans, clip.segments(spans), strict=True):
+            assert segment.dtype == np.float32
+            assert np.array_equal(segment, decoded.waveform[start:end])
 
 
-def test_the_beginning_of_either_kind_is_the_same(data: bytes, long: LongClip) -> None:
-    whole = load_clip(data)
-    for seconds in (0.5, 5.3, 60.0):
-        assert np.array_equal(long.beginning(seconds), whole.waveform[: round(seconds * SAMPLE_RATE)])
-        assert np.array_equal(whole.beginning(seconds), long.beginning(seconds))
+@pytest.mark.parametrize("edge", [65_535, 65_536, 65_537, 2 * 65_536])
+def test_segments_meet_at_the_blocks_of_the_decoder(edge: int) -> None:
+    """At 32 kHz nothing is resampled, so that a block is 65,536 samples: one sample before its end, at it, after it."""
+    clip = open_clip(recording(61 * SAMPLE_RATE, SAMPLE_RATE), name="x")
+    assert isinstance(clip, StreamedClip)
+    expected, _ = soundfile.read(io.BytesIO(clip.data), dtype="float32")
+    first, second = clip.segments([(edge - 3, edge), (edge, edge + 3)])
+    assert np.array_equal(first, expected[edge - 3 : edge])
+    assert np.array_equal(second, expected[edge : edge + 3])
 
 
-def test_short_recordings_are_kept_whole(data: bytes) -> None:
-    clip, loaded = open_clip(data, name="a.flac"), load_clip(data, name="a.flac")
-    assert type(clip) is type(loaded)
+def test_the_beginning_of_either_kind_is_the_same(streamed: StreamedClip, decoded: DecodedClip) -> None:
+    for seconds in (0.5, 5.3, 120.0):
+        expected = decoded.waveform[: round(seconds * SAMPLE_RATE)]
+        assert np.array_equal(streamed.beginning(seconds), expected)
+        assert np.array_equal(decoded.beginning(seconds), expected)
+
+
+def test_recordings_of_up_to_a_minute_are_kept_decoded() -> None:
+    minute = 60 * SAMPLE_RATE
+    clip, loaded = (read(recording(minute, SAMPLE_RATE), name="a") for read in (open_clip, load_clip))
+    assert isinstance(clip, DecodedClip)
     assert np.array_equal(clip.waveform, loaded.waveform)
     assert not clip.waveform.flags.writeable
     assert clip.describe() == loaded.describe()
+    assert isinstance(open_clip(recording(minute + 1, SAMPLE_RATE), name="a"), StreamedClip)
 
 
-def test_what_load_clip_refuses_is_refused_alike() -> None:
-    for given, limit in ((b"no recording", 600.0), (recording(3.0, 8_000, 1), 2.0), (b"", 600.0)):
-        with pytest.raises(AudioError) as first:
-            load_clip(given, name="x.wav", max_seconds=limit)
-        with pytest.raises(AudioError) as second:
-            open_clip(given, name="x.wav", max_seconds=limit, whole_seconds=0.5)
-        assert str(first.value) == str(second.value)
+@pytest.mark.parametrize("data", [b"not audio", b"", recording(601 * 4_000, 4_000)])
+def test_both_ways_in_raise_the_same_errors(data: bytes) -> None:
+    with pytest.raises(AudioError) as first:
+        load_clip(data, name="x.wav")
+    with pytest.raises(AudioError) as second:
+        open_clip(data, name="x.wav")
+    assert str(first.value) == str(second.value)
 
 
-def test_the_players_flac_holds_the_clip(long: LongClip) -> None:
-    samples, rate = soundfile.read(io.BytesIO(encode_flac(long)), dtype="int16")
-    expected = np.clip(long.waveform, -1, 1)
+def test_the_limits_end_is_still_accepted() -> None:
+    """600 s are, and one frame more is not."""
+    assert open_clip(recording(600 * 4_000, 4_000), name="x").duration_s == 600
+    with pytest.raises(AudioError, match="lasts longer; recordings of up to 600 s are accepted"):
+        open_clip(recording(600 * 4_000 + 1, 4_000), name="x")
+
+
+@pytest.mark.parametrize("kind", ["streamed", "decoded"])
+def test_the_flac_for_players_holds_the_clip(
+    kind: str, request: pytest.FixtureRequest, decoded: DecodedClip
+) -> None:
+    samples, rate = soundfile.read(io.BytesIO(encode_flac(request.getfixturevalue(kind))), dtype="int16")
+    expected = np.clip(decoded.waveform, -1, 1)
     assert rate == SAMPLE_RATE
     assert samples.shape == expected.shape
     assert np.abs(samples / 32_768 - expected).max() <= 1.01 / 32_768

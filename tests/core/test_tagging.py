@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio import Clip
+from core.audio import DecodedClip, encode_wav, load_clip
 from core.checkpoints import entry, path_of, save_checkpoint
 from core.classes import ClassSet
 from core.errors import AudioError, CheckpointError, ModelError
@@ -29,9 +29,9 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def clip(seconds: float) -> Clip:
+def clip(seconds: float) -> DecodedClip:
     waveform = (0.1 * np.random.default_rng(0).standard_normal(round(seconds * RATE))).astype(np.float32)
-    return Clip(waveform, "noise.wav", RATE, 1, seconds, "0" * 64, ())
+    return load_clip(encode_wav(waveform))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from core.audio import Clip
+from core.audio import encode_wav, load_clip
 from core.classes import ClassSet
 from core.compare import Comparison, agreement
 from core.tagging import Tags
@@ -26,7 +26,7 @@ def comparison(name: str = "clip.wav", top_k: int = 3) -> Comparison:
         Tags(model, classes, values, "torch", 12.5, ((0.0, 1.0),))
         for model, values in (("demo-cnn14", one), ("demo-epanns", two))
     ]
-    clip = Clip(np.zeros(32_000, np.float32), name, 32_000, 1, 1.0, "0" * 64)
+    clip = load_clip(encode_wav(np.zeros(32_000)), name=name)
     return Comparison(clip, *tags, agreement(*tags, top_k=top_k, threshold=0.5))
 
 

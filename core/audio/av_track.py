@@ -1,8 +1,7 @@
-"""M4A/AAC, MP4 and WebM by PyAV, block by block (and FLAC and MP3 files that do not tell their own length).
+"""AAC, MP4 and WebM by PyAV, block by block (and FLAC and MP3 files that do not declare their length).
 
-The demuxer is named, never guessed, and only codecs that such recordings use are decoded. FFmpeg is told
-nothing about the file's name: it sees a stream of bytes, so that no reference in a file can make it open
-another.
+The demuxer is named, never guessed, and only codecs that such recordings use are decoded. FFmpeg receives a stream of
+bytes without a name, so that no reference in a file can make it open another.
 """
 
 from __future__ import annotations
@@ -14,16 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.containers import Container
-from core.audio.limits import (
-    CONVERT,
-    GIVE_WHOLE,
-    check_duration,
-    check_layout,
-    is_truncated,
-    refusal,
-    truncated,
-)
+from core.audio.formats import Container
+from core.audio.limits import check_duration, check_layout, is_truncated
+from core.audio.messages import CONVERT, GIVE_WHOLE, audio_error, damaged_error, truncated_error
 from core.errors import AudioError
 
 CODECS = ("aac", "alac", "mp3", "mp3float", "opus", "vorbis", "flac", "ac3", "eac3")
@@ -34,7 +26,7 @@ SPARE_PACKETS = 100_000
 
 
 class _Tail:
-    """A nameless file from `start` on: FFmpeg sees no ID3 tag (they can hold zip bombs) and no path."""
+    """A nameless file from ``start`` on: FFmpeg receives no ID3 tag (they can hold zip bombs) and no path."""
 
     name = "recording"
 
@@ -57,18 +49,19 @@ class AvTrack:
 
     Parameters
     ----------
-    start : bytes of an ID3 tag to leave out.
+    start : int
+        Bytes of an ID3 tag to leave out.
 
     Attributes
     ----------
     sample_rate_hz, channels : int
-        Of the first decoded frame; a header may give half the rate (HE-AAC) or nothing at all.
+        Of the first decoded frame; a header may declare half the rate (HE-AAC) or nothing at all.
 
     Raises
     ------
     AudioError
-        On opening or while reading: it cannot be decoded, holds no sound track, its header is absurd, it is
-        over the limit or cut short.
+        On opening or while reading: it cannot be decoded, holds no audio track, its header is absurd, it is over a limit
+        or truncated.
     """
 
     def __init__(
@@ -77,26 +70,24 @@ class AvTrack:
         import av  # here and not above: it loads 60 MB of libraries that a WAV file does not need
 
         self._name, self._max_seconds = name, max_seconds
-        self._exact = container not in (
-            Container.AAC,
-            Container.MP3,
-        )  # FFmpeg guesses these lengths from the bit rate
+        # of the others, FFmpeg guesses the length from the bit rate
+        self._declares_length = container not in (Container.AAC, Container.MP3)
         stream.seek(0)
         try:
             self._container: Any = av.open(
                 stream, mode="r", format=container.value, metadata_errors="replace"
             )
         except Exception as error:  # FFmpeg's errors come as OSError, ValueError and others
-            problem = f"starts like {container.name} but cannot be opened: it is damaged or cut short"
-            raise refusal(name, problem, GIVE_WHOLE) from error
+            problem = f"starts like {container.title} but cannot be opened: it is damaged or truncated"
+            raise audio_error(name, problem, GIVE_WHOLE) from error
         try:
             self._stream = self._audio_stream()
-            self._promised_s = self._container.duration / av.time_base if self._container.duration else None
+            self._declared_s = self._container.duration / av.time_base if self._container.duration else None
             self._check_header()
             self._decoded = self._decode(av)
             self._first = next(self._decoded, None)
             if self._first is None:
-                raise refusal(name, "holds no sound (0 frames)")
+                raise audio_error(name, "holds no samples (0 frames)")
             self.sample_rate_hz, self.channels = self._layout
         except BaseException:
             self._container.close()
@@ -111,32 +102,28 @@ class AvTrack:
 
     def _audio_stream(self) -> Any:
         if not self._container.streams.audio:
-            raise refusal(self._name, "has no sound track")
+            raise audio_error(self._name, "has no audio track")
         stream = self._container.streams.audio[0]
         codec = getattr(stream.codec_context, "name", None)
         if codec not in CODECS:
-            called = codec or "an unknown codec"
-            raise refusal(
-                self._name,
-                f"holds sound as {called}; AAC, ALAC, MP3, Opus, Vorbis and FLAC are accepted",
-                CONVERT,
-            )
+            problem = f"is encoded as {codec or 'an unknown codec'}; AAC, ALAC, MP3, Opus, Vorbis and FLAC are accepted"
+            raise audio_error(self._name, problem, CONVERT)
         return stream
 
     def _check_header(self) -> None:
-        """Check what the header says, where it says anything (a first frame is checked again)."""
+        """Check what the header declares, if anything (the first frame is checked again)."""
         context = self._stream.codec_context
         if context.sample_rate and context.channels:
             check_layout(self._name, context.sample_rate, context.channels)
-        if self._exact and self._stream.duration and self._stream.time_base:
+        if self._declares_length and self._stream.duration and self._stream.time_base:
             check_duration(
                 self._name, float(self._stream.duration * self._stream.time_base), 1, self._max_seconds
             )
-        elif self._exact and self._promised_s and len(self._container.streams) == 1:
-            check_duration(self._name, self._promised_s, 1, self._max_seconds)
+        elif self._declares_length and self._declared_s and len(self._container.streams) == 1:
+            check_duration(self._name, self._declared_s, 1, self._max_seconds)
 
     def _decode(self, av: Any) -> Iterator[npt.NDArray[np.float32]]:
-        """Decode packet by packet, and count all that a hostile file could repeat without end."""
+        """Decode packet by packet, and count everything that a hostile file could repeat without end."""
         resampler: Any = None
         sample_format = ""
         held = packets = 0
@@ -155,7 +142,7 @@ class AvTrack:
                         self._layout = (int(frame.sample_rate), len(frame.layout.channels))
                         check_layout(self._name, *self._layout)
                         # to packed samples: PyAV 18.1 counts nine planes in a planar frame of eight
-                        # channels and reads memory that is none
+                        # channels and reads beyond it
                         resampler = av.AudioResampler(
                             format="flt", layout=frame.layout, rate=frame.sample_rate
                         )
@@ -163,7 +150,9 @@ class AvTrack:
                     elif (int(frame.sample_rate), len(frame.layout.channels)) != self._layout or (
                         frame.format.name != sample_format
                     ):
-                        raise refusal(self._name, "changes its sample rate or channels half-way", CONVERT)
+                        raise audio_error(
+                            self._name, "changes its sample rate or channels in the middle", CONVERT
+                        )
                     frame.pts = None
                     for plain in resampler.resample(frame):
                         held += plain.samples
@@ -172,15 +161,20 @@ class AvTrack:
         except AudioError:
             raise
         except Exception as error:
-            held_s = held / self._layout[0] if held else 0.0
-            problem = f"is damaged or cut short: decoding stopped after {held_s:.2f} s"
-            raise refusal(self._name, problem, GIVE_WHOLE) from error
-        if self._exact and self._promised_s and held and is_truncated(end - begin, self._promised_s):
-            raise truncated(self._name, end - begin, self._promised_s)
+            raise damaged_error(self._name, held / self._layout[0] if held else 0.0) from error
+        if (
+            self._declares_length
+            and self._declared_s
+            and held
+            and is_truncated(end - begin, self._declared_s)
+        ):
+            raise truncated_error(self._name, end - begin, self._declared_s)
 
     def _check_packets(self, packets: int) -> None:
         if (
             self._max_seconds is not None
             and packets > SPARE_PACKETS + MAX_PACKETS_PER_SECOND * self._max_seconds
         ):
-            raise refusal(self._name, "holds more packets than a recording of the accepted length", CONVERT)
+            raise audio_error(
+                self._name, "holds more packets than a recording of the accepted length", CONVERT
+            )

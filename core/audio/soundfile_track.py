@@ -1,7 +1,7 @@
 """WAV, FLAC, Ogg and MP3 by libsndfile, block by block.
 
-The containers have been checked before (`riff`, `containers`); what libsndfile finds in them is checked
-once more, so that a file which two parsers read differently is refused too.
+The containers have been checked before (``wav``, ``containers``); what libsndfile reads in them is checked once more, so
+that a file which two parsers read differently is not accepted either.
 """
 
 from __future__ import annotations
@@ -13,16 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from core.audio.containers import Container
-from core.audio.limits import (
-    BLOCK_FRAMES,
-    GIVE_WHOLE,
-    check_duration,
-    check_layout,
-    is_truncated,
-    refusal,
-    truncated,
-)
+from core.audio.formats import Container
+from core.audio.limits import BLOCK_FRAMES, check_duration, check_layout, is_truncated
+from core.audio.messages import GIVE_WHOLE, audio_error, damaged_error, truncated_error
 
 SUBTYPES = {
     Container.WAV: ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
@@ -42,8 +35,7 @@ class SoundFileTrack:
     Raises
     ------
     AudioError
-        On opening or while reading: it cannot be decoded, its header is absurd, it is over the limit or cut
-        short.
+        On opening or while reading: it cannot be decoded, its header is absurd, it is over a limit or truncated.
     """
 
     def __init__(self, stream: BinaryIO, container: Container, name: str, max_seconds: float | None) -> None:
@@ -54,12 +46,12 @@ class SoundFileTrack:
         except (
             Exception
         ) as error:  # libsndfile's errors come as several classes, python-soundfile's own as more
-            raise self._damaged(0, container.name) from error
+            problem = f"starts like {container.title} but cannot be decoded: it is damaged or truncated"
+            raise audio_error(name, problem, GIVE_WHOLE) from error
         try:
             if self._file.subtype not in SUBTYPES[container]:
-                raise refusal(
-                    name, f"holds {self._file.subtype} samples, which are not accepted in {container.name}"
-                )
+                problem = f"holds {self._file.subtype} samples, which are not accepted in {container.title}"
+                raise audio_error(name, problem)
             self.sample_rate_hz, self.channels = int(self._file.samplerate), int(self._file.channels)
             check_layout(name, self.sample_rate_hz, self.channels)
             self._frames = int(self._file.frames)
@@ -70,28 +62,16 @@ class SoundFileTrack:
 
     def blocks(self) -> Generator[npt.NDArray[np.float32]]:
         """The samples as blocks of (frames, channels), at most 65,536 frames each; closes the file."""
-        held = 0
+        held, declared_s = 0, self._frames / self.sample_rate_hz
         with self._file:
             while True:
                 try:
                     block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
                 except Exception as error:
-                    raise self._damaged(held) from error
+                    raise damaged_error(self._name, held / self.sample_rate_hz, declared_s) from error
                 if len(block) == 0:
                     break
                 held += len(block)
                 yield block
-        held_s, promised_s = held / self.sample_rate_hz, self._frames / self.sample_rate_hz
-        if is_truncated(held_s, promised_s):
-            raise truncated(self._name, held_s, promised_s)
-
-    def _damaged(self, held: int, container: str | None = None) -> Exception:
-        if container is not None:
-            return refusal(
-                self._name,
-                f"starts like {container} but cannot be decoded: it is damaged or cut short",
-                GIVE_WHOLE,
-            )
-        held_s, promised_s = held / self.sample_rate_hz, self._frames / self.sample_rate_hz
-        problem = f"is damaged or cut short: decoding stopped after {held_s:.2f} s of {promised_s:.2f} s"
-        return refusal(self._name, problem, GIVE_WHOLE)
+        if is_truncated(held / self.sample_rate_hz, declared_s):
+            raise truncated_error(self._name, held / self.sample_rate_hz, declared_s)
