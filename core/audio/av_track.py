@@ -25,7 +25,7 @@ MAX_PACKETS_PER_SECOND = (
 SPARE_PACKETS = 100_000
 
 
-class _Tail:
+class _Untagged:
     """A nameless file from ``start`` on: FFmpeg receives no ID3 tag (they can hold zip bombs) and no path."""
 
     name = "recording"
@@ -72,10 +72,9 @@ class AvTrack:
         self._name, self._max_seconds = name, max_seconds
         # of the others, FFmpeg guesses the length from the bit rate
         self._declares_length = container not in (Container.AAC, Container.MP3)
-        stream.seek(0)
         try:
             self._container: Any = av.open(
-                stream, mode="r", format=container.value, metadata_errors="replace"
+                _Untagged(stream, start), mode="r", format=container.value, metadata_errors="replace"
             )
         except Exception as error:  # FFmpeg's errors come as OSError, ValueError and others
             problem = f"starts like {container.title} but cannot be opened: it is damaged or truncated"

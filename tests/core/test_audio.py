@@ -236,6 +236,30 @@ def test_a_tag_before_the_sound_is_skipped() -> None:
     assert load_clip(tag + plain).duration_s == load_clip(plain).duration_s
 
 
+@pytest.mark.parametrize("from_path", [False, True])
+def test_ffmpeg_receives_neither_an_id3_tag_nor_a_path(
+    from_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    title = b"TIT2" + struct.pack(">I", 6) + b"\0\0" + b"\x03bomb\0"
+    tagged = (
+        b"ID3\x04\0\0" + bytes([0, 0, 0, len(title)]) + title + muxed(tone(44_100), 44_100, "adts", "aac")
+    )
+    with av.open(io.BytesIO(tagged)) as container:
+        assert container.metadata == {"title": "bomb"}  # what FFmpeg makes of it where it gets the tag
+    opened, av_open = [], av.open
+
+    def spy(file: Any, **options: Any) -> Any:
+        container = av_open(file, **options)
+        opened.append((container.metadata, container.name))
+        return container
+
+    monkeypatch.setattr(av, "open", spy)
+    path = tmp_path / "a.aac"
+    path.write_bytes(tagged)
+    assert load_clip(path if from_path else tagged).duration_s == pytest.approx(2.0, abs=0.08)
+    assert opened == [({}, "recording")]
+
+
 def test_flac_and_mp3_that_do_not_tell_their_length() -> None:
     flac = bytearray(written(tone(44_100), 44_100, "FLAC"))
     word = int.from_bytes(flac[18:26], "big")
