@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
-from core.errors import AudioError, CheckpointError
+from core.errors import CheckpointError
 from core.models.cnn import MIN_SAMPLES, Cnn14
 from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import trim_heap
-
-WINDOW_SECONDS = 30.0
-"""Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
-takes about 190 MB) and keeps short events from being averaged away."""
+from core.windows import mean_probabilities, window_mean, windows
 
 EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
 OFFICIAL_PAIR = ("cnn14", "epanns")
@@ -90,62 +84,6 @@ class Tags:
             "notes": [*clip.notes, *self.notes],
             "tags": [vars(tag).copy() for tag in self.top(len(self.classes) if top is None else top)],
         }
-
-
-def windows(samples: int) -> list[tuple[int, int]]:
-    """Cut a waveform into the fewest equal windows of at most ``WINDOW_SECONDS``: [(start, end), …] in samples."""
-    count = max(1, -(-samples // round(WINDOW_SECONDS * SAMPLE_RATE)))
-    edges = [round(samples * edge / count) for edge in range(count + 1)]
-    return list(pairwise(edges))
-
-
-def mean_probabilities(network: Callable[[torch.Tensor], torch.Tensor], waveform: np.ndarray) -> np.ndarray:
-    """Probabilities of one waveform of any length, as every part of Pannscope computes them.
-
-    Parameters
-    ----------
-    network : (1, samples) float32 -> (1, classes) probabilities.
-    waveform : (samples,) at 32 kHz. Under 0.31 s it is padded with silence to what the network needs; over 30 s it is
-        tagged in equal windows whose probabilities are averaged.
-
-    Raises
-    ------
-    AudioError
-        The waveform is empty, has more than one row, or its samples are integers or not finite.
-    """
-    samples = validate_waveform(waveform)
-    return _mean([_heard(network, samples[start:end]) for start, end in windows(len(samples))])
-
-
-def _heard(network: Callable[[torch.Tensor], torch.Tensor], part: np.ndarray) -> np.ndarray:
-    return network(torch.from_numpy(np.array(part))[None])[0].numpy()
-
-
-def _mean(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.asarray(np.mean(parts, axis=0, dtype=np.float64), np.float32)
-
-
-def validate_waveform(waveform: np.ndarray) -> np.ndarray:
-    """A caller's waveform as the networks take it: (samples,) float32, padded with silence to at least ``MIN_SAMPLES``.
-
-    Integers are refused with an ``AudioError``, because their full scale would be taken for 32,768 times ours, and so are
-    samples that are no finite numbers, more than one row of them, or none.
-    """
-    given = np.asarray(waveform)
-    if given.dtype.kind != "f":
-        raise AudioError(
-            f"A waveform's samples are floating-point numbers, full scale at ±1; got {given.dtype}. "
-            "Convert them first (16-bit integers: divide by 32,768)."
-        )
-    if given.ndim != 1 or len(given) == 0:
-        raise AudioError(f"A waveform is one row of samples at 32 kHz; got an array of shape {given.shape}.")
-    with np.errstate(over="ignore"):
-        samples = given.astype(np.float32, copy=False)
-    if not np.isfinite(samples).all():
-        raise AudioError(
-            "The waveform holds samples that are no finite numbers; find out where they come from."
-        )
-    return samples if len(samples) >= MIN_SAMPLES else np.pad(samples, (0, MIN_SAMPLES - len(samples)))
 
 
 class Tagger:
@@ -239,25 +177,23 @@ class Tagger:
 
     def probabilities(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) float at 32 kHz, full scale at ±1 -> (classes,) float32; raises ``AudioError`` for anything else."""
-        found = mean_probabilities(self.engine.probabilities, waveform)
-        self._ask_for_engine()
-        return found
+        probabilities = mean_probabilities(self.engine.probabilities, waveform)
+        self._request_engine()
+        return probabilities
 
     def tag(self, clip: Clip) -> Tags:
         """Tag a clip and say how long it took and what had to be done to it."""
         engine = self.engine  # made before the clock starts
         spans = windows(max(clip.samples, MIN_SAMPLES))
-        heard, latency_ms = [], 0.0
-        for part in clip.segments(
-            spans
-        ):  # a long clip is decoded as it is heard, which is no part of the time
+        outputs, latency_ms = [], 0.0
+        for part in clip.segments(spans):  # a long clip decodes here, outside the time that is measured
             started = time.perf_counter()
-            heard.append(_heard(engine.probabilities, validate_waveform(part)))
+            outputs.append(mean_probabilities(engine.probabilities, part))
             latency_ms += 1e3 * (time.perf_counter() - started)
             if len(spans) > 1:
                 trim_heap()  # each window would leave some of what it used to the allocator of another thread
-        probabilities = _mean(heard)
-        self._ask_for_engine()
+        probabilities = window_mean(outputs)
+        self._request_engine()
         notes = []
         if clip.samples < MIN_SAMPLES:
             notes.append(
@@ -282,7 +218,7 @@ class Tagger:
             engine.why,
         )
 
-    def _ask_for_engine(self) -> None:
+    def _request_engine(self) -> None:
         if (
             self._background is not None and not self.engine_ready
         ):  # afterwards, so that both cores were free for the answer

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.settings",),
     ("core.files", "core.classes"),
     ("core.audio", "core.models"),
-    ("core.examples", "core.checkpoints", "core.runtime"),
+    ("core.examples", "core.checkpoints", "core.runtime", "core.windows"),
     ("core.tagging",),
     ("core.compare", "core.profiling", "core.training"),
     ("core.pruning",),

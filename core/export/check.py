@@ -16,8 +16,9 @@ from core.errors import ExportError
 from core.examples import EXAMPLES, synthesise
 from core.export.formats import Format
 from core.models.cnn import MIN_SAMPLES
-from core.tagging import Tagger, mean_probabilities
+from core.tagging import Tagger
 from core.training.data import LabelledClips
+from core.windows import mean_probabilities
 
 Network = Callable[[Tensor], Tensor]
 """(1, samples) float32 at 32 kHz -> (1, classes) probabilities."""

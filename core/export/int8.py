@@ -22,7 +22,7 @@ from core.export.check import Job, Network, Written
 from core.export.onnx_file import append_metadata, onnx_network
 from core.export.onnx_graph import write_onnx
 from core.export.packages import require
-from core.tagging import mean_probabilities
+from core.windows import mean_probabilities
 
 CALIBRATION_CLIPS = 64
 """Ranges settle after a few dozen clips."""

@@ -13,7 +13,7 @@ from core.models.cnn import MIN_SAMPLES, Cnn14, Cnn14Config
 from core.profiling.counts import samples_of
 from core.profiling.latency import Latency, measure_latencies
 from core.profiling.memory import resident_growth
-from core.tagging import mean_probabilities
+from core.windows import mean_probabilities
 
 MAX_MEASURED_SECONDS = 600
 """A longer clip would be timed for hours, and its noise alone takes gigabytes."""

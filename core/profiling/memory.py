@@ -15,7 +15,7 @@ from pathlib import Path
 from core.models.cnn import LAYERS, Cnn14Config, ends_block
 from core.models.frontend import FRAMES_AT_ONCE, FRONT_END
 from core.profiling.counts import map_sizes, samples_of
-from core.tagging import windows
+from core.windows import windows
 
 _FLOAT = 4
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from core.audio import SAMPLE_RATE, SILENT_PEAK
 from core.errors import PruningError
 from core.models.cnn import MIN_SAMPLES
 from core.models.frontend import FRONT_END
-from core.tagging import validate_waveform
+from core.windows import split_windows, validate_waveform
 
 WINDOW_SECONDS = 10.0
 """Clips are cut into equal windows of at most this length, AudioSet's: it bounds memory."""
@@ -30,7 +29,7 @@ _KNOTS = 9  # evenly spaced over the mel bands
 _FLOOR_DB = 10.0 * math.log10(FRONT_END.amin)
 
 
-def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[Tensor]:
     """Clips as windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``: every clip gives the same share.
 
     Raises ``PruningError`` where there is nothing to listen to, ``AudioError`` for what no network can.
@@ -43,13 +42,7 @@ def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
             "All clips to repair on are silent, so there is nothing to learn from them; give recordings with sound."
         )
     longest = max(MIN_SAMPLES, round(_share([len(clip) for clip in clips], MAX_SECONDS * SAMPLE_RATE)))
-    cut = []
-    for clip in clips:
-        heard = clip[:longest]
-        count = -(-len(heard) // round(WINDOW_SECONDS * SAMPLE_RATE))
-        edges = [round(len(heard) * edge / count) for edge in range(count + 1)]
-        cut += [heard[start:end] for start, end in pairwise(edges)]
-    return cut
+    return [window for clip in clips for window in split_windows(clip[:longest], WINDOW_SECONDS)]
 
 
 def _share(lengths: Sequence[int], budget: float) -> float:

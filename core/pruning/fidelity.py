@@ -11,7 +11,7 @@ import numpy as np
 from core.compare import spearman
 from core.errors import PruningError
 from core.models.cnn import Cnn14
-from core.tagging import mean_probabilities
+from core.windows import mean_probabilities
 
 CLIPPED = 1e-7
 """Probabilities are kept this far from 0 and 1 before a logarithm is taken: float32 has 1.2e-7 between 1 and its neighbour."""

@@ -11,7 +11,7 @@ from scipy.stats import entropy, spearmanr
 from core.errors import PruningError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.pruning.fidelity import divergences, fidelity, predictions
-from core.tagging import mean_probabilities
+from core.windows import mean_probabilities
 
 
 def test_by_hand():

@@ -17,7 +17,7 @@ import soundfile
 import torch
 from torch import nn
 
-from core.tagging import windows
+from core.windows import windows
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 32_000

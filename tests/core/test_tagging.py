@@ -14,7 +14,8 @@ from core.checkpoints import entry, path_of, save_checkpoint
 from core.classes import ClassSet
 from core.errors import AudioError, CheckpointError, ModelError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.tagging import Tags, default_baseline, default_pair, load_tagger, mean_probabilities, windows
+from core.tagging import Tags, default_baseline, default_pair, load_tagger
+from core.windows import mean_probabilities, windows
 
 RATE = 32_000
 CLASSES = ClassSet.from_names(["Dog", "Rain", "Speech"])
@@ -103,8 +104,8 @@ def test_a_waveform_is_one_row_of_samples(checkpoint, wrong):
     [
         (np.zeros(RATE, np.int16), "got int16"),
         (np.zeros(RATE, complex), "got complex128"),
-        (np.full(RATE, np.nan, np.float32), "no finite numbers"),
-        (np.full(RATE, 1e300), "no finite numbers"),
+        (np.full(RATE, np.nan, np.float32), "NaN or infinite"),
+        (np.full(RATE, 1e300), "NaN or infinite"),
     ],
 )
 def test_samples_are_finite_floats(checkpoint, wrong, said):

@@ -103,12 +103,12 @@ def repair(
     windows = calibration_windows(waveforms)
     repaired = copy.deepcopy(pruned).eval()
     with torch.inference_mode():
-        logmels = [model.front_end(torch.from_numpy(np.array(window))[None]) for window in windows]
+        logmels = [model.front_end(window) for window in windows]
         sounds = add_variants(logmels, method.windows)
         layers = _Walk(model, plan, repaired, sounds, method, on_progress=on_progress).run()
     document = asdict(method) | {
         "clips": len(waveforms),
-        "seconds": round(sum(map(len, windows)) / SAMPLE_RATE, 3),
+        "seconds": round(sum(window.shape[1] for window in windows) / SAMPLE_RATE, 3),
         "variants": len(sounds) - len(windows),
         "layers": layers,
     }

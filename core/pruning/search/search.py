@@ -27,7 +27,7 @@ from core.pruning.search.allocation import STEP, Allocation, Counted
 from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.surgery import prune
-from core.tagging import mean_probabilities
+from core.windows import mean_probabilities
 
 KINDS = ("params", "macs", "time")
 

@@ -16,7 +16,7 @@ from core.models.widths import check_layer, check_ratio, kept_count
 from core.pruning.criteria import criterion, layer_importance
 from core.pruning.fidelity import divergences
 from core.pruning.ratios import in_layer_order
-from core.tagging import validate_waveform, windows
+from core.windows import split_windows, validate_waveform, window_mean, windows
 
 RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of filters that are tried on each layer: where E-PANNs has figures (25, 50, 75%), and towards both ends."""
@@ -99,44 +99,41 @@ def measure_sensitivity(
         No clips, no ratio, an impossible ratio, an unknown layer or criterion, or targets that do not fit the clips.
     """
     criterion(criterion_name)
-    asked = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}))
+    rows = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}))
     columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
-    if not waveforms or not asked or not columns:
+    if not waveforms or not rows or not columns:
         raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
     clips = [validate_waveform(waveform) for waveform in waveforms]
     check_targets(targets, len(clips), model.config.classes)
-    masks = {layer: _masks(model, layer, columns, criterion_name, scores) for layer in asked}
-    spans = [[clip[start:end] for start, end in windows(len(clip))] for clip in clips]
-    total = sum(map(len, spans)) * len(asked) * len(columns)
-    done = 0
-    parent = np.zeros((len(clips), model.config.classes))
-    found = np.zeros((len(asked), len(columns), *parent.shape))
-    with torch.inference_mode():
-        for row, parts in enumerate(spans):
-            for part in parts:
-                x = model.normalize(model.front_end(torch.from_numpy(np.array(part))[None]))
-                for layer in LAYERS:
-                    x = model.layer(layer, x)
-                    for column, mask in enumerate(masks.get(layer, ())):
-                        answer = _onward(model, layer, x * mask)
-                        found[asked.index(layer), column, row] += answer / len(parts)
-                        done += 1
-                        if on_progress:
-                            on_progress(done, total)
-                parent[row] += torch.sigmoid(model.head(x))[0].double().numpy() / len(parts)
-    cells = found.reshape(-1, *parent.shape)
-    shape = (len(asked), len(columns))
+    masks = {layer: _masks(model, layer, columns, criterion_name, scores) for layer in rows}
+    done, total = 0, sum(len(windows(len(clip))) for clip in clips) * len(rows) * len(columns)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(done, total)
+
+    outputs = np.stack(
+        [
+            window_mean([_outputs(model, window, masks, step) for window in split_windows(clip)])
+            for clip in clips
+        ],
+        axis=1,
+    )
+    pruned, unpruned = outputs[:-1], outputs[-1]
+    shape = (len(rows), len(columns))
     return Sensitivity(
-        layers=asked,
+        layers=rows,
         ratios=columns,
-        divergence=np.array([divergences(parent, cell).mean() for cell in cells]).reshape(shape),
-        first_tag=np.array([(cell.argmax(1) == parent.argmax(1)).mean() for cell in cells]).reshape(shape),
+        divergence=np.array([divergences(unpruned, cell).mean() for cell in pruned]).reshape(shape),
+        first_tag=np.array([(cell.argmax(1) == unpruned.argmax(1)).mean() for cell in pruned]).reshape(shape),
         criterion=criterion_name,
         clips=len(clips),
         mean_average_precision=None
         if targets is None
-        else np.array([mean_average_precision(targets, cell) for cell in cells]).reshape(shape),
-        base=None if targets is None else mean_average_precision(targets, parent),
+        else np.array([mean_average_precision(targets, cell) for cell in pruned]).reshape(shape),
+        base=None if targets is None else mean_average_precision(targets, unpruned),
     )
 
 
@@ -180,8 +177,24 @@ def _masks(
     return masks
 
 
-def _onward(model: Cnn14, layer: str, x: Tensor) -> np.ndarray:
-    """Probabilities (classes,) from what ``layer`` gave, (1, filters, frames, bands)."""
+def _outputs(
+    model: Cnn14, window: Tensor, masks: dict[str, list[Tensor]], step: Callable[[], None]
+) -> np.ndarray:
+    """Probabilities (layers x ratios + 1, classes) of one window with each mask applied alone; last, of the unpruned network."""
+    outputs = []
+    with torch.inference_mode():
+        x = model.normalize(model.front_end(window))
+        for layer in LAYERS:
+            x = model.layer(layer, x)
+            for mask in masks.get(layer, ()):
+                outputs.append(_from_layer(model, layer, x * mask))
+                step()
+        outputs.append(_from_layer(model, LAYERS[-1], x))
+    return torch.cat(outputs).numpy()
+
+
+def _from_layer(model: Cnn14, layer: str, x: Tensor) -> Tensor:
+    """Probabilities (1, classes) from the output of ``layer``, (1, filters, frames, bands)."""
     for later in LAYERS[LAYERS.index(layer) + 1 :]:
         x = model.layer(later, x)
-    return np.asarray(torch.sigmoid(model.head(x))[0].double().numpy())
+    return torch.sigmoid(model.head(x))
