@@ -25,12 +25,12 @@ RUN pip install -r requirements.txt
 
 # setuptools is among the requirements, so that the build needs no network.
 COPY pyproject.toml README.md LICENSE ./
-COPY .streamlit ./.streamlit
 COPY checkpoints ./checkpoints
 COPY core ./core
 COPY dashboard ./dashboard
+COPY pannscope ./pannscope
 RUN pip install --no-deps --no-build-isolation --editable . \
-    && python -m compileall -q core dashboard
+    && python -m compileall -q core dashboard pannscope
 
 ENV PANNSCOPE_WEIGHTS=/data/weights \
     PANNSCOPE_AUTO_FETCH=0 \
@@ -46,4 +46,4 @@ EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, sys, urllib.request as u; sys.exit(u.urlopen('http://127.0.0.1:' + os.environ['STREAMLIT_SERVER_PORT'] + '/_stcore/health', timeout=4).read() != b'ok')"]
 
-CMD ["python", "-m", "streamlit", "run", "dashboard/app.py"]
+CMD ["pannscope", "serve"]

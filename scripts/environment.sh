@@ -30,7 +30,7 @@ objection() {
     "$1" - 2>/dev/null <<'PYTHON' || echo "$1 does not run"
 import sys
 version = ".".join(map(str, sys.version_info[:3]))
-if not (3, 11) <= sys.version_info[:2] < (3, 13):
+if not (3, 11) <= sys.version_info[:2] <= (3, 14):
     print(sys.executable + " is Python " + version)
     sys.exit()
 import importlib.util
@@ -42,7 +42,7 @@ PYTHON
 
 find_interpreter() {
     local candidate problem= first_problem=
-    local -a candidates=(python3.11 python3.12 python3 python)
+    local -a candidates=(python3.11 python3.12 python3.13 python3 python python3.14)
     [[ -z ${PANNSCOPE_PYTHON:-} ]] || candidates=("$PANNSCOPE_PYTHON")
     for candidate in "${candidates[@]}"; do
         type -P "$candidate" >/dev/null || continue
@@ -54,15 +54,15 @@ find_interpreter() {
         # A version manager's shim that leads nowhere is no news; an interpreter that nearly does is.
         [[ -n $first_problem || $problem == *"does not run" ]] || first_problem=$problem
     done
-    [[ -z ${PANNSCOPE_PYTHON:-} ]] || die "PANNSCOPE_PYTHON=$PANNSCOPE_PYTHON: ${problem:-no such program}; Python 3.11 or 3.12 with venv is needed"
-    die "Python 3.11 or 3.12 with venv is needed (${first_problem:-no python3 on the PATH}): install one, or name it in PANNSCOPE_PYTHON"
+    [[ -z ${PANNSCOPE_PYTHON:-} ]] || die "PANNSCOPE_PYTHON=$PANNSCOPE_PYTHON: ${problem:-no such program}; Python 3.11 to 3.14 with venv is needed"
+    die "Python 3.11 to 3.14 with venv is needed (${first_problem:-no python3 on the PATH}): install one, or name it in PANNSCOPE_PYTHON"
 }
 
 # Whether the environment's interpreter runs, is of a version of ours and has pip.
 runs() {
     "$python" -c '
 import pip, sys
-raise SystemExit(not ((3, 11) <= sys.version_info[:2] < (3, 13) and sys.prefix != sys.base_prefix))
+raise SystemExit(not ((3, 11) <= sys.version_info[:2] <= (3, 14) and sys.prefix != sys.base_prefix))
 ' 2>/dev/null
 }
 
@@ -74,7 +74,7 @@ make_environment() {
         "$python" scripts/forget_incomplete.py
         "$python" -m ensurepip --default-pip >/dev/null || die "there is no pip in $venv and none could be made: delete it"
     fi
-    runs || die "$venv is of another Python than 3.11 and 3.12: move it away, or name another place in PANNSCOPE_VENV"
+    runs || die "$venv is of another Python than 3.11 to 3.14: move it away, or name another place in PANNSCOPE_VENV"
 }
 
 # What would be installed now, as text: the files that say so, and the place (an editable install points back at it).

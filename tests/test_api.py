@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import pytest
 
 import core
 import pannscope
+from core.audio import encode_wav
+from core.examples import example_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -98,3 +103,46 @@ def test_another_projects_core(tmp_path: Path, place: str) -> None:
 def test_a_folder_that_is_no_package_is_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / "core").mkdir()
     assert python("import pannscope; pannscope.load_tagger", tmp_path).returncode == 0
+
+
+# The documents
+
+
+def fences(document: Path) -> str:
+    """The Python blocks of a Markdown file, one after the other."""
+    return "\n".join(
+        re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
+
+
+def test_the_reference_has_every_name_with_its_parameters() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### (\w+)(?:\((.*)\))?$", page, re.MULTILINE)
+    errors = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted([name for name, _ in headings] + errors) == sorted(pannscope.__all__)
+    for name, parameters in headings:
+        public = getattr(pannscope, name)
+        if not inspect.isclass(public):
+            empty = inspect.Parameter.empty
+            signature = inspect.signature(public)
+            plain = [each.replace(annotation=empty) for each in signature.parameters.values()]
+            assert f"({parameters})" == str(signature.replace(parameters=plain, return_annotation=empty)), (
+                name
+            )
+
+
+def test_the_examples_of_the_reference() -> None:
+    page = ROOT / "docs" / "api.md"
+    examples = doctest.DocTestParser().get_doctest(fences(page), {}, page.name, str(page), 0)
+    assert len(examples.examples) > 20
+    said: list[str] = []
+    assert doctest.DocTestRunner().run(examples, out=said.append).failed == 0, "".join(said)
+
+
+def test_the_example_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clip.wav").write_bytes(encode_wav(example_clip("clock").waveform))
+    monkeypatch.chdir(tmp_path)
+    exec(fences(ROOT / "README.md"), {})
+    assert "Tick" in capsys.readouterr().out

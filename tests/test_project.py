@@ -234,7 +234,7 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_serve_without_python(tmp_path: Path) -> None:
-    assert "Python 3.11 or 3.12 with venv is needed (no python3 on the PATH)" in complaint(serve(tmp_path))
+    assert "Python 3.11 to 3.14 with venv is needed (no python3 on the PATH)" in complaint(serve(tmp_path))
     assert not (tmp_path / "venv").exists()
 
 

@@ -59,9 +59,10 @@ def check_port(address: str, port: int) -> None:
             (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET
         ).close()
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]  # socket appends the address
         where = f"port {port}" if address in WILDCARDS else f"{address}, port {port}"
         raise typer.BadParameter(
-            f"cannot listen on {where}: {error.strerror or error}; choose another one", param_hint="--port"
+            f"cannot listen on {where}: {reason}; choose another one", param_hint="--port"
         ) from None
 
 
