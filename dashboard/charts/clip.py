@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.models.frontend import mel_centres
+from core.models.frontend import mel_centers
 from dashboard import formats
 from dashboard.charts.clip_picture import DYNAMIC_RANGE_DB, ClipPicture
 from dashboard.charts.layout import axis, axis_title, base_layout
@@ -87,7 +87,7 @@ def add_spectrogram(figure: go.Figure, picture: ClipPicture, palette: Palette, *
 
 def mel_axis(palette: Palette) -> dict[str, Any]:
     """An axis that counts mel bands from 0, with its ticks in Hz."""
-    centres = mel_centres()
+    centres = mel_centers()
     ticks = [formats.kilohertz(hz) if hz >= 1000 else f"{hz}{formats.NBSP}Hz" for hz in _FREQUENCIES_HZ]
     return {
         "range": [-0.5, len(centres) - 0.5],

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from core.models.frontend import FRONT_END, LogMel, log_mel, mel_centres, mel_matrix
+from core.models.frontend import FRONT_END, FrontEnd, LogMel, log_mel, mel_centers, mel_matrix
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = FRONT_END.sample_rate
 
 
@@ -67,21 +72,66 @@ def test_tone_equals_the_reference_down_to_rounding(reference):
     ours, theirs = log_mel(tone), reference(tone)
     depth = exact.max(axis=1, keepdims=True) - exact
     assert np.abs(ours - theirs)[depth < 70].max() < 1e-3
-    assert np.abs(ours - exact)[depth < 80].max() < 1e-3
+    # one float32 step of the peak (6e-8) is 5e-3 dB 80 dB further down; how much of it remains depends on the FFT's kernels
+    assert np.abs(ours - exact)[depth < 80].max() < 2e-3
 
 
-def test_mel_matrix_equals_librosa():
+def test_the_stored_filterbank_is_librosas():
+    """To the bit where librosa is the version that wrote it; another version may round differently in the last digits."""
+    import librosa
+
+    expected = librosa.filters.mel(sr=32000, n_fft=1024, n_mels=64, fmin=50, fmax=14000).T
+    assert mel_matrix().shape == (513, 64)
+    assert mel_matrix().dtype == np.float32
+    assert np.abs(mel_matrix() - expected).max() < 1e-8
+    centers = librosa.mel_frequencies(66, fmin=50, fmax=14000)[1:-1]
+    assert np.abs(mel_centers() - centers).max() < 1e-6
+    if librosa.__version__ == "0.11.0":
+        assert np.array_equal(mel_matrix(), expected)
+        assert np.array_equal(mel_centers(), centers)
+
+
+@pytest.mark.parametrize("array", [mel_matrix(), mel_centers()])
+def test_the_stored_filterbank_cannot_be_changed_by_accident(array):
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
+def test_any_other_front_end_is_librosas():
     from librosa.filters import mel
 
-    theirs = mel(sr=32000, n_fft=1024, n_mels=64, fmin=50, fmax=14000).T
-    assert mel_matrix().shape == (513, 64)
-    assert np.abs(mel_matrix() - theirs).max() < 1e-8
+    smaller = FrontEnd(sample_rate=16000, n_fft=512, hop=160, mel_bins=40, fmin=0.0, fmax=8000.0)
+    expected = mel(sr=16000, n_fft=512, n_mels=40, fmin=0, fmax=8000).T
+    assert np.array_equal(mel_matrix(smaller), expected)
+    assert np.array_equal(LogMel(smaller).mel.numpy(), expected)
 
 
-def test_mel_centres_rise_within_the_range():
-    from librosa import mel_frequencies
+@pytest.mark.parametrize(
+    "work",
+    [
+        "from core.cli import main; main(['tag', 'clip.wav', '--model', 'demo-epanns', '--json'])",
+        "from streamlit.testing.v1 import AppTest; AppTest.from_file('app.py', default_timeout=120).run()",
+    ],
+)
+def test_neither_a_command_nor_a_page_imports_librosa(work, tmp_path):
+    """Importing it costs 130 MB and a second."""
+    from core.audio import encode_wav
 
-    assert np.allclose(mel_centres(), mel_frequencies(66, fmin=50, fmax=14000)[1:-1])
+    (tmp_path / "clip.wav").write_bytes(encode_wav(noise(1.0)))
+    work = work.replace("clip.wav", str(tmp_path / "clip.wav")).replace(
+        "app.py", str(ROOT / "dashboard/app.py")
+    )
+    code = f"""if True:
+        import sys
+        try:
+            {work}
+        except SystemExit as end:
+            assert not end.code, end.code
+        assert "core.models.frontend" in sys.modules
+        assert "librosa" not in sys.modules
+    """
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_frozen_parameters_are_the_references():

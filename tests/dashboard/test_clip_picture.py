@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from core.models.frontend import log_mel, mel_centres
+from core.models.frontend import log_mel, mel_centers
 from dashboard.charts import clip_picture as module
 from dashboard.charts.clip import clip_alt, clip_figure
 from dashboard.charts.clip_picture import ClipPicture, clip_picture
@@ -58,7 +58,7 @@ def test_decibels_are_rounded_and_clipped() -> None:
 
 
 def test_a_tone_is_loudest_in_its_band_and_has_the_level_of_the_log_mel() -> None:
-    waveform = tone(2.0, hz=float(mel_centres()[30]))
+    waveform = tone(2.0, hz=float(mel_centers()[30]))
     picture = picture_of(waveform)
     assert set(np.argmax(picture.levels[:, 2:-2], axis=0).tolist()) == {30}
     assert np.abs(picture.levels[30] - log_mel(waveform).T[30]).max() <= 0.5
@@ -104,7 +104,7 @@ def test_waveform_and_spectrogram_share_one_time_axis() -> None:
     assert figure.layout.yaxis.ticktext[-1] == "10\u00a0kHz"
     # 1000 Hz lies between the centers of its neighbors
     thousand = figure.layout.yaxis.tickvals[list(figure.layout.yaxis.ticktext).index("1\u00a0kHz")]
-    centres = mel_centres()
+    centres = mel_centers()
     assert centres[int(thousand)] <= 1000 <= centres[int(thousand) + 1]
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
 
