@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core.files import atomic_write
 from core.runtime import process
 
 PARTS = ("engines", "length", "ratio", "threads", "batch", "processes", "precision")
@@ -78,9 +79,8 @@ def main() -> int:
                 why = "needs --labelled" if name == "precision" else "needs more than one core"
                 say(f"{name}: left out, as it {why}")
                 continue
-            whole = asked.out.with_suffix(".part")
-            whole.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            whole.replace(asked.out)
+            with atomic_write(asked.out) as draft:
+                draft.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except PannscopeError as error:
         print(f"benchmarks/bench.py: {error}", file=sys.stderr)
         return 2

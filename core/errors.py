@@ -11,6 +11,10 @@ class PannscopeError(Exception):
     """The root of every error that a user can cause and mend."""
 
 
+class SettingsError(PannscopeError):
+    """An environment variable of Pannscope's has a value that is not accepted."""
+
+
 class AudioError(PannscopeError):
     """A recording cannot be read, or is nothing that a tagger can listen to."""
 

@@ -15,7 +15,6 @@ from core.checkpoints.entries import (
     path_of,
     read_manifest,
     status,
-    weights_dir,
 )
 from core.checkpoints.info import Checkpoint, CheckpointInfo
 from core.checkpoints.install import Fetched, fetch, recorded_sha256
@@ -38,5 +37,4 @@ __all__ = [
     "recorded_sha256",
     "save_checkpoint",
     "status",
-    "weights_dir",
 ]

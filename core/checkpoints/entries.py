@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -12,8 +11,9 @@ from typing import Any
 
 from core.errors import CheckpointError
 from core.models.registry import ARCHITECTURES
+from core.settings import ROOT, weights_dir
 
-CHECKPOINTS_DIR = Path(__file__).resolve().parents[2] / "checkpoints"
+CHECKPOINTS_DIR = ROOT / "checkpoints"
 """The folder with the manifest and the embedded pair."""
 
 MANIFEST = CHECKPOINTS_DIR / "manifest.toml"
@@ -82,7 +82,7 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("checkpoint", [])
     except FileNotFoundError:
         raise CheckpointError(
-            f"The manifest {path} is missing; Pannscope runs from its repository: clone it, and install with pip install -e ."
+            f"The manifest {path} is missing; it is part of Pannscope: install it again."
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The manifest {path} cannot be read: {error}.") from error
@@ -131,12 +131,6 @@ def entry(name: str) -> Entry:
     close = get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise CheckpointError(f"Unknown checkpoint {name!r}; known are {', '.join(known)}.{hint}")
-
-
-def weights_dir() -> Path:
-    """Where downloads are kept: ``$PANNSCOPE_WEIGHTS``, or ``checkpoints/weights`` in the repository."""
-    named = os.environ.get("PANNSCOPE_WEIGHTS", "").strip()
-    return Path(named).expanduser() if named else CHECKPOINTS_DIR / "weights"
 
 
 def path_of(checkpoint: Entry) -> Path:

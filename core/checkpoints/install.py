@@ -5,20 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.download import Cancelled, Progress, download, megabytes, read_text
+from filelock import FileLock, Timeout
+
+from core import settings
+from core.checkpoints.download import (
+    Cancelled,
+    DownloadCancelledError,
+    Progress,
+    download,
+    megabytes,
+    read_text,
+)
 from core.checkpoints.entries import Entry, buildable, entry, manifest, path_of
-from core.checkpoints.lock import exclusive
 from core.errors import DownloadError
+from core.files import atomic_write, file_sha256, move_into_place
 
 log = logging.getLogger(__name__)
 
-ZENODO = "https://zenodo.org"
+_LOCK_POLL_S = 0.1
 _SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk after an installation
 _API_BYTES = 8 * 1024 * 1024  # the longest answer that is read from the record's API
 _ALGORITHMS = ("sha256", "md5")
@@ -90,7 +101,7 @@ def fetch(
         ) from error
     done = _installed(wanted, target)
     if done is None:
-        with exclusive(_beside(target, ".lock"), cancelled):
+        with _exclusive(_beside(target, ".lock"), cancelled):
             done = _installed(wanted, target) or _install(wanted, target, progress, cancelled)
     return Fetched(wanted.name, target, done.sha256)
 
@@ -101,23 +112,13 @@ def recorded_sha256(path: Path) -> str | None:
     return receipt.sha256 if receipt else None
 
 
-def digest(path: Path) -> dict[str, str]:
-    """md5 and sha256 of a file, as hexadecimal strings, read once."""
-    sums = {name: hashlib.new(name, usedforsecurity=False) for name in _ALGORITHMS}
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            for each in sums.values():
-                each.update(piece)
-    return {name: each.hexdigest() for name, each in sums.items()}
-
-
 def _embedded(wanted: Entry) -> Fetched:
     path = path_of(wanted)
     if not path.is_file():
         raise DownloadError(
             f"{path} is missing; it is part of the repository: check it out again (git checkout)."
         )
-    return Fetched(wanted.name, path, digest(path)["sha256"])
+    return Fetched(wanted.name, path, file_sha256(path))
 
 
 def _not_offered(wanted: Entry) -> None:
@@ -189,9 +190,7 @@ def _install(wanted: Entry, target: Path, progress: Progress | None, cancelled: 
 def _put(part: Path, target: Path, sums: dict[str, str], expected: _Expected) -> _Receipt:
     """Make the verified ``part`` the installed file, all at once, and safely on the disk."""
     try:
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        move_into_place(part, target)
     except OSError as error:
         raise DownloadError(
             f"{target} cannot be installed: {error.strerror or error}; check its folder and fetch again."
@@ -203,17 +202,22 @@ def _write_receipt(target: Path, sums: dict[str, str], expected: _Expected) -> _
     stat = target.stat()
     receipt = _Receipt(stat.st_size, stat.st_mtime_ns, sums["md5"], sums["sha256"], expected.by)
     try:
-        draft = _beside(target, ".json.part")
-        draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, _beside(target, ".json"))
+        with atomic_write(_beside(target, ".json")) as draft:
+            draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
     except OSError as error:  # the file is good; it will be verified again next time
         log.warning("the receipt of %s cannot be written: %s", target.name, error)
     return receipt
 
 
 def _digest(path: Path) -> dict[str, str]:
+    """Both checksums of a file, as hexadecimal digits, from one reading."""
+    sums = {name: hashlib.new(name, usedforsecurity=False) for name in _ALGORITHMS}
     try:
-        return digest(path)
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                for checksum in sums.values():
+                    checksum.update(piece)
+        return {name: checksum.hexdigest() for name, checksum in sums.items()}
     except OSError as error:
         raise DownloadError(
             f"{path} cannot be read: {error.strerror or error}; move it away and fetch again."
@@ -242,11 +246,34 @@ def _require_space(folder: Path, size: int) -> None:
 
 
 def _address(url: str) -> str:
-    """``url``, on the mirror that ``PANNSCOPE_ZENODO`` names."""
-    mirror = os.environ.get("PANNSCOPE_ZENODO", "").strip().rstrip("/")
-    if mirror and url.startswith(ZENODO + "/"):
-        return mirror + url[len(ZENODO) :]
-    return url
+    """``url``, on the mirror where ``PANNSCOPE_ZENODO`` names one."""
+    home = settings.ZENODO + "/"
+    return f"{settings.zenodo()}/{url.removeprefix(home)}" if url.startswith(home) else url
+
+
+@contextmanager
+def _exclusive(path: Path, cancelled: Cancelled | None) -> Iterator[None]:
+    """Hold the lock file ``path``, across threads and processes; it goes with its process, so a crash leaves nothing to clean up."""
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("another process is fetching %s; waiting for it", path.stem)
+            lock.acquire(poll_interval=_LOCK_POLL_S, cancel_check=cancelled)
+    except Timeout:
+        raise DownloadCancelledError(
+            f"Waiting was cancelled: another process is still fetching {path.stem}; fetch again later."
+        ) from None
+    except OSError as error:
+        raise DownloadError(
+            f"{path} cannot be locked ({error.strerror or error}); make its folder writable, or name another one in "
+            "PANNSCOPE_WEIGHTS."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _expected(wanted: Entry, cancelled: Cancelled | None) -> _Expected:
@@ -255,7 +282,7 @@ def _expected(wanted: Entry, cancelled: Cancelled | None) -> _Expected:
         return _Expected(wanted.size_bytes, wanted.md5, wanted.sha256, "manifest")
     if wanted.record is None:
         raise DownloadError(f"{wanted.title} has neither a checksum nor a record; add one to the manifest.")
-    url = _address(f"{ZENODO}/api/records/{wanted.record}")
+    url = _address(f"{settings.ZENODO}/api/records/{wanted.record}")
     listed = next((file for file in _record_files(url, cancelled) if file.get("key") == wanted.file), None)
     if listed is None:
         raise DownloadError(f"{url} lists no file {wanted.file}; without its checksum nothing is installed.")

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
-from core.checkpoints.install import digest
 from core.checkpoints.tensorfile import TensorFile, is_tensor_file, open_tensor_file
 from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
+from core.files import file_sha256
 from core.models.cnn import CNN14_WIDTHS, Cnn14
 from core.models.frontend import FRONT_END, mel_matrix
 from core.models.registry import ARCHITECTURES, config_from_state_dict
@@ -89,7 +89,7 @@ def load_checkpoint(
     )
     described = {**vars(notes), "name": name or notes.name, "classes": outputs}
     try:
-        sha256, size = digest(source)["sha256"], source.stat().st_size
+        sha256, size = file_sha256(source), source.stat().st_size
     except OSError as error:
         raise CheckpointError(f"{source} cannot be read: {error.strerror or error}.") from error
     info = CheckpointInfo(**described, sha256=sha256, size_bytes=size, path=source)

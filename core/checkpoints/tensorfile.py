@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.checkpoints.info import CheckpointInfo, Metadata
-from core.checkpoints.install import digest
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
+from core.files import atomic_write, file_sha256, unwritable
 from core.models.cnn import Cnn14
 from core.models.registry import ARCHITECTURES
 
@@ -136,7 +135,7 @@ def save_checkpoint(
     tensors = {key: _stored(key, value, half) for key, value in model.state_dict().items()}
     _write(target, tensors, metadata.encode())
     return CheckpointInfo(
-        **vars(metadata), sha256=digest(target)["sha256"], size_bytes=target.stat().st_size, path=target
+        **vars(metadata), sha256=file_sha256(target), size_bytes=target.stat().st_size, path=target
     )
 
 
@@ -165,20 +164,9 @@ def _stored(name: str, value: Tensor, half: bool) -> Tensor:
 
 
 def _write(target: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # as any file that this process makes
-        save_file(tensors, draft, metadata)  # puts a file in its place that only its owner may read
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.chmod(mode)
-        os.replace(draft, target)
+        with atomic_write(target) as draft:
+            save_file(tensors, draft, metadata)
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"{target} cannot be written: {getattr(error, 'strerror', None) or error}; check its folder and the free space."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+        raise CheckpointError(unwritable(target, error)) from error

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from core import settings
 from core.cli import bench, export, models, plans, profiling, pruning, serve, tagging, training
 from core.cli.output import complain
 from core.errors import PannscopeError
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             errors="backslashreplace"
         )  # a file's name may hold what a terminal cannot show
     try:
+        settings.check()
         code = app(args=given or ["--help"], prog_name="pannscope", standalone_mode=False)
     except PannscopeError as error:
         complain(str(error))

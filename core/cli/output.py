@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import CheckpointError
-
 # What a command computes with is imported when it runs: torch and scikit-learn take two seconds, and --help needs neither.
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -80,19 +78,6 @@ def tagger_from(
 
 def _looks_like_file(text: str) -> bool:
     return os.sep in text or Path(text).suffix in (".safetensors", ".pth", ".pt") or Path(text).is_file()
-
-
-def output_file(path: Path, force: bool, suffix: str = ".safetensors") -> Path:
-    """Check a file that is going to be written before any work is done for it."""
-    if path.suffix != suffix:
-        raise CheckpointError(f"The output {path} has to end in {suffix}.")
-    if not path.parent.is_dir():
-        raise CheckpointError(f"The folder {path.parent} does not exist; make it first.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise CheckpointError(f"{path} cannot be written; give a file in a folder you may write to.")
-    if path.exists() and not force:
-        raise CheckpointError(f"{path} exists already; choose another name, or replace it with --force.")
-    return path
 
 
 def say(text: str) -> None:

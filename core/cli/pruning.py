@@ -12,7 +12,6 @@ from core.cli.output import (
     CheckpointOption,
     JsonOption,
     ModelOption,
-    output_file,
     print_json,
     print_table,
     say,
@@ -29,6 +28,8 @@ from core.cli.plans import (
     Wish,
     showing,
 )
+from core.errors import CheckpointError
+from core.files import check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,9 +154,9 @@ def prune_command(
     from core.pruning.record import save_pruned
     from core.pruning.surgery import prune
 
-    output_file(out, force)
+    check_output(out, ".safetensors", force=force, error=CheckpointError)
     if save_plan is not None:
-        output_file(save_plan, force, SUFFIX)
+        check_output(save_plan, SUFFIX, force=force, error=CheckpointError)
     wish = Wish(ratio, ratios, plan, budget, tolerance, layers, criterion, round_to, repair)
     wish.check()
     known_criterion(criterion or "operator-norm")

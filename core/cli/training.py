@@ -14,7 +14,6 @@ from core.cli.output import (
     JsonOption,
     ModelOption,
     RuntimeOption,
-    output_file,
     print_json,
     print_table,
     progress_bar,
@@ -45,6 +44,7 @@ from core.cli.recipe import (
     ThreadsOption,
 )
 from core.errors import CheckpointError, DataError
+from core.files import check_output
 
 if TYPE_CHECKING:
     from core.models.cnn import Cnn14
@@ -220,7 +220,7 @@ def _recipe(options: dict[str, Any]) -> TrainingConfig:
 
 
 def _prepare(out: Path, force: bool, resume: bool, threads: int | None) -> None:
-    output_file(out, force or resume)
+    check_output(out, ".safetensors", force=force or resume, error=CheckpointError)
     state = _state_file(out)
     if state.exists() and not (force or resume):
         raise CheckpointError(

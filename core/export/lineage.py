@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CheckpointInfo, Entry, manifest, path_of, recorded_sha256, status
-from core.checkpoints.install import digest
+from core.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ def _sha256(entry: Entry) -> str | None:
 
 @lru_cache(maxsize=8)
 def _digest(path: Path, _modified_ns: int) -> str:
-    return digest(path)["sha256"]
+    return file_sha256(path)

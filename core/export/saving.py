@@ -20,6 +20,7 @@ from core.export.archive import write_zip
 from core.export.check import Job
 from core.export.formats import Exported, known_format
 from core.export.writers import WRITERS
+from core.files import already_there, check_output, move_into_place, unwritable
 from core.tagging import Tagger
 from core.training.data import LabelledClips
 
@@ -71,9 +72,7 @@ def export(
     except PannscopeError:
         raise
     except OSError as error:
-        raise ExportError(
-            f"{target} cannot be written: {error.strerror or error}; check its folder and the free space."
-        ) from error
+        raise ExportError(unwritable(target, error)) from error
     return Exported(
         path=target,
         files=files,
@@ -121,17 +120,7 @@ def _file_name(name: str) -> str:
 
 def check_target(target: Path, format: str, force: bool = False) -> None:
     """Refuse a place that cannot be written before any work is done for it. Raises ``ExportError``."""
-    suffix = known_format(format).suffix
-    if target.suffix != suffix:
-        raise ExportError(
-            f"A file of this format ends in {suffix}; got {target.name!r}: name it {target.stem}{suffix}."
-        )
-    if not target.parent.is_dir():
-        raise ExportError(f"The folder {target.parent} does not exist; make it first.")
-    if target.is_dir() or not os.access(target.parent, os.W_OK):
-        raise ExportError(f"{target} cannot be written; give a file in a folder you may write to.")
-    if target.exists() and not force:
-        raise _taken(target)
+    check_output(target, known_format(format).suffix, force=force, error=ExportError)
 
 
 def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
@@ -140,7 +129,7 @@ def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
     places = [target.with_name(draft.name) for draft in drafts]
     taken = [place for place in places if place.exists()]
     if taken and not force:
-        raise _taken(taken[0])
+        raise ExportError(already_there(taken[0]))
     before = folder / "before"
     before.mkdir()
     moved: list[Path] = []
@@ -149,9 +138,7 @@ def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
             for place in taken:
                 shutil.copy2(place, before / place.name)
         for draft, place in zip(drafts, places, strict=True):
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(draft, place)
+            move_into_place(draft, place)
             moved.append(place)
     except OSError:
         for place in moved:
@@ -160,7 +147,3 @@ def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
                 os.replace(kept, place) if kept.exists() else place.unlink()
         raise
     return tuple(reversed(places))
-
-
-def _taken(place: Path) -> ExportError:
-    return ExportError(f"{place} exists already; choose another name, or replace it with --force.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from core.checkpoints.tensorfile import is_tensor_file, open_tensor_file
 from core.errors import PruningError
+from core.files import atomic_write, unwritable
 from core.pruning.plan import MAX_BYTES, PruningPlan
 from core.pruning.record import KEY
 
@@ -20,17 +20,11 @@ def save_plan(path: str | os.PathLike[str], plan: PruningPlan) -> Path:
     Raises ``PruningError`` where the file cannot be written.
     """
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        draft.write_text(plan.text(), encoding="utf-8")
-        os.replace(draft, target)
+        with atomic_write(target) as draft:
+            draft.write_text(plan.text(), encoding="utf-8")
     except OSError as error:
-        raise PruningError(
-            f"{target} cannot be written: {error.strerror or error}; check its folder and the free space."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+        raise PruningError(unwritable(target, error)) from error
     return target
 
 

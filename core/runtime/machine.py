@@ -14,14 +14,12 @@ from pathlib import Path
 
 import torch
 
-from core.errors import ModelError
+from core import settings
 
 ROOT = Path("/")
 
 _NO_LIMIT = 1 << 60
 """Version 1 states no memory limit as the largest number of pages; nobody has this much."""
-
-_MAX_THREADS = 256
 
 
 def usable_cpus(root: Path = ROOT) -> int:
@@ -46,12 +44,7 @@ def usable_memory(root: Path = ROOT) -> int | None:
 
 def threads() -> int:
     """Threads an engine runs on: PANNSCOPE_THREADS, else as many as torch uses (OMP_NUM_THREADS), never more than usable cores."""
-    asked = os.environ.get("PANNSCOPE_THREADS")
-    if not asked:
-        return min(torch.get_num_threads(), usable_cpus())
-    if not (asked.isascii() and asked.isdecimal() and 1 <= int(asked) <= _MAX_THREADS):
-        raise ModelError(f"PANNSCOPE_THREADS is a number of threads, 1 to {_MAX_THREADS}; got {asked!r}.")
-    return int(asked)
+    return settings.threads() or min(torch.get_num_threads(), usable_cpus())
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -6,9 +6,9 @@ are large that is worth it; C11 and C12 hold two thirds of all weights and hear 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from core import settings
 from core.errors import ModelError
 from core.models.cnn import LAYERS, Cnn14Config
 from core.runtime.machine import usable_memory
@@ -75,7 +75,7 @@ PROFILES = {
 
 def choose_profile(config: Cnn14Config, asked: str | None = None) -> tuple[Profile, str]:
     """The profile that was asked for (or that PANNSCOPE_PROFILE names), else ``fast`` where memory allows; and why, in words."""
-    wanted = asked or os.environ.get("PANNSCOPE_PROFILE") or "auto"
+    wanted = asked or settings.profile()
     if wanted in PROFILES:
         return PROFILES[wanted], f"profile {wanted}, as asked"
     if wanted != "auto":

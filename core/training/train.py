@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import CheckpointError, DataError
+from core.files import atomic_write, unwritable
 from core.models.cnn import Cnn14
 from core.training.augment import Mixup, Recording, RecordingConfig, SpecAugment
 from core.training.data import BalancedSampler, LabelledClips, Spectrograms
@@ -277,15 +276,11 @@ def run(
 
 
 def _write_state(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(path.name + ".part")
     try:
-        torch.save(state, partial)
-        os.replace(partial, path)
+        with atomic_write(path) as draft:
+            torch.save(state, draft)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"The training state cannot be written to {path} ({error}).") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise CheckpointError(unwritable(path, error)) from error
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ twice, and no clip can ever be given another one's result.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import streamlit as st
 
-from core import checkpoints
+from core import checkpoints, settings
 from core.audio import SAMPLE_RATE, Clip, DecodedClip, StreamedClip, encode_flac, encode_wav, open_clip
 from core.checkpoints import Entry
 from core.compare import Comparison, agreement
@@ -102,7 +101,7 @@ class Server:
         self.pressure = Pressure()
         self.pressure.add(self.clips, self.taggers)
         self.engine_builder = EngineBuilder(self.pressure.relieve)
-        if os.environ.get("PANNSCOPE_AUTO_FETCH") == "1":
+        if settings.auto_fetch():
             self.downloads.start(missing_official())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoints import Entry, entry, manifest, path_of, read_manifest, status, weights_dir
+from core.checkpoints import Entry, entry, manifest, path_of, read_manifest, status
 from core.classes import ClassSet
 from core.errors import CheckpointError
 from core.models.registry import ARCHITECTURES, build
@@ -98,7 +98,6 @@ def test_every_entry_says_what_it_is() -> None:
 
 def test_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
-    assert weights_dir() == tmp_path
     assert status(entry("demo-cnn14")) == "embedded"
     assert status(entry("epanns-75")) == "published-only"
     assert status(entry("epanns")) == "available"
@@ -116,12 +115,13 @@ def test_an_architecture_that_cannot_be_built_is_not_offered() -> None:
             assert status(listed) == "published-only"
 
 
-def test_weights_lie_in_the_repository_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PANNSCOPE_WEIGHTS", raising=False)
-    assert weights_dir() == Path(__file__).parents[2] / "checkpoints" / "weights"
-    assert (
-        path_of(entry("demo-cnn14")) == Path(__file__).parents[2] / "checkpoints" / "demo-cnn14.safetensors"
-    )
+def test_the_embedded_pair_lies_beside_the_manifest_and_downloads_in_the_weights_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
+    embedded = Path(__file__).parents[2] / "checkpoints" / "demo-cnn14.safetensors"
+    assert path_of(entry("demo-cnn14")) == embedded
+    assert path_of(entry("cnn14")).parent == tmp_path
 
 
 def test_what_has_no_file_has_no_path() -> None:
@@ -164,5 +164,5 @@ def test_a_manifest_with_a_mistake(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_a_missing_manifest(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is missing; Pannscope runs from its repository"):
+    with pytest.raises(CheckpointError, match="is missing; it is part of Pannscope"):
         read_manifest(tmp_path / "manifest.toml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from core.checkpoints import DownloadCancelledError, Entry, download, fetch, recorded_sha256
-from core.checkpoints.lock import exclusive
 from core.errors import CheckpointError, DownloadError
 
 CONTENT = np.random.default_rng(7).bytes(1_000_003)
@@ -390,8 +391,8 @@ def test_threads_share_one_download(site: Site) -> None:
 def test_another_process_is_waited_for(site: Site, weights: Path) -> None:
     lock = weights / (FILE + ".lock")
     hold = (
-        "import sys, time; from pathlib import Path; from core.checkpoints.lock import exclusive\n"
-        "with exclusive(Path(sys.argv[1])): print('held', flush=True); sys.stdin.readline()\n"
+        "import sys; from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.readline()\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, str(lock)],
@@ -417,10 +418,20 @@ def test_another_process_is_waited_for(site: Site, weights: Path) -> None:
     assert other.wait(10) == 0
 
 
-def test_a_lock_is_free_again_afterwards(tmp_path: Path) -> None:
-    for _ in range(2):
-        with exclusive(tmp_path / "x.lock"):
-            pass
+def test_a_folder_without_locks_is_one_line(
+    site: Site, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as context:
+        context.setattr(FileLock, "_acquire", no_locks)
+        with pytest.raises(DownloadError, match=r"\.lock cannot be locked \(No locks.*PANNSCOPE_WEIGHTS"):
+            fetch(small())
+    (weights / (FILE + ".lock")).mkdir()
+    with pytest.raises(DownloadError, match="cannot be locked"):
+        fetch(small())
+    assert site.ranges == []
 
 
 def test_names_that_cannot_be_fetched() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime.winograd.cache import folder, kept
+from core.runtime.winograd.cache import kept
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def here(monkeypatch, tmp_path) -> Path:
     monkeypatch.setenv("PANNSCOPE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "winograd"
 
 
 def never() -> bytes:
@@ -65,15 +65,6 @@ def test_without_a_folder_it_is_made_each_time(monkeypatch, tmp_path):
     assert kept(b"key", lambda: b"anew") == b"anew"
 
 
-def test_it_lies_where_such_things_do(monkeypatch, tmp_path):
-    monkeypatch.delenv("PANNSCOPE_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder() == tmp_path / "pannscope"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert folder() == tmp_path / ".cache" / "pannscope"
-
-
 def test_two_processes_at_once_answer_alike_and_leave_one_file(tmp_path):
     code = (
         "import torch; from core import load_tagger; from core.examples import synthesise;"
@@ -89,4 +80,4 @@ def test_two_processes_at_once_answer_alike_and_leave_one_file(tmp_path):
     answers = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert answers[0] == answers[1] != ""
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(list((tmp_path / "cache" / "winograd").iterdir())) == 1

@@ -121,7 +121,7 @@ def test_existing_files_stay_without_force(small, tmp_path):
     ("format", "name", "said"),
     [
         ("onxx", "a.onnx", r"Unknown format 'onxx'.*Did you mean onnx\?"),
-        ("onnx", "a.bin", r"ends in \.onnx; got 'a\.bin': name it a\.onnx"),
+        ("onnx", "a.bin", r"'a\.bin' has to end in \.onnx: name it a\.onnx"),
         ("panns", "nowhere/a.pt", r"folder .*nowhere does not exist"),
     ],
 )

@@ -225,7 +225,7 @@ def test_on_the_command_line(cli, studio, tmp_path):
     assert 0 <= found["max_abs_difference"] < 1e-4
     assert "exists already" in cli(*words, "--out", out).complaint
     assert json.loads(cli(*words, "--out", out, "--force", "--json").out)["size_bytes"] == out.stat().st_size
-    assert "ends in .zip" in cli(*words, "--out", tmp_path / "a.onnx").complaint
+    assert "end in .zip" in cli(*words, "--out", tmp_path / "a.onnx").complaint
     assert "Unknown format 'tflite'" in cli("export", "-f", "tflite", "--out", out).complaint
     assert (
         "belong together"

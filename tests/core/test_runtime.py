@@ -14,7 +14,7 @@ import torch
 from core import load_tagger
 from core.checkpoints import save_checkpoint
 from core.classes import ClassSet
-from core.errors import ModelError
+from core.errors import SettingsError
 from core.runtime.choice import _warn_once, engine_for
 from core.runtime.engine import EngineError, TorchEngine
 from core.runtime.winograd import native
@@ -106,7 +106,7 @@ def test_a_tagger_makes_its_engine_when_it_first_listens(monkeypatch):
     given = load_tagger("demo-epanns")
     monkeypatch.setenv("PANNSCOPE_PROFILE", "tiny")
     tagger = Tagger(given.model, given.info)
-    with pytest.raises(ModelError, match="Unknown profile 'tiny'"):
+    with pytest.raises(SettingsError, match="PANNSCOPE_PROFILE is one of auto, fast, small; got 'tiny'"):
         tagger.probabilities(np.zeros(RATE, np.float32))
     monkeypatch.setenv("PANNSCOPE_PROFILE", "small")
     assert tagger.engine is tagger.engine

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from core.files import atomic_write
+from core.settings import cache_dir
 
 _KEPT = 8
 """Files of 50 KB: versions of Pannscope and processors of one home directory."""
@@ -20,20 +22,10 @@ _KEPT = 8
 _DIGEST = hashlib.sha256().digest_size
 
 
-def folder() -> Path:
-    """PANNSCOPE_CACHE, or ``pannscope`` in the user's folder for such things (XDG Base Directory Specification)."""
-    named = os.environ.get("PANNSCOPE_CACHE")
-    return (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pannscope"
-    )
-
-
 def kept(key: bytes, made: Callable[[], bytes]) -> bytes:
     """What was made for this key before, else what ``made`` gives, kept for the next time where that is possible."""
     try:
-        path = folder() / f"winograd-{hashlib.sha256(key).hexdigest()}.o"
+        path = cache_dir() / "winograd" / f"{hashlib.sha256(key).hexdigest()}.o"
         found = _read(path)
     except (OSError, RuntimeError):  # no home, a folder that cannot be read: then without
         return made()
@@ -62,14 +54,8 @@ def _private(path: Path) -> bool:
 
 def _write(path: Path, code: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    files = sorted(path.parent.glob("winograd-*.o"), key=lambda file: file.stat().st_mtime, reverse=True)
+    with atomic_write(path, mode=0o600) as draft:
+        draft.write_bytes(hashlib.sha256(code).digest() + code)
+    files = sorted(path.parent.glob("*.o"), key=lambda file: file.stat().st_mtime, reverse=True)
     for old in files[_KEPT:]:
         old.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Settings from the environment: names, parsing and defaults of every PANNSCOPE_ variable. Nothing else reads them.
+
+Variables are read whenever a function is called, so that a program (or a test) may set them after the import. Blank means not set.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from core.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that ``core``, ``dashboard`` and ``checkpoints`` lie in: a checkout of the repository, or ``site-packages``."""
+
+ZENODO = "https://zenodo.org"
+"""Where the published checkpoints are."""
+
+PROFILES = ("auto", "fast", "small")
+"""How a network can be run on a CPU (``core.runtime.profiles``)."""
+
+MAX_THREADS = 256
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable: its name, what it sets, and its default in words (docs/command-line.md has the same)."""
+
+    name: str
+    meaning: str
+    default: str
+
+    @property
+    def value(self) -> str:
+        """What the environment says now, without blanks around it; empty where it says nothing."""
+        return os.environ.get(self.name, "").strip()
+
+    def refusal(self, accepted: str) -> SettingsError:
+        """The error for a value that is not accepted."""
+        return SettingsError(f"{self.name} is {accepted}; got {self.value!r}: change it, or unset it.")
+
+
+WEIGHTS = Variable(
+    "PANNSCOPE_WEIGHTS",
+    "folder of the downloaded checkpoints",
+    "`checkpoints/weights` in a checkout of the repository, else `weights` in the cache folder",
+)
+CACHE = Variable(
+    "PANNSCOPE_CACHE",
+    "folder of what can be downloaded or compiled again",
+    "the user's cache folder: `~/.cache/pannscope`, `~/Library/Caches/pannscope` or `%LOCALAPPDATA%\\pannscope\\Cache`",
+)
+MIRROR = Variable("PANNSCOPE_ZENODO", "address of a mirror of Zenodo", f"`{ZENODO}`")
+PROFILE = Variable(
+    "PANNSCOPE_PROFILE",
+    "how a network is run on a CPU: `fast`, `small` (least memory), or `auto`, by the memory that is free",
+    "`auto`",
+)
+THREADS = Variable(
+    "PANNSCOPE_THREADS",
+    "threads that a network runs on",
+    "as many as torch's, at most the cores that a container's limits leave",
+)
+AUTO_FETCH = Variable(
+    "PANNSCOPE_AUTO_FETCH", "`1`: the dashboard downloads the official pair when it starts", "`0`"
+)
+
+VARIABLES = (WEIGHTS, CACHE, MIRROR, PROFILE, THREADS, AUTO_FETCH)
+
+
+def weights_dir() -> Path:
+    """The folder of the downloaded checkpoints; it need not exist."""
+    if WEIGHTS.value:
+        return Path(WEIGHTS.value).expanduser()
+    return ROOT / "checkpoints" / "weights" if is_checkout(ROOT) else cache_dir() / "weights"
+
+
+def cache_dir() -> Path:
+    """The folder of what can be downloaded or compiled again; it need not exist."""
+    if CACHE.value:
+        return Path(CACHE.value).expanduser()
+    return platformdirs.user_cache_path("pannscope", appauthor=False)
+
+
+def zenodo() -> str:
+    """Where the published checkpoints are downloaded from: Zenodo or a mirror, without a slash at the end."""
+    address = (MIRROR.value or ZENODO).rstrip("/")
+    if not address.startswith(("https://", "http://")):
+        raise MIRROR.refusal("an address that begins with https:// or http://")
+    return address
+
+
+def profile() -> str:
+    """One of ``PROFILES``."""
+    value = PROFILE.value or "auto"
+    if value not in PROFILES:
+        raise PROFILE.refusal(f"one of {', '.join(PROFILES)}")
+    return value
+
+
+def threads() -> int | None:
+    """Threads that a network runs on, 1 to ``MAX_THREADS``; None where nobody says."""
+    value = THREADS.value
+    if not value:
+        return None
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= MAX_THREADS):
+        raise THREADS.refusal(f"a number of threads, 1 to {MAX_THREADS}")
+    return int(value)
+
+
+def auto_fetch() -> bool:
+    """Whether the dashboard downloads the official pair when it starts."""
+    accepted = {"": False, "0": False, "false": False, "1": True, "true": True}
+    value = AUTO_FETCH.value.lower()
+    if value not in accepted:
+        raise AUTO_FETCH.refusal("1 or 0")
+    return accepted[value]
+
+
+def check() -> None:
+    """Raise ``SettingsError`` for the first variable whose value is not accepted."""
+    for read in (zenodo, profile, threads, auto_fetch):
+        read()
+
+
+@lru_cache(maxsize=4)
+def is_checkout(root: Path) -> bool:
+    """Whether a folder is a checkout of Pannscope's repository (an editable install's, too) rather than an installation's."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(project == "pannscope")
