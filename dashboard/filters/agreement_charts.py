@@ -1,4 +1,4 @@
-"""Figures of how sure a ranking is: agreement of criteria as a matrix, and how much the order of the filters decides."""
+"""Figures of how reliable a ranking is: agreement of criteria, and dependence on the order of the filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboard.charts.palette import Palette
 def matrix(
     values: np.ndarray, names: Sequence[str], *, form: formats.Form, chosen: str, palette: Palette
 ) -> go.Figure:
-    """A symmetric table of agreement as shades, every cell with its figure; columns are numbered as the rows are."""
+    """A symmetric matrix as a heat map with a number in every cell; columns are numbered like the rows."""
     count = len(names)
     texts = [["–" if np.isnan(value) else form(value) for value in row] for row in values]
     hover = [
@@ -26,7 +26,7 @@ def matrix(
     figure.add_heatmap(
         z=values,
         zmin=0,
-        zmax=2.2,  # never so dark, or so bright, that a figure could not be read on it
+        zmax=2.2,  # keeps the cells light (dark on a dark page) enough to read the numbers
         colorscale=palette.colorscale,
         text=texts,
         texttemplate="%{text}",
@@ -73,16 +73,16 @@ def order_by_layer(
     chosen: str,
     palette: Palette,
 ) -> go.Figure:
-    """For every layer the share of the kept filters that stays when another filter comes first: mean, least and most."""
+    """For every layer the share of kept filters that is still kept with another filter first: mean, minimum, maximum."""
     figure = go.Figure()
-    places = list(range(len(layers)))
-    for place, least, most in zip(places, low, high, strict=True):
+    rows = list(range(len(layers)))
+    for row, minimum, maximum in zip(rows, low, high, strict=True):
         figure.add_shape(
             type="line",
-            x0=least,
-            x1=most,
-            y0=place,
-            y1=place,
+            x0=minimum,
+            x1=maximum,
+            y0=row,
+            y1=row,
             layer="below",
             line={"width": 5, "color": palette.hairline},
         )
@@ -92,13 +92,13 @@ def order_by_layer(
         )
     figure.add_scatter(
         x=list(mean),
-        y=places,
+        y=rows,
         mode="markers",
         marker={"size": 11, "color": palette.pruned},
         hovertext=[
             f"<b>{layer}</b><br>{formats.percent(value)} stay on average<br>"
-            f"between {formats.percent(least)} and {formats.percent(most)}"
-            for layer, value, least, most in zip(layers, mean, low, high, strict=True)
+            f"between {formats.percent(minimum)} and {formats.percent(maximum)}"
+            for layer, value, minimum, maximum in zip(layers, mean, low, high, strict=True)
         ],
         hoverinfo="text",
         cliponaxis=False,
@@ -127,7 +127,7 @@ def order_by_layer(
         yaxis={
             **axis(palette),
             "range": [len(layers) - 0.4, -1.5],
-            "tickvals": places,
+            "tickvals": rows,
             "ticktext": [
                 f"<b>{layer}   {formats.percent(value)}</b>"
                 if layer == chosen

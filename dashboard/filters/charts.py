@@ -1,4 +1,4 @@
-"""Figures of a layer's filters: importance, and what one of them makes of a sound. Data in, figure out."""
+"""Figures of a layer's filters: sorted importance, and one filter's feature map of a clip."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from dashboard.charts.layout import TRANSPARENT, axis, axis_title, base_layout
 from dashboard.charts.palette import Palette
 
 MAX_TARGETS = 512
-"""Places on the curve that can be clicked; more would be narrower than a pixel, and slow."""
+"""Clickable bars over the curve; more would be narrower than a pixel, and slow."""
 
 _BINS = 28
-_LOG_BELOW = 0.05  # a layer whose median score is under this is drawn in powers of ten: nearly all of it lies at the bottom
+_LOG_BELOW = (
+    0.05  # a median score under this is drawn on a log scale: on a linear one nearly all bars would be flat
+)
 _POWERS = ("1", "0.1", "0.01", "0.001", "10⁻⁴", "10⁻⁵")
 _DECADES = len(_POWERS) - 1
-_SLIVER = 0.05  # decades: what lies at the bottom, or under it, can still be seen to be there
+_SHORTEST_BAR = 0.05  # decades: height of the lowest bars, so that they stay visible
 _IMPORTANCE_PX = 280
-_HEADROOM = 1.18  # above the strongest filter, for the name of the one that is looked at
+_HEADROOM = 1.18  # above the strongest filter, for the label of the selected one
 
 
 def importance(
-    scores: np.ndarray, order: Sequence[int], kept: int, picked: int, *, palette: Palette
+    scores: np.ndarray, order: Sequence[int], kept: int, selected: int, *, palette: Palette
 ) -> go.Figure:
     """Sorted importance with the cut, and its histogram on the same scale.
 
-    The first three traces are what stays, what goes, and clear bars over them that can be clicked: ``targets`` gives their
-    filters.
+    The first three traces are the kept filters, the removed ones, and transparent bars over them that can be clicked:
+    ``targets`` returns their filters.
 
     Parameters
     ----------
     scores : (filters,), at most 1.
     order : the filters, most important first.
     kept : how many of them stay.
-    picked : the filter to be marked.
+    selected : the filter to be marked.
     """
     count = len(order)
-    levels, ticks, named = _levels(scores[list(order)])
+    levels, ticks, y_title = _levels(scores[list(order)])
     top = float(ticks["tickvals"][-1])
     figure = go.Figure()
     sides = ((0, kept, palette.pruned), (kept, count, palette.removed))
@@ -85,8 +87,8 @@ def importance(
             xaxis="x2",
             showlegend=False,
         )
-    rank = list(order).index(picked) + 1
-    _mark(figure, rank, count, float(levels[rank - 1]), f"filter {picked}", palette=palette)
+    rank = list(order).index(selected) + 1
+    _mark(figure, rank, count, float(levels[rank - 1]), f"filter {selected}", palette=palette)
     _cut(figure, levels, kept, top, palette)
     figure.update_layout(
         height=_IMPORTANCE_PX,
@@ -109,35 +111,40 @@ def importance(
             "rangemode": "tozero",
             **axis(palette),
         },
-        yaxis={"range": [0, top * _HEADROOM], **ticks, "title": axis_title(named, palette), **axis(palette)},
+        yaxis={
+            "range": [0, top * _HEADROOM],
+            **ticks,
+            "title": axis_title(y_title, palette),
+            **axis(palette),
+        },
         **base_layout(palette),
     )
     return figure
 
 
 def targets(order: Sequence[int]) -> list[int]:
-    """The filter that each of ``importance``'s clear bars stands for."""
+    """The filter of each of ``importance``'s clickable bars."""
     return [order[first] for first in range(0, len(order), _target_size(len(order)))]
 
 
 def sound_and_map(
-    picture: ClipPicture, found: FeatureMap, *, seconds: float, name: str, palette: Palette
+    picture: ClipPicture, feature_map: FeatureMap, *, seconds: float, name: str, palette: Palette
 ) -> go.Figure:
-    """The clip's log-mel over one filter's feature map, on the same axes of time and frequency."""
+    """The clip's log-mel spectrogram above one filter's feature map, on the same axes of time and frequency."""
     figure = go.Figure()
     add_spectrogram(figure, picture, palette, yaxis="y2")
-    peak = float(found.values.max())
-    shares = (
-        np.rint(100 * found.values / (peak or 1.0)).astype(np.uint8).T
-    )  # (bands, frames), per cent of the peak
-    pooled = max_pool(shares)
-    step = found.frame_s * shares.shape[1] / pooled.shape[1]
+    peak = float(feature_map.values.max())
+    per_cent = (
+        np.rint(100 * feature_map.values / (peak or 1.0)).astype(np.uint8).T
+    )  # (bands, frames), of the peak
+    pooled = max_pool(per_cent)
+    step = feature_map.frame_s * per_cent.shape[1] / pooled.shape[1]
     figure.add_heatmap(
         z=pooled,
-        x0=found.first_frame_s + (step - found.frame_s) / 2,
+        x0=feature_map.first_frame_s + (step - feature_map.frame_s) / 2,
         dx=step,
-        y0=found.first_band,
-        dy=found.pooled,
+        y0=feature_map.first_band,
+        dy=feature_map.pooled,
         zmin=0,
         zmax=100,
         colorscale=palette.colorscale,
@@ -175,12 +182,12 @@ def sound_and_map(
 
 
 def _levels(ordered: np.ndarray) -> tuple[np.ndarray, dict[str, Any], str]:
-    """Heights to draw, from 0 up, with their ticks and what the axis is called; in powers of ten where most are tiny."""
+    """Bar heights, the ticks and title of their axis; logarithmic where most scores are tiny."""
     if float(np.median(ordered)) >= _LOG_BELOW:
         return ordered, {"tickvals": [0, 0.25, 0.5, 0.75, 1], "nticks": 5}, "importance"
     least = float(ordered[ordered > 0].min())
     decades = int(np.clip(np.ceil(-np.log10(least)), 1, _DECADES))
-    heights = np.maximum(np.log10(np.maximum(ordered, 10.0**-decades)) + decades, _SLIVER)
+    heights = np.maximum(np.log10(np.maximum(ordered, 10.0**-decades)) + decades, _SHORTEST_BAR)
     names = list(_POWERS[decades::-1])
     if float(ordered.min()) < 10.0**-decades:
         names[0] = f"≤{names[0]}"
@@ -204,7 +211,7 @@ def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, *,
         x=rank,
         y=height,
         text=text,
-        # To the left where there is room: the last filter that stays has the line of the cut to its right.
+        # To the left where there is room: the cut's line is to the right of the last kept filter.
         xanchor="left" if near_the_axis else "right",
         ax=8 if near_the_axis else -6,
         ay=-20,
@@ -216,7 +223,7 @@ def _mark(figure: go.Figure, rank: int, count: int, height: float, text: str, *,
 
 
 def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: Palette) -> None:
-    """Where the cut goes through both pictures, and how many are on either side of it."""
+    """The cut through both charts, and the number of filters on either side of it."""
     count = len(levels)
     line = {"width": 1, "color": palette.ink, "dash": "dot"}
     if kept < count:

@@ -1,8 +1,8 @@
-"""Filters as pictures: small kernels on a page of tiles, drawn as one chart that can be clicked.
+"""Filters as small kernels on a page of tiles, drawn as one chart that can be clicked.
 
-A tile is one filter (its largest kernels) or one kernel. Its color says whether the filter stays; within it, lighter is a
-positive weight, darker a negative one, each filter on a scale of its own. Two heat maps and one set of clear bars draw a whole
-page, however many filters a layer has.
+A tile is one filter (its largest kernels) or one kernel. Its color says whether the filter is kept; within it, lighter is a
+positive weight and darker a negative one, each filter on its own scale. Two heat maps and one set of transparent bars draw a
+whole page, however many filters a layer has.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class Tile:
     Attributes
     ----------
     kernels : (kernels, height, width), at least one.
-    name : stands above it.
-    hover : what a pointer reads.
-    kept, picked : whether its filter stays, and whether it is the one that is looked at.
+    name : the label above it.
+    hover : text on hover.
+    kept, selected : whether its filter is kept, and whether it is the selected one.
     """
 
     kernels: np.ndarray
     name: str
     hover: str
     kept: bool
-    picked: bool = False
+    selected: bool = False
 
 
 def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px: int) -> go.Figure:
-    """Tiles in rows of ``columns``, weights about square at a width of ``width_px``; at least one tile."""
+    """One or more tiles in rows of ``columns``; weights are about square at a width of ``width_px``."""
     across = 2 if max(len(tile.kernels) for tile in tiles) > 1 else 1
     down = -(-max(len(tile.kernels) for tile in tiles) // across)
     height, width = tiles[0].kernels.shape[1:]
@@ -66,9 +66,9 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
                 showscale=False,
                 hoverinfo="skip",
             )
-    places = [divmod(number, columns) for number in range(len(tiles))]
-    middles = [x_starts[column] + tile_width / 2 for _, column in places]
-    tops = [y_starts[row] for row, _ in places]
+    cells = [divmod(number, columns) for number in range(len(tiles))]
+    middles = [x_starts[column] + tile_width / 2 for _, column in cells]
+    tops = [y_starts[row] for row, _ in cells]
     figure.add_bar(
         x=middles,
         base=[top - 0.45 for top in tops],
@@ -79,10 +79,10 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
             "cornerradius": 3,
             "line": {
                 "color": [
-                    palette.ink if tile.picked else palette.pruned if tile.kept else palette.removed
+                    palette.ink if tile.selected else palette.pruned if tile.kept else palette.removed
                     for tile in tiles
                 ],
-                "width": [2.5 if tile.picked else 1 for tile in tiles],
+                "width": [2.5 if tile.selected else 1 for tile in tiles],
             },
         },
         hovertext=[tile.hover for tile in tiles],
@@ -97,15 +97,15 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
         clickmode="event+select",
         hovermode="closest",
         barmode="overlay",
-        # All at once: added one by one, plotly checks those before again each time, 0.15 s for a page.
+        # All at once: adding one by one, plotly validates the earlier ones again each time, 0.15 s for a page.
         annotations=[
             {
                 "x": middle,
                 "y": top - 0.5,
                 "yanchor": "bottom",
-                "text": f"<b>{tile.name}</b>" if tile.picked else tile.name,
+                "text": f"<b>{tile.name}</b>" if tile.selected else tile.name,
                 "showarrow": False,
-                "font": {"size": 11, "color": palette.ink if tile.picked else palette.quiet},
+                "font": {"size": 11, "color": palette.ink if tile.selected else palette.quiet},
             }
             for tile, middle, top in zip(tiles, middles, tops, strict=True)
         ],
@@ -117,7 +117,7 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
 
 
 def scales(palette: Palette) -> tuple[list[list[object]], list[list[object]]]:
-    """Colours of the weights of filters that stay and of those that go: dark is negative, the named color 0, light positive."""
+    """Color scales of the weights of kept and of removed filters: dark is negative, the palette's color 0, light positive."""
     return _scale(palette.pruned), _scale(palette.removed)
 
 
@@ -133,7 +133,7 @@ def _mixed(color: str, towards: int, share: float) -> str:
 def _edges(
     tiles: int, kernels: int, weights: int, *, first_gap: float, gap: float
 ) -> tuple[np.ndarray, list[float], float]:
-    """Edges of all cells along one axis, where each tile starts, and how long a tile is."""
+    """Edges of all cells along one axis, the start of each tile, and the length of a tile."""
     tile = ([1.0] * weights + [_INNER_GAP]) * kernels
     steps = [first_gap]
     for number in range(tiles):
@@ -146,7 +146,7 @@ def _edges(
 def _paint(
     canvas: np.ndarray, tile: Tile, row: int, column: int, *, grid: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    """Write a tile's weights, divided by their largest, into the cells that are its own."""
+    """Write a tile's weights, divided by the largest of them, into its cells."""
     (down, across), (height, width) = grid, size
     largest = float(np.abs(tile.kernels).max()) or 1.0
     for number, kernel in enumerate(tile.kernels):

@@ -1,4 +1,4 @@
-"""Figures of the Prune page: data in, plotly figure out; nothing here knows of a page."""
+"""Figures of the Prune page: widths before and after, curves over the ratio, and the sensitivity map."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ from dashboard.charts.palette import Palette
 _ROW_PX = 36
 _CURVE_PX = 300
 _CELL_PX = 30
-_LEAST_BAR = 0.012  # of the widest layer: a filter that is left stays visible beside 2,048
-_LABEL_GAP = 0.075  # of the axis: two names at the ends of lines do not touch
+_SHORTEST_BAR = 0.012  # of the widest layer: a single filter stays visible beside 2,048
+_LABEL_GAP = 0.075  # of the axis: two labels at the ends of lines do not overlap
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve over the share of filters removed.
+    """One curve over the pruning ratio.
 
     Attributes
     ----------
-    name : written at its right end.
-    ratios, values : the points, shares from 0 to 1 and what is drawn above them.
-    dash : plotly's name of the stroke, by which curves of one color are told apart.
-    quiet : whether it stands back.
+    name : its label, at the right end.
+    ratios, values : the points; ratios are from 0 to 1.
+    dash : plotly's name of the line style, which distinguishes curves of one color.
     """
 
     name: str
     ratios: Sequence[float]
     values: Sequence[float]
     dash: str = "solid"
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A single point on a curve's chart: what is chosen now, or what a publication states."""
+    """A single point: the current cut, or (``hollow``) a published figure."""
 
     name: str
     ratio: float
@@ -52,18 +50,15 @@ class Mark:
 def architecture(
     layers: Sequence[str], before: Sequence[int], after: Sequence[int], *, palette: Palette
 ) -> go.Figure:
-    """Every layer as a bar as wide as it has channels, first layer on top: what is left over what was there.
-
-    Lengths are linear, so that a share of a bar is a share of the filters.
-    """
+    """Every layer as a bar whose length is its number of channels, first layer on top: kept in front of removed."""
     widest = max(before)
     rows = list(range(len(layers)))
     figure = go.Figure()
     for widths, color in ((before, palette.removed), (after, palette.pruned)):
-        drawn = [max(width, _LEAST_BAR * widest) for width in widths]
+        lengths = [max(width, _SHORTEST_BAR * widest) for width in widths]
         figure.add_bar(
-            x=drawn,
-            base=[-width / 2 for width in drawn],
+            x=lengths,
+            base=[-length / 2 for length in lengths],
             y=rows,
             orientation="h",
             width=0.74,
@@ -104,12 +99,12 @@ def architecture(
 
 
 def architecture_alt(layers: Sequence[str], before: Sequence[int], after: Sequence[int]) -> str:
-    """The picture of the architecture in words."""
-    told = ", ".join(
+    """The same chart in words, for screen readers."""
+    listed = ", ".join(
         f"{layer} {old}" if old == new else f"{layer} {old} to {new}"
         for layer, old, new in zip(layers, before, after, strict=True)
     )
-    return f"Channels of every layer before and after pruning: {told}."
+    return f"Channels of every layer before and after pruning: {listed}."
 
 
 def curves(
@@ -121,13 +116,12 @@ def curves(
     y_range: tuple[float, float],
     y_ticks: Sequence[tuple[float, str]],
     form: formats.Form,
-    at: float | None = None,
+    at: float,
 ) -> go.Figure:
-    """Curves over the share of filters removed, their names at their ends; ``at`` is the share chosen now."""
+    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio."""
     low, high = y_range
     figure = go.Figure()
-    if at is not None:
-        figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
+    figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
     for value, _ in y_ticks:
         figure.add_shape(
             type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, **shape(line=palette.hairline)
@@ -137,7 +131,7 @@ def curves(
             x=list(line.ratios),
             y=list(line.values),
             mode="lines+markers" if len(line.ratios) < 13 else "lines",
-            line={"color": palette.quiet if line.quiet else palette.pruned, "width": 2.2, "dash": line.dash},
+            line={"color": palette.pruned, "width": 2.2, "dash": line.dash},
             marker={"size": 5},
             hovertext=[
                 f"<b>{line.name}</b><br>{formats.percent(ratio)} removed: {form(value)}"
@@ -164,18 +158,18 @@ def curves(
             cliponaxis=False,
         )
     drawn = [line for line in lines if len(line.values)]
-    places = _apart([float(line.values[-1]) for line in drawn], _LABEL_GAP * (high - low))
-    for line, place in zip(drawn, places, strict=True):
+    label_ys = _spread([float(line.values[-1]) for line in drawn], _LABEL_GAP * (high - low))
+    for line, label_y in zip(drawn, label_ys, strict=True):
         figure.add_annotation(
             x=1,
             xref="paper",
             xanchor="left",
             xshift=8,
-            y=min(high, max(low, place)),
+            y=min(high, max(low, label_y)),
             text=line.name.replace(" ", formats.NBSP),
             showarrow=False,
             align="left",
-            font={"size": 12, "color": palette.quiet if line.quiet else palette.ink},
+            font={"size": 12, "color": palette.ink},
         )
     figure.update_layout(
         height=_CURVE_PX,
@@ -201,14 +195,14 @@ def curves(
 
 
 def curves_alt(lines: Sequence[Line], what: str, form: formats.Form) -> str:
-    """Curves in words: where each begins and ends."""
-    told = "; ".join(
+    """The same curves in words, for screen readers: where each begins and ends."""
+    listed = "; ".join(
         f"{line.name} from {form(line.values[0])} at {formats.percent(line.ratios[0])} removed to {form(line.values[-1])} at "
         f"{formats.percent(line.ratios[-1])}"
         for line in lines
         if len(line.values)
     )
-    return f"{what}, over the share of filters removed: {told or 'nothing measured yet'}."
+    return f"{what}, over the share of filters removed: {listed or 'nothing measured yet'}."
 
 
 def sensitivity_map(
@@ -219,14 +213,14 @@ def sensitivity_map(
     *,
     palette: Palette,
 ) -> go.Figure:
-    """What it costs to prune one layer alone: layers by ratios, the darker (brighter on a dark page) the dearer.
+    """Layers by ratios, each cell the loss when this layer alone is pruned: darker (brighter on a dark page) is more.
 
     Parameters
     ----------
     loss : (layers, ratios) mean divergence from the unpruned network, nats.
-    stays : (layers, ratios) share of clips whose likeliest tag stays.
+    stays : (layers, ratios) share of the clips whose most probable tag stays the same.
     """
-    # Divergences span decades: by their square root, which is about as far as the probabilities have moved.
+    # Divergences span decades; their square root is about proportional to the change of the probabilities.
     shade = np.sqrt(np.maximum(loss, 0.0))
     figure = go.Figure()
     figure.add_heatmap(
@@ -239,13 +233,13 @@ def sensitivity_map(
         showscale=False,
         xgap=2,
         ygap=2,
-        text=[[_short(value) for value in row] for row in loss],
+        text=[[_nats(value) for value in row] for row in loss],
         texttemplate="%{text}",
         textfont={"size": 12},
         hovertext=[
             [
-                f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {_short(value)} nats"
-                f"<br>the likeliest tag stays on {formats.percent(kept)} of the clips"
+                f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {_nats(value)} nats"
+                f"<br>the most probable tag stays on {formats.percent(kept)} of the clips"
                 for ratio, value, kept in zip(ratios, values, kept_row, strict=True)
             ]
             for layer, values, kept_row in zip(layers, loss, stays, strict=True)
@@ -269,25 +263,24 @@ def sensitivity_map(
 
 
 def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.ndarray) -> str:
-    """The heat map in words: each layer's loss at the largest ratio."""
-    told = ", ".join(f"{layer} {_short(value)}" for layer, value in zip(layers, loss[:, -1], strict=True))
+    """The same map in words, for screen readers: each layer's loss at the largest ratio."""
+    listed = ", ".join(f"{layer} {_nats(value)}" for layer, value in zip(layers, loss[:, -1], strict=True))
     return (
         "Divergence from the unpruned network, in nats, with one layer pruned alone; "
-        f"at {formats.percent(ratios[-1])} removed: {told}."
+        f"at {formats.percent(ratios[-1])} removed: {listed}."
     )
 
 
-def _short(value: float) -> str:
+def _nats(value: float) -> str:
     return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
 
 
-def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """The values, moved so that no two are closer than ``gap``, in their own order."""
-    order = np.argsort(values, kind="stable")
-    places = [float(value) for value in values]
-    for lower, upper in pairwise(order):
-        short = gap - (places[upper] - places[lower])
-        if short > 0:
-            places[lower] -= short / 2
-            places[upper] += short / 2
-    return places
+def _spread(values: Sequence[float], gap: float) -> list[float]:
+    """The values in their order, neighbors that are closer than ``gap`` moved apart to that distance."""
+    moved = list(values)
+    for lower, upper in pairwise(np.argsort(values, kind="stable")):
+        missing = gap - (moved[upper] - moved[lower])
+        if missing > 0:
+            moved[lower] -= missing / 2
+            moved[upper] += missing / 2
+    return moved

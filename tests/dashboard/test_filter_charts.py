@@ -28,8 +28,8 @@ def test_what_stays_is_left_of_the_cut_and_what_goes_right_of_it() -> None:
     upright, flat = figure.layout.shapes
     assert upright.x0 == upright.x1 == 2.5
     assert flat.y0 == flat.y1 == pytest.approx(0.45)
-    told = [note.text for note in figure.layout.annotations]
-    assert told == ["filter 3", "<b>2 stay</b>", "<b>3 go</b>"]
+    labels = [note.text for note in figure.layout.annotations]
+    assert labels == ["filter 3", "<b>2 stay</b>", "<b>3 go</b>"]
     assert (figure.layout.annotations[0].x, figure.layout.annotations[0].y) == (2, 0.6)
 
 
@@ -72,13 +72,13 @@ def test_where_nothing_goes_there_is_no_cut() -> None:
     assert [note.text for note in figure.layout.annotations][1:] == ["<b>5 stay</b>", ""]
 
 
-def tile(value: float, *, kept: bool, picked: bool = False, kernels: int = 4) -> Tile:
+def tile(value: float, *, kept: bool, selected: bool = False, kernels: int = 4) -> Tile:
     weights = np.arange(kernels * 9, dtype=np.float32).reshape(kernels, 3, 3) * value
-    return Tile(weights, f"{value:g}", f"hover {value:g}", kept, picked)
+    return Tile(weights, f"{value:g}", f"hover {value:g}", kept, selected)
 
 
 def test_tiles_are_two_pictures_and_one_set_of_bars_whatever_their_number() -> None:
-    shown = [tile(1, kept=True), tile(-2, kept=False), tile(3, kept=True, picked=True), tile(4, kept=False)]
+    shown = [tile(1, kept=True), tile(-2, kept=False), tile(3, kept=True, selected=True), tile(4, kept=False)]
     figure = tile_page(shown, columns=3, palette=LIGHT, width_px=600)
     stays, goes, bars = figure.data
     # kernels of 3 x 3 two and two: 6 weights either way and a gap between, 4 x 9 weights of every tile

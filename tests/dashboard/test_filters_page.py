@@ -168,13 +168,13 @@ def test_kept_filters_follow_the_cut_and_the_criterion(page: AppTest, network: r
     assert page.subheader[0].value.startswith("C9 keeps 64 of 256 filters")
     lengths = np.linalg.norm(reference.weight(network, "C9").reshape(256, -1), axis=1)
     gone = reference.removed_filters(lengths, 64)
-    stay = {
-        int(name)
-        for name, color in zip(names(specs(page)[1]), frames(specs(page)[1]), strict=True)
-        if color == LIGHT.pruned
-    }
-    assert stay
-    assert not stay & set(gone)
+    last_kept = int(np.argsort(-lengths, kind="stable")[63])
+    page.number_input(key="filter").set_value(last_kept).run()
+    shown_filters = dict(zip(map(int, names(specs(page)[1])), frames(specs(page)[1]), strict=True))
+    assert len(shown_filters) == 40
+    removed = {index for index, color in shown_filters.items() if color == LIGHT.removed}
+    assert removed == set(shown_filters) & set(gone)
+    assert shown_filters[last_kept] == LIGHT.ink
     page.slider(key="cut").set_value(0).run()
     assert not page.exception
     assert page.subheader[0].value == "All 256 filters of C9 stay"

@@ -14,7 +14,7 @@ from dashboard.prune.charts import Line, Mark
 AFTER = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1)
 
 
-def curves(lines: list[Line], marks: list[Mark] | None = None, at: float | None = None):
+def curves(lines: list[Line], marks: list[Mark] | None = None, at: float = 0.5):
     return charts.curves(
         lines,
         marks or [],
@@ -43,10 +43,10 @@ def test_the_architecture_is_drawn_to_scale_about_the_middle(palette) -> None:
 
 
 def test_the_architecture_in_words_names_every_layer() -> None:
-    told = charts.architecture_alt(LAYERS, CNN14_WIDTHS, AFTER)
-    assert "C1 64, " in told
-    assert "C10 1024 to 512" in told
-    assert told.endswith("C12 2048 to 1.")
+    text = charts.architecture_alt(LAYERS, CNN14_WIDTHS, AFTER)
+    assert "C1 64, " in text
+    assert "C10 1024 to 512" in text
+    assert text.endswith("C12 2048 to 1.")
 
 
 def test_curves_carry_their_points_names_and_marks() -> None:
@@ -82,8 +82,8 @@ def test_a_curve_that_has_no_points_yet_has_no_name() -> None:
 
 
 def test_curves_in_words_say_where_they_begin_and_end() -> None:
-    told = charts.curves_alt([Line("MACs", (0.0, 0.9), (1.0, 0.5))], "MACs", formats.percent)
-    assert "MACs from 100\u00a0% at 0\u00a0% removed to 50\u00a0% at 90\u00a0%" in told
+    text = charts.curves_alt([Line("MACs", (0.0, 0.9), (1.0, 0.5))], "MACs", formats.percent)
+    assert "MACs from 100\u00a0% at 0\u00a0% removed to 50\u00a0% at 90\u00a0%" in text
 
 
 def test_the_heat_map_has_a_number_in_every_cell_and_the_first_layer_on_top() -> None:
