@@ -1,5 +1,5 @@
-"""The command line: ``pannscope COMMAND``. What scripts may rely on stands in ``docs/command-line.md``."""
+"""The command line: ``pannscope COMMAND``. ``docs/command-line.md`` is what scripts may rely on."""
 
-from core.cli.main import app, main
+from core.cli.main import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

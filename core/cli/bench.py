@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from core.cli.output import JsonOption, print_json, print_table, progress_bar, say
+from core.cli.options import JsonOption
+from core.cli.output import print_json, print_table, progress_bar, say
 from core.errors import ModelError
 
 

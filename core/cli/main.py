@@ -1,4 +1,4 @@
-"""Puts the commands together and turns a user's mistakes into one line and exit code 2."""
+"""Puts the commands together, and turns a user's mistakes into one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from typing import NoReturn
 import typer
 
 from core import settings
-from core.cli import bench, export, models, plans, profiling, pruning, serve, tagging, training
+from core.cli import (
+    bench,
+    evaluation,
+    export,
+    models,
+    profiling,
+    pruning,
+    sensitivity,
+    serve,
+    tagging,
+    training,
+)
 from core.cli.output import complain
 from core.errors import PannscopeError
 from core.runtime import process
@@ -20,11 +31,7 @@ USER_ERROR = 2
 
 STOPPED = 130
 
-# typer carries its own copy of click and exports only this leaf of its errors; their root is two
-# classes up.
-_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
-
-_WANTED = {"int": "a whole number", "float": "a number"}
+_EXPECTED = {"int": "a whole number", "float": "a number"}
 
 app = typer.Typer(
     name="pannscope",
@@ -33,26 +40,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (models, tagging, profiling, plans, pruning, training, export, bench, serve):
+for group in (models, tagging, profiling, sensitivity, pruning, training, evaluation, export, bench, serve):
     group.register(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     process.set_passive_wait_policy()
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a file's name may hold what a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not fit a terminal's encoding
     try:
         settings.check()
-        code = app(args=given or ["--help"], prog_name="pannscope", standalone_mode=False)
+        code = app(args=words or ["--help"], prog_name="pannscope", standalone_mode=False)
     except PannscopeError as error:
         complain(str(error))
         code = USER_ERROR
-    except _ClickError as error:
+    except typer.TyperException as error:
         complain(_usage_problem(error))
         code = USER_ERROR
     except OSError as error:
@@ -68,17 +73,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage_problem(error: Exception) -> str:
-    """What typer found wrong with the words on the command line, and where to look."""
+def _usage_problem(error: typer.TyperException) -> str:
+    """What is wrong with the words on the command line, and where to look."""
     context = getattr(error, "ctx", None)
     see = f"See: {context.command_path if context else 'pannscope'} --help"
     parameter = getattr(error, "param", None)
     problems = getattr(error.__cause__, "errors", None)  # of the wrong type: pydantic's description
     if parameter is not None and problems is not None:
-        found = problems()[0]
-        wanted = _WANTED.get(str(found["type"]).partition("_")[0])
-        if wanted:
+        problem = problems()[0]
+        expected = _EXPECTED.get(str(problem["type"]).partition("_")[0])
+        if expected:
             name = max(parameter.opts, key=len)
-            return f"{name} takes {wanted}; got {str(found['input'])!r}. {see}"
-    said = error.format_message().strip()  # type: ignore[attr-defined]
-    return f"{said if said.endswith(('?', '.')) else said + '.'} {see}"
+            return f"{name} takes {expected}; got {str(problem['input'])!r}. {see}"
+    message = error.format_message().strip()
+    return f"{message if message.endswith(('?', '.')) else message + '.'} {see}"

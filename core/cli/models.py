@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.output import JsonOption, print_json, print_table, progress_bar, say, short
+from core.cli.options import JsonOption
+from core.cli.output import print_json, print_table, progress_bar, say, short
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -1,87 +1,25 @@
-"""What commands share: options that mean the same everywhere, JSON on stdout, tables, and progress on stderr."""
+"""What commands write: JSON and tables on stdout, notes, mistakes and progress on stderr."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-# What a command computes with is imported when it runs: torch and scikit-learn take two seconds, and --help needs neither.
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from core.audio import Clip
-    from core.tagging import Tagger, Tags
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        help="A model's name (see `pannscope models`) or a checkpoint file.",
-        show_default=False,
-    ),
-]
-CheckpointOption = Annotated[
-    Path | None,
-    typer.Option("--checkpoint", metavar="FILE", help="A checkpoint file, in the official layout or ours."),
-]
-ArchitectureOption = Annotated[
-    str | None, typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14.")
-]
-RatioOption = Annotated[
-    float | None,
-    typer.Option(
-        "--ratio",
-        metavar="SHARE",
-        help="Share of filters already removed from C7-C12; normally read from the file.",
-    ),
-]
-RuntimeOption = Annotated[
-    str,
-    typer.Option(
-        "--runtime", metavar="NAME", help="What runs the network: auto, torch, winograd, ncnn or bf16."
-    ),
-]
-LayersOption = Annotated[
-    str,
-    typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
-]
-MaxSecondsOption = Annotated[
-    float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
-]
-
-
-def tagger_from(
-    model: str | None,
-    checkpoint: Path | None = None,
-    architecture: str | None = None,
-    ratio: float | None = None,
-    runtime: str = "auto",
-) -> Tagger:
-    """Load what ``--model`` or ``--checkpoint`` names; a ``--model`` that is no known name may be a file."""
-    from core.checkpoints import manifest
-    from core.tagging import load_tagger
-
-    if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
-        checkpoint, model = Path(model), None
-    return load_tagger(model, checkpoint=checkpoint, architecture=architecture, ratio=ratio, runtime=runtime)
-
-
-def _looks_like_file(text: str) -> bool:
-    return os.sep in text or Path(text).suffix in (".safetensors", ".pth", ".pt") or Path(text).is_file()
+    from core.tagging import Tags
 
 
 def say(text: str) -> None:
-    """A line on stdout. A reader that has had enough (``| head``) ends the command quietly."""
+    """A line on stdout. A reader that stops early (``| head``) ends the command quietly."""
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -107,7 +45,7 @@ def print_table(
         table.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # Cut off from a terminal (a pipe, a file) nothing needs to be folded into 80 columns.
+    # In a pipe or a file nothing has to be folded into a terminal's 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
@@ -116,8 +54,8 @@ def print_table(
 
 
 def print_notes(clip: Clip, *tags: Tags) -> None:
-    """On stderr, each once: what a listener should know of a clip, and what was done to it."""
-    for note in dict.fromkeys((*clip.notes, *(note for made in tags for note in made.notes))):
+    """On stderr, each once: what is remarkable about a clip, and what was done to it."""
+    for note in dict.fromkeys((*clip.notes, *(note for result in tags for note in result.notes))):
         typer.echo(f'"{clip.name}": {note}', err=True)
 
 
@@ -156,6 +94,14 @@ def progress_bar(*, download: bool = False) -> Iterator[Progress]:
     )
     with bar:
         yield bar
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for work that reports (done, total)."""
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def short(value: float | None, unit: str = "") -> str:

@@ -6,18 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli.output import (
-    ArchitectureOption,
-    CheckpointOption,
-    JsonOption,
-    LayersOption,
-    ModelOption,
-    print_json,
-    print_table,
-    say,
-    short,
-    tagger_from,
-)
+from core.cli.options import JsonOption, LayersOption, NetworkOptions, grouped
+from core.cli.output import print_json, print_table, say, short
 from core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,14 +16,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
-    app.command("profile")(profile_command)
+    app.command("profile")(grouped(profile_command))
 
 
 def profile_command(
     *,
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
+    network: NetworkOptions,
     ratio: Annotated[
         float | None,
         typer.Option("--ratio", metavar="SHARE", help="Count as if this share of the filters were gone."),
@@ -57,12 +45,13 @@ def profile_command(
     from core.pruning.ratios import parse_layers
 
     chosen = parse_layers(layers)
-    if architecture is not None and model is None and checkpoint is None:
+    model, architecture = network.model, network.architecture
+    if architecture is not None and model is None and network.checkpoint is None:
         counted = profile(architecture, ratio=ratio, layers=chosen, seconds=seconds)
-    elif checkpoint is None and (model is None or model in manifest()):
+    elif network.checkpoint is None and (model is None or model in manifest()):
         counted = _profile_known("cnn14" if model is None else model, architecture, ratio, chosen, seconds)
     else:
-        config = tagger_from(model, checkpoint, architecture).model.config
+        config = network.load().model.config
         counted = profile(
             widths=config.widths,
             classes=config.classes,

@@ -7,27 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.output import (
-    ArchitectureOption,
-    CheckpointOption,
-    JsonOption,
-    ModelOption,
-    print_json,
-    print_table,
-    say,
-    short,
-    tagger_from,
-)
-from core.cli.plans import (
-    AudioFolderOption,
-    ClipsOption,
+from core.cli.calibration import CalibrationOptions
+from core.cli.options import (
     CriterionOption,
-    LabelsOption,
-    Listening,
-    ManifestFoldsOption,
-    Wish,
-    showing,
+    ForceOption,
+    HalfOption,
+    JsonOption,
+    NetworkOptions,
+    grouped,
 )
+from core.cli.output import print_json, print_table, progress, say, short
+from core.cli.request import PruneRequest
 from core.errors import CheckpointError
 from core.files import check_output
 
@@ -41,23 +31,20 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("importance")(importance_command)
-    app.command("prune")(prune_command)
+    app.command("importance")(grouped(importance_command))
+    app.command("prune")(grouped(prune_command))
 
 
 def importance_command(
-    *,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12.")],
+    network: NetworkOptions,
     criterion: CriterionOption = "operator-norm",
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Score the filters of one layer, 1 for the most important."""
     from core.pruning.criteria import layer_importance
 
-    tagger = tagger_from(model, checkpoint, architecture)
+    tagger = network.load()
     name = layer.upper()
     scores = layer_importance(tagger.model, name, criterion)
     if json_output:
@@ -76,76 +63,19 @@ def prune_command(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The pruned checkpoint, a .safetensors file.")
     ],
-    ratio: Annotated[
-        float | None,
-        typer.Option(
-            "--ratio", metavar="SHARE", help="Share of filters to remove from each layer, 0 to below 1."
-        ),
-    ] = None,
-    ratios: Annotated[
-        str | None,
-        typer.Option("--ratios", metavar="LIST", help="A share for each layer, as C7=0.5,C8-C12=0.25."),
-    ] = None,
-    plan: Annotated[
-        Path | None,
-        typer.Option("--plan", metavar="FILE", help="Carry out a saved plan, or a pruned checkpoint's."),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget",
-            metavar="KIND=SHARE",
-            help="Find the ratios that lose least on --clips while this share remains: params=0.5, macs=0.6 or time=0.7.",
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            "--tolerance",
-            metavar="LOSS",
-            help="Find the fewest MACs that lose at most this on --clips: divergence in nats a clip, with a manifest mAP.",
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            "--layers",
-            metavar="LAYERS",
-            help="Layers to prune: C7-C12 (the default for a ratio), C9, C7,C9-C11, or all (for what is found).",
-        ),
-    ] = None,
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            "--criterion",
-            metavar="NAME",
-            help="How filters are ranked; operator-norm is the paper's. similarity without a ratio lets the weights decide.",
-        ),
-    ] = None,
-    round_to: Annotated[
-        int | None,
-        typer.Option("--round-to", metavar="N", help="Round the kept filters to a multiple of N."),
-    ] = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Repair the pruned network on --clips; no labels are used.")
-    ] = False,
-    clips: ClipsOption = None,
-    manifest: LabelsOption = None,
-    audio: AudioFolderOption = None,
-    folds: ManifestFoldsOption = None,
+    request: PruneRequest,
+    calibration: CalibrationOptions,
+    network: NetworkOptions,
     save_plan: Annotated[
         Path | None, typer.Option("--save-plan", metavar="FILE", help="Save the plan as well, a .json file.")
     ] = None,
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
-    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    half: HalfOption = False,
+    force: ForceOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Remove the least important filters and save what is left.
 
-    How much goes is said by --ratio, --ratios or --plan, or found out by listening: --budget or --tolerance.
+    --ratio, --ratios or --plan say how much is removed; --budget and --tolerance search for it on clips.
     """
     from core.profiling import profile_model
     from core.pruning.criteria import criterion as known_criterion
@@ -157,24 +87,23 @@ def prune_command(
     check_output(out, ".safetensors", force=force, error=CheckpointError)
     if save_plan is not None:
         check_output(save_plan, SUFFIX, force=force, error=CheckpointError)
-    wish = Wish(ratio, ratios, plan, budget, tolerance, layers, criterion, round_to, repair)
-    wish.check()
-    known_criterion(criterion or "operator-norm")
-    listening = Listening(tuple(clips or ()), manifest, audio, folds)
-    listening.check(wish.listens or ("--repair" if repair else None))
-    tagger = tagger_from(model, checkpoint, architecture)
-    heard = listening.read(tagger) if wish.listens or repair else ([], None)
-    made = wish.made(tagger, heard)
-    pruned = prune(tagger.model, made)
+    request.check()
+    known_criterion(request.criterion or "operator-norm")
+    needs_clips = request.search or ("--repair" if request.repair else None)
+    calibration.check(needs_clips)
+    tagger = network.load()
+    waveforms, targets = calibration.read(tagger) if needs_clips else ([], None)
+    plan = request.build_plan(tagger, waveforms, targets)
+    pruned = prune(tagger.model, plan)
     repaired = None
-    if repair:
-        pruned, repaired = _repaired(tagger.model, made, pruned, heard[0])
-    save_pruned(out, tagger, made, pruned, repair=repaired, half=half)
+    if request.repair:
+        pruned, repaired = _repaired(tagger.model, plan, pruned, waveforms)
+    save_pruned(out, tagger, plan, pruned, repair=repaired, half=half)
     if save_plan is not None:
-        write_plan(save_plan, made)
+        write_plan(save_plan, plan)
     counted = profile_model(pruned)
     if json_output:
-        document = made.document()
+        document = plan.document()
         kept = document.pop("kept")
         print_json(
             {
@@ -186,32 +115,32 @@ def prune_command(
             }
         )
     else:
-        _print_pruned(out, made, profile_model(tagger.model), counted)
+        _print_pruned(out, plan, profile_model(tagger.model), counted)
 
 
 def _repaired(
-    model: Cnn14, made: PruningPlan, pruned: Cnn14, waveforms: list[np.ndarray]
+    model: Cnn14, plan: PruningPlan, pruned: Cnn14, waveforms: list[np.ndarray]
 ) -> tuple[Cnn14, dict[str, Any]]:
     from core.pruning.repair.repair import repair
 
-    with showing("repairing") as show:
-        done = repair(model, made, pruned, waveforms, on_progress=show)
-    return done.model, done.document
+    with progress("repairing") as show:
+        result = repair(model, plan, pruned, waveforms, on_progress=show)
+    return result.model, result.document
 
 
-def _print_pruned(out: Path, made: PruningPlan, before: Profile, after: Profile) -> None:
-    if made.ratio:
-        what = f"{100 * made.ratio:g}% of the filters of {', '.join(made.ratios)} removed"
+def _print_pruned(out: Path, plan: PruningPlan, before: Profile, after: Profile) -> None:
+    if plan.ratio:
+        what = f"{100 * plan.ratio:g}% of the filters of {', '.join(plan.ratios)} removed"
     else:
-        each = ", ".join(f"{layer} {100 * share:.3g}%" for layer, share in made.ratios.items())
-        what = f"{each} of the filters removed" if each else "no filter removed"
-    say(f"{out}: {what} by {made.criterion}.")
+        ratios = ", ".join(f"{layer} {100 * ratio:.3g}%" for layer, ratio in plan.ratios.items())
+        what = f"{ratios} of the filters removed" if ratios else "no filter removed"
+    say(f"{out}: {what} by {plan.criterion}.")
     for label, old, new in (
         ("parameters", before.params_trainable, after.params_trainable),
         ("MACs, 10 s", before.macs, after.macs),
     ):
         say(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
-    if "loss_measured" in made.origin:
-        said = "nats of divergence" if made.origin["loss"] == "divergence" else "of mAP"
-        when = "after repair on the other half of them" if made.origin["repaired"] else "before any repair"
-        say(f"lost on the clips, {when}: {made.origin['loss_measured']:.3g} {said}")
+    if "loss_measured" in plan.origin:
+        unit = "nats of divergence" if plan.origin["loss"] == "divergence" else "of mAP"
+        when = "after repair on the other half of them" if plan.origin["repaired"] else "before any repair"
+        say(f"lost on the clips, {when}: {plan.origin['loss_measured']:.3g} {unit}")

@@ -1,69 +1,113 @@
-"""The options of the training recipe, which ``train`` and ``finetune`` share."""
+"""The options of ``train`` and ``finetune``: the clips, the recipe, and what becomes of the result."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-ManifestOption = Annotated[
-    Path,
-    typer.Option(
-        "--manifest",
-        metavar="CSV",
-        help="CSV with the columns filename, labels (separated by ;) and, if wanted, fold.",
-    ),
-]
-AudioOption = Annotated[Path, typer.Option("--audio", metavar="FOLDER", help="Folder of the recordings.")]
-OutOption = Annotated[
-    Path, typer.Option("--out", metavar="FILE", help="The trained checkpoint, a .safetensors file.")
-]
-FoldsOption = Annotated[
-    str | None,
-    typer.Option("--folds", metavar="LIST", help="Use only these folds of the manifest, as 1,2,3."),
-]
-EvaluateFoldsOption = Annotated[
-    str | None,
-    typer.Option("--evaluate-folds", metavar="LIST", help="Score the result on these folds, as 4."),
-]
-StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Optimiser steps.")]
-BatchOption = Annotated[int, typer.Option("--batch", metavar="N", help="Clips a step, after mixup.")]
-RateOption = Annotated[float, typer.Option("--learning-rate", metavar="RATE", help="Adam's learning rate.")]
-ScheduleOption = Annotated[
-    str, typer.Option("--schedule", metavar="NAME", help="constant, or cosine (up, then down to 0).")
-]
-MixupOption = Annotated[
-    float, typer.Option("--mixup", metavar="ALPHA", help="Beta parameter of mixup; 0 switches it off.")
-]
-SpecAugmentOption = Annotated[
-    bool, typer.Option("--spec-augment/--no-spec-augment", help="Blank stripes while training.")
-]
-DisguiseOption = Annotated[
-    bool,
-    typer.Option(
-        "--disguise/--no-disguise", help="Random level, band limit, room, noise, pace and position."
-    ),
-]
-AverageOption = Annotated[
-    float,
-    typer.Option(
-        "--average",
-        metavar="DECAY",
-        help="Decay of a running average of the weights, saved in their place; 0 is off.",
-    ),
-]
-SecondsOption = Annotated[
-    float, typer.Option("--seconds", metavar="S", help="Length of the training window.")
-]
-PrecisionOption = Annotated[str, typer.Option("--precision", metavar="NAME", help="float32 or bfloat16.")]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Of every random choice.")]
-SaveEveryOption = Annotated[
-    int, typer.Option("--save-every", metavar="N", help="Steps between two saves of the training state.")
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, exactly.")]
-HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+from core.cli.options import AudioOption, FoldsOption, ForceOption, HalfOption, JsonOption, ManifestOption
+
+if TYPE_CHECKING:
+    from core.training.train import TrainingConfig
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What ``train`` and ``finetune`` share."""
+
+    manifest: ManifestOption
+    audio: AudioOption
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The trained checkpoint, a .safetensors file.")
+    ]
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
+    folds: FoldsOption = None
+    evaluate_folds: Annotated[
+        str | None,
+        typer.Option("--evaluate-folds", metavar="LIST", help="Score the result on these folds, as 4."),
+    ] = None
+    batch: Annotated[int, typer.Option("--batch", metavar="N", help="Clips a step, after mixup.")] = 32
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", metavar="RATE", help="Adam's learning rate.")
+    ] = 1e-3
+    schedule: Annotated[
+        str, typer.Option("--schedule", metavar="NAME", help="constant, or cosine (up, then down to 0).")
+    ] = "constant"
+    mixup: Annotated[
+        float, typer.Option("--mixup", metavar="ALPHA", help="Beta parameter of mixup; 0 switches it off.")
+    ] = 1.0
+    spec_augment: Annotated[
+        bool,
+        typer.Option(
+            "--spec-augment/--no-spec-augment", help="SpecAugment: mask stripes of the spectrogram."
+        ),
+    ] = True
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Waveform augmentation: random level, band limit, room, noise, speed and position.",
+        ),
+    ] = False
+    disguise: Annotated[
+        bool | None, typer.Option("--disguise/--no-disguise", hidden=True, help="The old name of --augment.")
+    ] = None
+    average: Annotated[
+        float,
+        typer.Option(
+            "--average",
+            metavar="DECAY",
+            help="Decay of a running average of the weights, saved in their place; 0 is off.",
+        ),
+    ] = 0.0
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", help="Length of the training window.")
+    ] = 10.0
+    precision: Annotated[str, typer.Option("--precision", metavar="NAME", help="float32 or bfloat16.")] = (
+        "float32"
+    )
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")] = 0
+    save_every: Annotated[
+        int, typer.Option("--save-every", metavar="N", help="Steps between two saves of the training state.")
+    ] = 500
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")
+    ] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped, exactly.")] = (
+        False
+    )
+    half: HalfOption = False
+    force: ForceOption = False
+    json_output: JsonOption = False
+
+    @property
+    def state_file(self) -> Path:
+        """The training state that ``--resume`` reads, beside the checkpoint."""
+        return self.out.with_suffix(".state.pt")
+
+    @property
+    def metrics_file(self) -> Path:
+        """The log of the losses, beside the checkpoint."""
+        return self.out.with_suffix(".metrics.jsonl")
+
+    def config(self) -> TrainingConfig:
+        """The recipe. Raises ``DataError`` for a value that training cannot use."""
+        from core.training.train import TrainingConfig
+
+        return TrainingConfig(
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            mixup_alpha=self.mixup,
+            spec_augment=self.spec_augment,
+            disguise=self.augment if self.disguise is None else self.disguise,
+            average=self.average,
+            seconds=self.seconds,
+            precision=self.precision,
+            seed=self.seed,
+            save_every=self.save_every,
+        )

@@ -7,21 +7,8 @@ from typing import Annotated
 
 import typer
 
-from core.cli.output import (
-    ArchitectureOption,
-    CheckpointOption,
-    JsonOption,
-    MaxSecondsOption,
-    ModelOption,
-    RatioOption,
-    RuntimeOption,
-    complain,
-    print_json,
-    print_notes,
-    print_table,
-    say,
-    tagger_from,
-)
+from core.cli.options import JsonOption, MaxSecondsOption, NetworkOptions, RuntimeOption, grouped
+from core.cli.output import complain, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
 
 TopOption = Annotated[
@@ -31,7 +18,7 @@ TopOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("tag")(tag_command)
+    app.command("tag")(grouped(tag_command))
     app.command("compare")(compare_command)
 
 
@@ -40,10 +27,15 @@ def tag_command(
         list[Path], typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
     ],
     *,
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
-    ratio: RatioOption = None,
+    network: NetworkOptions,
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--ratio",
+            metavar="SHARE",
+            help="Share of filters already removed from C7-C12; normally read from the file.",
+        ),
+    ] = None,
     runtime: RuntimeOption = "auto",
     top: TopOption = None,
     max_seconds: MaxSecondsOption = 600.0,
@@ -56,7 +48,7 @@ def tag_command(
     from core.audio import load_clip
 
     _check_top(top)
-    tagger = tagger_from(model, checkpoint, architecture, ratio, runtime)
+    tagger = network.load(ratio, runtime)
     failed = printed = False
     for file in files:
         try:
@@ -95,13 +87,13 @@ def compare_command(
     top: Annotated[int, typer.Option("--top", "-k", metavar="K", help="Tags to compare and to print.")] = 10,
     threshold: Annotated[
         float,
-        typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as given."),
+        typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as assigned."),
     ] = 0.5,
     runtime: RuntimeOption = "auto",
     max_seconds: MaxSecondsOption = 600.0,
     json_output: JsonOption = False,
 ) -> None:
-    """Tag a recording with two models and say how far they agree.
+    """Measure how far two models agree on a recording.
 
     With --json all classes are printed.
     """
@@ -114,8 +106,8 @@ def compare_command(
     clip = load_clip(file, max_seconds=max_seconds)
     result = compare(
         clip,
-        tagger_from(names[0] if baseline is None else baseline, runtime=runtime),
-        tagger_from(names[1] if candidate is None else candidate, runtime=runtime),
+        NetworkOptions(baseline or names[0]).load(runtime=runtime),
+        NetworkOptions(candidate or names[1]).load(runtime=runtime),
         top_k=top,
         threshold=threshold,
     )

@@ -1,55 +1,22 @@
-"""``train``, ``finetune`` and ``evaluate``: making models and scoring them on labelled clips."""
+"""``train`` and ``finetune``: new networks, and further training of existing ones, on labelled clips."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.output import (
-    ArchitectureOption,
-    CheckpointOption,
-    JsonOption,
-    ModelOption,
-    RuntimeOption,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    tagger_from,
-)
-from core.cli.recipe import (
-    AudioOption,
-    AverageOption,
-    BatchOption,
-    DisguiseOption,
-    EvaluateFoldsOption,
-    FoldsOption,
-    ForceOption,
-    HalfOption,
-    ManifestOption,
-    MixupOption,
-    OutOption,
-    PrecisionOption,
-    RateOption,
-    ResumeOption,
-    SaveEveryOption,
-    ScheduleOption,
-    SecondsOption,
-    SeedOption,
-    SpecAugmentOption,
-    StepsOption,
-    ThreadsOption,
-)
+from core.cli.evaluation import print_quality, select_folds
+from core.cli.options import NetworkOptions, grouped
+from core.cli.output import print_json, progress_bar, say
+from core.cli.recipe import TrainingOptions
 from core.errors import CheckpointError, DataError
 from core.files import check_output
 
 if TYPE_CHECKING:
     from core.models.cnn import Cnn14
     from core.training.data import LabelledClips
-    from core.training.metrics import Quality
     from core.training.train import Progress, TrainingConfig
 
 MAX_THREADS = 1024
@@ -57,200 +24,83 @@ MAX_THREADS = 1024
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("train")(train_command)
-    app.command("finetune")(finetune_command)
-    app.command("evaluate")(evaluate_command)
+    app.command("train")(grouped(train_command))
+    app.command("finetune")(grouped(finetune_command))
 
 
 def train_command(
-    *,
-    manifest: ManifestOption,
-    audio: AudioOption,
-    out: OutOption,
-    steps: StepsOption,
+    options: TrainingOptions,
     width: Annotated[
         float, typer.Option("--width", metavar="SHARE", help="Share of CNN14's filters in every layer.")
     ] = 1.0,
-    folds: FoldsOption = None,
-    evaluate_folds: EvaluateFoldsOption = None,
-    batch: BatchOption = 32,
-    learning_rate: RateOption = 1e-3,
-    schedule: ScheduleOption = "constant",
-    mixup_alpha: MixupOption = 1.0,
-    spec_augment: SpecAugmentOption = True,
-    disguise: DisguiseOption = False,
-    average: AverageOption = 0.0,
-    seconds: SecondsOption = 10.0,
-    precision: PrecisionOption = "float32",
-    seed: SeedOption = 0,
-    save_every: SaveEveryOption = 500,
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
-    half: HalfOption = False,
-    force: ForceOption = False,
-    json_output: JsonOption = False,
 ) -> None:
     """Train a CNN14 of any width on labelled clips.
 
-    The recipe is the published one; --schedule, --disguise, --average and --precision go beyond it. The state that
+    The recipe is the published one; --schedule, --augment, --average and --precision go beyond it. The state that
     --resume needs and the metrics are written beside --out.
     """
-    config = _recipe(locals())
+    config = options.config()
 
     import torch
 
     from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
     from core.training.data import read_manifest
 
-    _prepare(out, force, resume, threads)
+    _prepare(options)
     if not 0 < width <= 1:
         raise DataError(f"--width is a share of CNN14's filters, above 0 and at most 1; got {width:g}.")
-    clips = read_manifest(manifest, audio)
-    torch.manual_seed(seed)
+    clips = read_manifest(options.manifest, options.audio)
+    torch.manual_seed(options.seed)
     widths = tuple(max(1, round(width * filters)) for filters in CNN14_WIDTHS)
     model = Cnn14(Cnn14Config(widths, len(clips.classes), max(1, round(width * 2048))))
-    _train(
-        model,
-        clips,
-        config,
-        out,
-        folds,
-        evaluate_folds=evaluate_folds,
-        resume=resume,
-        half=half,
-        kept={},
-        earlier={},
-        json_output=json_output,
-    )
+    _train(model, clips, config, options, kept={}, earlier={})
 
 
-def finetune_command(
-    *,
-    manifest: ManifestOption,
-    audio: AudioOption,
-    out: OutOption,
-    steps: StepsOption,
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
-    folds: FoldsOption = None,
-    evaluate_folds: EvaluateFoldsOption = None,
-    batch: BatchOption = 32,
-    learning_rate: RateOption = 1e-3,
-    schedule: ScheduleOption = "constant",
-    mixup_alpha: MixupOption = 1.0,
-    spec_augment: SpecAugmentOption = True,
-    disguise: DisguiseOption = False,
-    average: AverageOption = 0.0,
-    seconds: SecondsOption = 10.0,
-    precision: PrecisionOption = "float32",
-    seed: SeedOption = 0,
-    save_every: SaveEveryOption = 500,
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
-    half: HalfOption = False,
-    force: ForceOption = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Go on training a checkpoint, for instance a pruned one.
+def finetune_command(options: TrainingOptions, network: NetworkOptions) -> None:
+    """Continue training a checkpoint, for instance a pruned one.
 
     Its classes stay as they are; labels outside of them are ignored.
     """
-    config = _recipe(locals())
+    config = options.config()
 
     from core.training.data import read_manifest
 
-    _prepare(out, force, resume, threads)
-    tagger = tagger_from(model, checkpoint, architecture)
-    clips = read_manifest(manifest, audio, tagger.classes)
-    before = {
+    _prepare(options)
+    tagger = network.load()
+    clips = read_manifest(options.manifest, options.audio, tagger.classes)
+    earlier = {
         **tagger.info.training,
         "finetuned_from": tagger.name,
         "finetuned_from_sha256": tagger.info.sha256,
     }
-    _train(
-        tagger.model,
-        clips,
-        config,
-        out,
-        folds,
-        evaluate_folds=evaluate_folds,
-        resume=resume,
-        half=half,
-        kept=dict(tagger.info.kept),
-        earlier=before,
-        json_output=json_output,
-    )
+    _train(tagger.model, clips, config, options, kept=dict(tagger.info.kept), earlier=earlier)
 
 
-def evaluate_command(
-    *,
-    manifest: ManifestOption,
-    audio: AudioOption,
-    model: ModelOption = None,
-    checkpoint: CheckpointOption = None,
-    architecture: ArchitectureOption = None,
-    runtime: RuntimeOption = "auto",
-    folds: FoldsOption = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Score a model on labelled clips: mAP, AUC and d'.
-
-    Classes that no clip carries are left out.
-    """
-    from core.training.data import read_manifest
-    from core.training.evaluate import evaluate
-
-    tagger = tagger_from(model, checkpoint, architecture, runtime=runtime)
-    clips = _fold(read_manifest(manifest, audio, tagger.classes), folds)
-    with progress_bar() as bar:
-        task = bar.add_task("evaluating", total=len(clips))
-        found = evaluate(tagger, clips, lambda done, _total: bar.update(task, completed=done))
-    if json_output:
-        print_json(found.document())
-    else:
-        _print_quality(found)
-
-
-def _recipe(options: dict[str, Any]) -> TrainingConfig:
-    """The recipe among a command's options, which are named as its fields are."""
-    from core.training.train import TrainingConfig
-
-    return TrainingConfig(**{field.name: options[field.name] for field in fields(TrainingConfig)})
-
-
-def _prepare(out: Path, force: bool, resume: bool, threads: int | None) -> None:
-    check_output(out, ".safetensors", force=force or resume, error=CheckpointError)
-    state = _state_file(out)
-    if state.exists() and not (force or resume):
+def _prepare(options: TrainingOptions) -> None:
+    replace = options.force or options.resume
+    check_output(options.out, ".safetensors", force=replace, error=CheckpointError)
+    if options.state_file.exists() and not replace:
         raise CheckpointError(
-            f"{state} holds the state of an earlier training; go on with --resume, or replace it with --force."
+            f"{options.state_file} holds the state of an earlier training; continue it with --resume, or replace it with --force."
         )
-    if threads is not None:
+    if options.threads is not None:
         import torch
 
-        if not 1 <= threads <= MAX_THREADS:
-            raise DataError(f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {threads}.")
-        torch.set_num_threads(threads)
-
-
-def _state_file(out: Path) -> Path:
-    return out.with_suffix(".state.pt")
+        if not 1 <= options.threads <= MAX_THREADS:
+            raise DataError(
+                f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {options.threads}."
+            )
+        torch.set_num_threads(options.threads)
 
 
 def _train(
     model: Cnn14,
     clips: LabelledClips,
     config: TrainingConfig,
-    out: Path,
-    folds: str | None,
+    options: TrainingOptions,
     *,
-    evaluate_folds: str | None,
-    resume: bool,
-    half: bool,
     kept: dict[str, list[int]],
     earlier: dict[str, Any],
-    json_output: bool,
 ) -> None:
     """Train, save the checkpoint beside its state and metrics files, score it, and report."""
     from core.checkpoints import save_checkpoint
@@ -259,10 +109,11 @@ def _train(
     from core.training.evaluate import evaluate
     from core.training.train import Trainer, run
 
-    held_out = None if evaluate_folds is None else _fold(clips, evaluate_folds)
-    chosen = _fold(clips, folds)
-    if not resume:
-        _state_file(out).unlink(missing_ok=True)  # of a run that --force replaces: --resume must not find it
+    held_out = None if options.evaluate_folds is None else select_folds(clips, options.evaluate_folds)
+    chosen = select_folds(clips, options.folds)
+    if not options.resume:
+        # Of a run that --force replaces: a later --resume must not continue that one.
+        options.state_file.unlink(missing_ok=True)
     trainer = Trainer(model, chosen, config)
     with progress_bar() as bar:
         task = bar.add_task("training", total=config.steps)
@@ -272,66 +123,31 @@ def _train(
 
         trained = run(
             trainer,
-            _state_file(out),
-            metrics_file=out.with_suffix(".metrics.jsonl"),
-            resume=resume,
+            options.state_file,
+            metrics_file=options.metrics_file,
+            resume=options.resume,
             on_progress=show,
         )
     record = {
         **asdict(config),
         "clips": len(chosen),
-        "folds": folds or "all",
+        "folds": options.folds or "all",
         "final_loss": trainer.losses[-1],
     }
-    history = {**earlier, "finetuning" if earlier else "training": record}
-    info = save_checkpoint(
-        out,
+    save_checkpoint(
+        options.out,
         trained,
         classes=ClassSet(clips.classes.indices),
-        name=out.stem,
+        name=options.out.stem,
         kept=kept,
-        training=history,
-        half=half,
+        training={**earlier, "finetuning" if earlier else "training": record},
+        half=options.half,
     )
-    found = evaluate(load_tagger(checkpoint=out), held_out) if held_out else None
-    metrics = {"loss": trainer.losses[-1], "evaluation": found.document() if found else None}
-    if json_output:
-        print_json({"checkpoint": str(info.path or out), "steps": trainer.step, "metrics": metrics})
+    quality = evaluate(load_tagger(checkpoint=options.out), held_out) if held_out else None
+    if options.json_output:
+        metrics = {"loss": trainer.losses[-1], "evaluation": quality.document() if quality else None}
+        print_json({"checkpoint": str(options.out), "steps": trainer.step, "metrics": metrics})
         return
-    say(f"{out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
-    if found:
-        _print_quality(found)
-
-
-def _fold(clips: LabelledClips, folds: str | None) -> LabelledClips:
-    """The clips of these folds, all of them without any; refused where none of them carries a class."""
-    if folds is None:
-        return clips
-    chosen = clips.select([fold.strip() for fold in folds.split(",")])
-    if not chosen.targets.any():
-        raise DataError(
-            f"No clip of fold {folds} is labelled with a class of this model; there is nothing to learn or score. Give other folds."
-        )
-    return chosen
-
-
-def _print_quality(found: Quality) -> None:
-    print_table(
-        f"{found.clips} clips",
-        ["class", "average precision", "AUC", "d'", "positives"],
-        [
-            [
-                row.name,
-                f"{row.average_precision:.3f}",
-                "-" if row.auc is None else f"{row.auc:.3f}",
-                "-" if row.d_prime is None else f"{row.d_prime:.2f}",
-                f"{row.positives}",
-            ]
-            for row in found.per_class
-        ],
-    )
-    separation = "-" if found.d_prime is None else f"{found.d_prime:.2f}"
-    area = "-" if found.auc is None else f"{found.auc:.4f}"
-    say(
-        f"mAP {found.mean_average_precision:.4f}, AUC {area}, d' {separation}, over {len(found.per_class)} classes."
-    )
+    say(f"{options.out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
+    if quality:
+        print_quality(quality)

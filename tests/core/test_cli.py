@@ -76,7 +76,7 @@ def test_the_document_names_every_option(cli):
 
 def test_models(cli):
     listed = cli("models", "--json").document
-    assert [model["name"] for model in listed] == list(manifest.manifest())
+    assert [model["name"] for model in listed] == list(manifest())
     for model in listed:
         assert set(model) == {
             "name", "architecture", "status", "params", "macs_10s", "published_mAP", "licence", "source",

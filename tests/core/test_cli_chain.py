@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from core.checkpoints import Entry, manifest
+from core.checkpoints import Entry, entries
 from core.models.cnn import Cnn14, Cnn14Config
 from core.training.train import Trainer
 
@@ -174,7 +174,7 @@ def test_fetch_installs_what_tag_then_uses(cli, studio, tmp_path, monkeypatch):
         file="small.pth", url="https://zenodo.org/records/1/files/small.pth?download=1", record="1",
         size_bytes=file.stat().st_size, md5=hashlib.md5(file.read_bytes()).hexdigest(),
     )  # fmt: skip
-    monkeypatch.setitem(manifest._manifest(), "tiny", small)
+    monkeypatch.setitem(entries._manifest(), "tiny", small)
     try:
         assert cli("tag", studio / "tone.wav", "-m", "tiny").complaint.endswith("pannscope fetch tiny\n")
         run = cli("fetch", "tiny", "--json")
@@ -198,7 +198,7 @@ def test_every_option_of_the_recipe_reaches_the_training(cli, studio, tmp_path, 
         "steps": 2, "batch": 3, "learning_rate": 2e-4, "schedule": "cosine", "mixup_alpha": 0.7, "spec_augment": False,
         "disguise": True, "average": 0.5, "seconds": 0.6, "precision": "bfloat16", "seed": 11, "save_every": 4,
     }  # fmt: skip
-    given = ["--no-spec-augment", "--disguise"]
+    given = ["--no-spec-augment", "--augment"]
     for name, value in asked.items():
         if not isinstance(value, bool):
             given += ["--" + {"mixup_alpha": "mixup"}.get(name, name.replace("_", "-")), value]
@@ -220,3 +220,21 @@ def test_every_option_of_the_recipe_reaches_the_training(cli, studio, tmp_path, 
     assert done.code == 0, done.err
     record = metadata(out)["training"]["training" if word == "train" else "finetuning"]
     assert {name: record[name] for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "augmented"),
+    [
+        ([], False),
+        (["--augment"], True),
+        (["--no-augment"], False),
+        (["--disguise"], True),
+        (["--augment", "--no-disguise"], False),
+    ],
+)
+def test_disguise_is_the_old_name_of_augment(cli, train, tmp_path, words, augmented):
+    out = tmp_path / "made.safetensors"
+    assert train("train", out, *words).code == 0
+    assert metadata(out)["training"]["training"]["disguise"] is augmented
+    assert "--augment" in cli("train", "--help").out
+    assert "--disguise" not in cli("train", "--help").out

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from core.checkpoints import manifest
+from core.checkpoints import entry, status
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,30 +125,30 @@ WORDS: dict[str, str] = {
     "{prune} --ratios C7=1": "a share from 0 up to, but not including, 1; got 1.",
     "{prune} --ratios C13=0.5": "Cannot read the layers 'C13'",
     "{prune} --ratios C7": "Cannot read the ratios 'C7'",
-    "{prune} --ratios C7=0.5 --layers C7": "--layers cannot be given here: it is named with --ratios",
+    "{prune} --ratios C7=0.5 --layers C7": "--layers cannot be given here: it is set with --ratios",
     "{prune} --plan none.json": "There is no plan none.json",
     "{prune} --plan {clips}": "This is no pruning plan: it cannot be read as JSON",
     "{prune} --plan {small}": "This checkpoint was not made with a plan",
     "{prune} --plan {tone}": "no text in UTF-8",
     "{prune} --plan {other_plan}": "The plan is for a network of widths 8, 8, 8, 8",
-    "{prune} --plan {other_plan} --criterion l1": "--criterion cannot be given here: it is a plan's own",
-    "{prune} --plan {other_plan} --round-to 4": "--round-to cannot be given here: it is a plan's own",
+    "{prune} --plan {other_plan} --criterion l1": "--criterion cannot be given here: it is the plan's",
+    "{prune} --plan {other_plan} --round-to 4": "--round-to cannot be given here: it is the plan's",
     "{prune} --criterion similarity --round-to 4": "--round-to cannot be given here: it is left to similarity",
-    "{prune} --budget macs=0.5": "--budget listens to clips; give some with --clips",
-    "{prune} --tolerance 0.1": "--tolerance listens to clips; give some with --clips",
-    "{prune} --ratio 0.5 --repair": "--repair listens to clips; give some with --clips",
+    "{prune} --budget macs=0.5": "--budget needs clips; give --clips FILE or FOLDER",
+    "{prune} --tolerance 0.1": "--tolerance needs clips; give --clips FILE or FOLDER",
+    "{prune} --ratio 0.5 --repair": "--repair needs clips; give --clips FILE or FOLDER",
     "{prune} --budget half --clips {tone}": "Cannot read the budget 'half'",
     "{prune} --budget watts=0.5 --clips {tone}": "A budget is one of params, macs, time; got 'watts'.",
     "{prune} --budget macs=nan --clips {tone}": "above 0 and below 1; got nan.",
     "{prune} --budget macs=0.5 --clips {tone}": "A budget of 50% of the macs cannot be met: with 90% of all layers gone, ",
     "{prune} --tolerance -1 --clips {tone}": "A tolerated loss is a number from 0 on; got -1.",
     "{prune} --tolerance 1 --clips none.wav": "does not exist",
-    "{prune} --tolerance 1 --clips {empty}": "holds no recordings",
+    "{prune} --tolerance 1 --clips {empty}": "contains no recordings",
     "{prune} --tolerance 1 --clips {tone} --manifest {clips} --audio {studio}": "Both --clips and --manifest were given",
     "{prune} --tolerance 1 --manifest {clips}": "and the folder of its recordings, --audio; give both.",
     "{prune} --ratio 0.5 --save-plan new.txt": "'new.txt' has to end in .json: name it new.json.",
     "{prune} --ratio 0.5 --save-plan no/new.json": "The folder no does not exist; make it first.",
-    "sensitivity -m {small}": "sensitivity listens to clips; give some with --clips",
+    "sensitivity -m {small}": "sensitivity needs clips; give --clips FILE or FOLDER",
     "sensitivity -m {small} --clips {tone} --criterion fame": "Unknown criterion 'fame'",
     "sensitivity -m {small} --clips {tone} --layers C0": "Cannot read the layers 'C0'",
     "prune -m {small} --out new.safetensors --ratio -0.5": "a share from 0 up to",
@@ -291,7 +291,7 @@ def test_a_fetch_that_fails_is_one_line(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("core.checkpoints.download.BACKOFF_S", 0.0)
     assert "cannot be reached" in cli("fetch", "cnn14").complaint
-    assert manifest.status(manifest.entry("cnn14")) == "available"
+    assert status(entry("cnn14")) == "available"
 
 
 def limited(words: list[object], kilobytes: int) -> subprocess.CompletedProcess[str]:

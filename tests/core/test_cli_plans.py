@@ -148,7 +148,7 @@ def test_a_folder_of_recordings_and_labels(cli, small, studio, tmp_path):
     quality = cli("evaluate", *labelled, "-m", small, "--json").document
     assert said["mAP_unpruned"] == pytest.approx(quality["mAP"])
     text = cli("sensitivity", *labelled, *words[:-1]).out
-    assert f"mAP; unpruned it is {quality['mAP']:.3f}" in text
+    assert f"mAP; of the unpruned network {quality['mAP']:.3f}" in text
 
 
 def test_what_people_are_told(cli, small, studio, tmp_path):

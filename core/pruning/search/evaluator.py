@@ -65,7 +65,7 @@ class PlanEvaluator:
         network = prune(self._model, plan, share=True)
         if self._method is not None:
             network = repair_network(
-                self._model, plan, network, self._repaired_on, self._method, on_progress
+                self._model, plan, network, self._repaired_on, self._method, on_progress=on_progress
             ).model
         answers = self._answers(network)
         if self._targets is None:

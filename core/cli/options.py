@@ -1,0 +1,128 @@
+"""Options that mean the same in every command, and the groups of them that commands share as dataclasses."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+# What a command computes with is imported when it runs: torch and scikit-learn take two seconds, and --help needs neither.
+if TYPE_CHECKING:
+    from core.tagging import Tagger
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="NAME", help="What runs the network: auto, torch, winograd, ncnn or bf16."
+    ),
+]
+LayersOption = Annotated[
+    str,
+    typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
+]
+MaxSecondsOption = Annotated[
+    float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
+]
+CriterionOption = Annotated[
+    str,
+    typer.Option("--criterion", metavar="NAME", help="How filters are ranked; operator-norm is the paper's."),
+]
+ManifestOption = Annotated[
+    Path,
+    typer.Option(
+        "--manifest",
+        metavar="CSV",
+        help="CSV with the columns filename, labels (separated by ;) and, optionally, fold.",
+    ),
+]
+AudioOption = Annotated[Path, typer.Option("--audio", metavar="FOLDER", help="Folder of the recordings.")]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", metavar="LIST", help="Use only these folds of the manifest, as 1,2,3."),
+]
+HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have dataclasses as parameters: on the command line each stands for the options that its fields are.
+
+    typer reads a command's options from its signature, so the returned function has the fields in the dataclass's place.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if not (isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        group = groups[parameter.name] = parameter.annotation
+        hints = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=default,
+                    annotation=hints[field.name],
+                )
+            )
+
+    @wraps(command)
+    def flat(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
+        command(**options)
+
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return flat
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network: a name of the manifest or a checkpoint file; without any the best installed baseline."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A model's name (see `pannscope models`) or a checkpoint file.",
+            show_default=False,
+        ),
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", metavar="FILE", help="A checkpoint file, in the official layout or ours."
+        ),
+    ] = None
+    architecture: Annotated[
+        str | None,
+        typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14."),
+    ] = None
+
+    def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
+        """The tagger; a ``--model`` that is not a known name may be a file."""
+        from core.checkpoints import manifest
+        from core.tagging import load_tagger
+
+        model, checkpoint = self.model, self.checkpoint
+        if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
+            checkpoint, model = Path(model), None
+        return load_tagger(
+            model, checkpoint=checkpoint, architecture=self.architecture, ratio=ratio, runtime=runtime
+        )
+
+
+def _looks_like_file(text: str) -> bool:
+    return os.sep in text or Path(text).suffix in (".safetensors", ".pth", ".pt") or Path(text).is_file()
