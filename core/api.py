@@ -123,10 +123,12 @@ def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[Clip]) -> Tagger:
 
     Examples
     --------
+    >>> import numpy as np
     >>> import pannscope
-    >>> from core.examples import example_clip
+    >>> from core.audio import encode_wav
+    >>> noise = pannscope.load_clip(encode_wav(0.1 * np.random.default_rng(0).standard_normal(16_000)))
     >>> tagger = pannscope.load_tagger("demo-cnn14")
-    >>> repaired = pannscope.repair(tagger, pannscope.plan(tagger, 0.5, "C12"), [example_clip("clock")])
+    >>> repaired = pannscope.repair(tagger, pannscope.plan(tagger, 0.5, "C12"), [noise])
     >>> errors = repaired.info.training["repair"]["layers"]["fc1"]
     >>> errors["after"] < errors["before"]
     True
