@@ -14,9 +14,9 @@ from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.compare.settings import Settings
-from dashboard.server import state
+from dashboard.server.clips import OpenedClip
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.server.state import Opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Outcome:
     """What became of one source: opened and compared, or an error in words, or neither where the work was stopped."""
 
     source: Source
-    opened: Opened | None = None
+    opened: OpenedClip | None = None
     comparison: Comparison | None = None
     error: str | None = None
 
@@ -42,7 +42,7 @@ def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
     place, line = st.empty(), st.empty()
     outcomes = []
     for number, source in enumerate(sources):
-        if not state.tagged(source, settings.models):
+        if not get_server().has_tags(source, settings.models):
             if stopped:
                 outcomes.append(Outcome(source))
                 continue
@@ -123,15 +123,15 @@ def _first(tag: object) -> str:
 
 
 def _outcome(source: Source, settings: Settings, line: DeltaGenerator) -> Outcome:
-    opened: Opened | None = None
+    opened: OpenedClip | None = None
 
-    def tell(before: int) -> None:
-        line.caption(f"Somebody else's clip is being tagged: {formats.plural(before, 'turn')} before yours.")
+    def on_wait(ahead: int) -> None:
+        line.caption(f"Somebody else's clip is being tagged: {formats.plural(ahead, 'turn')} before yours.")
 
     try:
-        opened = state.opened(source)
-        result = state.comparison(
-            source, settings.models, top_k=settings.top_k, threshold=settings.threshold, tell=tell
+        opened = get_server().clip(source)
+        result = get_server().comparison(
+            source, settings.models, top_k=settings.top_k, threshold=settings.threshold, on_wait=on_wait
         )
     except PannscopeError as error:
         return Outcome(source, opened, error=str(error))

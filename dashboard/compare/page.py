@@ -9,7 +9,8 @@ from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.compare import batch, published_networks, sections
 from dashboard.compare import settings as knobs
-from dashboard.server import state
+from dashboard.server.clips import OpenedClip
+from dashboard.server.models import usable_models
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, tables
 
@@ -39,7 +40,7 @@ def page() -> None:
     with ways_in:
         sources = clip_input.choose(row.container())
     with row.popover("Settings", icon=":material/tune:"):
-        chosen = knobs.choose(state.usable())
+        chosen = knobs.choose(usable_models())
     with line:
         published_networks.networks(chosen)
     outcomes = batch.work(sources, chosen)
@@ -62,7 +63,7 @@ def _failed(outcome: batch.Outcome) -> None:
 
 def _result(
     source: Source,
-    opened: state.Opened,
+    opened: OpenedClip,
     comparison: Comparison,
     chosen: knobs.Settings,
     every: list[Comparison],

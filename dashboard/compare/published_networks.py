@@ -9,15 +9,16 @@ from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 from dashboard import formats
 from dashboard.compare import settings
 from dashboard.compare.settings import Settings
-from dashboard.server import state
 from dashboard.server.downloads import Progress
+from dashboard.server.models import missing_official
+from dashboard.server.server import get_server
 
 _BYTES_PER_PARAMETER = 4
 
 
 def networks(chosen: Settings) -> None:
     """Say what is shown; offer, follow or report the download of the published pair."""
-    progress = state.server().downloads.progress()
+    progress = get_server().downloads.progress()
     if progress.active:
         st.session_state["following"] = True
     elif st.session_state.pop("following", False):
@@ -31,7 +32,7 @@ def networks(chosen: Settings) -> None:
 def _line(chosen: Settings, active: bool) -> None:
     @st.fragment(run_every=1.0 if active else None)
     def line() -> None:
-        progress = state.server().downloads.progress()
+        progress = get_server().downloads.progress()
         ended = not progress.active and "following" in st.session_state
         if progress.active != active or ended or settings.pair_is_waiting():
             st.rerun()  # the whole page: a button in a fragment, and the clock, run the fragment alone
@@ -47,7 +48,7 @@ def _start(names: tuple[str, ...]) -> None:
     """Begin a download, and let this visitor, who asked for it, hear of its end."""
     st.session_state["following"] = True
     st.session_state.pop("fetch_message", None)
-    state.server().downloads.start(names)
+    get_server().downloads.start(names)
 
 
 def _underway(progress: Progress) -> None:
@@ -60,12 +61,12 @@ def _underway(progress: Progress) -> None:
     whole = f" of {formats.file_size(progress.total)}" if progress.total else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(progress.share or 0.0, text=f"Fetching {title}{place}: {arrived}{whole}")
-        st.button("Cancel", key="cancel_fetch", on_click=state.server().downloads.cancel)
+        st.button("Cancel", key="cancel_fetch", on_click=get_server().downloads.cancel)
 
 
 def _offer(chosen: Settings, failure: str | None) -> None:
     embedded = [name for name in chosen.models if checkpoints.entry(name).kind == "embedded"]
-    missing = state.missing_official()
+    missing = missing_official()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(_shown(chosen, embedded), width="content")
         if missing and (embedded or failure):

@@ -17,16 +17,17 @@ from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARKED_FROM, TagRow, is_marked, mirrored_tags, mirrored_tags_alt
 from dashboard.charts.palette import LIGHT
 from dashboard.compare.settings import Settings
-from dashboard.server import state
+from dashboard.server.clips import OpenedClip
+from dashboard.server.models import file_bytes
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.server.state import Opened
 from dashboard.widgets import engine_text, tables
 from dashboard.widgets.theme import palette
 
 EXAMPLE = {example.key: example for example in EXAMPLES}
 
 
-def recording(source: Source, opened: Opened) -> None:
+def recording(source: Source, opened: OpenedClip) -> None:
     """The clip: what it is, its player, and its picture."""
     clip = opened.clip
     example = EXAMPLE.get(source.example or "")
@@ -96,8 +97,8 @@ def comparison_title(comparison: Comparison) -> str:
 
 def figures(settings: Settings, titles: tuple[str, str]) -> None:
     """What the networks cost: four chips, the measured one filled in last."""
-    first, second = (state.counts(name) for name in settings.models)
-    sizes = [state.file_bytes(name) for name in settings.models]
+    first, second = (get_server().counts(name) for name in settings.models)
+    sizes = [file_bytes(name) for name in settings.models]
     with st.grid(4, min_column_width=160, gap="small"):
         _chip(
             "Parameters",
@@ -126,10 +127,10 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
 
 
 def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
-    if state.known_latencies(settings.models) is None:
+    if get_server().known_latencies(settings.models) is None:
         with slot.container():
             _frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
-    measured = state.latencies(settings.models)
+    measured = get_server().latencies(settings.models)
     first, second = (each.latency for each in measured)
     with slot.container():
         _chip(

@@ -8,8 +8,9 @@ from core.errors import PannscopeError
 from core.models.widths import kept_count
 from core.pruning.ranking import ranks
 from dashboard import formats
-from dashboard.filters import parts, sections, settings, store
+from dashboard.filters import parts, sections, settings
 from dashboard.filters.sections import View
+from dashboard.server.server import get_server
 
 _ABOUT = """
 A convolution's filter is a stack of small kernels, three by three weights each, one for every channel of the layer before. It
@@ -38,15 +39,15 @@ def page() -> None:
 
 
 def _view(chosen: settings.FilterSettings) -> View:
-    place = st.empty()
+    server, place = get_server(), st.empty()
 
-    def tell(before: int) -> None:
-        place.caption(f"Somebody else's job is running: {formats.plural(before, 'turn')} before yours.")
+    def on_wait(ahead: int) -> None:
+        place.caption(f"Somebody else's job is running: {formats.plural(ahead, 'turn')} before yours.")
 
-    if not store.known(chosen.network, chosen.layer, chosen.criterion):
+    if not server.has_scores(chosen.network, chosen.layer, chosen.criterion):
         with place.container():
             st.skeleton(height=360)
-    scores = store.scores(chosen.network, chosen.layer, chosen.criterion, tell)
+    scores = server.scores(chosen.network, chosen.layer, chosen.criterion, on_wait)
     place.empty()
     order = ranks(scores).argsort().tolist()
     kept = kept_count(len(order), chosen.ratio)

@@ -10,9 +10,10 @@ from core.models.cnn import LAYERS
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.palette import LIGHT
-from dashboard.filters import agreement_charts, charts, store
+from dashboard.filters import agreement_charts, charts
 from dashboard.filters.sections import View
-from dashboard.server import state
+from dashboard.server.filters import MAX_SECONDS
+from dashboard.server.server import get_server
 from dashboard.widgets import clip_input
 from dashboard.widgets.theme import palette
 
@@ -42,23 +43,23 @@ def feature_map(view: View) -> None:
         source = clip_input.choose_one(examples)
     player, waiting = st.empty(), st.empty()
 
-    def tell(before: int) -> None:
+    def on_wait(ahead: int) -> None:
         waiting.caption(
-            f"Somebody else's clip is being worked on: {formats.plural(before, 'turn')} before yours."
+            f"Somebody else's clip is being worked on: {formats.plural(ahead, 'turn')} before yours."
         )
 
     try:
-        opened = state.opened(source)
+        opened = get_server().clip(source)
         player.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
-        if not store.heard_already(source, chosen.network, chosen.layer):
+        if not get_server().has_layer_input(source, chosen.network, chosen.layer):
             with waiting.container():
                 st.skeleton(height=380)
-        found = store.filter_map(source, chosen.network, chosen.layer, view.index, tell)
+        found = get_server().feature_map(source, chosen.network, chosen.layer, view.index, on_wait)
         waiting.empty()
     except PannscopeError as error:
         waiting.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    seconds = min(opened.clip.duration_s, store.MAX_SECONDS)
+    seconds = min(opened.clip.duration_s, MAX_SECONDS)
     st.plotly_chart(
         charts.sound_and_map(opened.picture, found, seconds=seconds, name=name, palette=palette()),
         config=CONFIG,
@@ -76,21 +77,21 @@ def feature_map(view: View) -> None:
     )
     if not found.values.any():
         told = f"{name[0].upper()}{name[1:]} does not respond to this clip at all."
-    if opened.clip.duration_s > store.MAX_SECONDS:
-        told += f" The first {formats.seconds(store.MAX_SECONDS)} of the clip are drawn."
+    if opened.clip.duration_s > MAX_SECONDS:
+        told += f" The first {formats.seconds(MAX_SECONDS)} of the clip are drawn."
     st.caption(told)
 
 
 def order(view: View) -> None:
     """Whether the order of the filters matters: in this layer, and in all twelve."""
-    here = store.order(view.chosen.network, view.chosen.layer, view.chosen.ratio)
+    here = get_server().order_dependence(view.chosen.network, view.chosen.layer, view.chosen.ratio)
     st.markdown(_told(view, here.mean_stays, here.chance))
     place = st.empty()
 
     def tell(done: int, number: int, layer: str) -> None:
         place.progress(done / number, text=f"Putting each filter of {layer} first ({done + 1} of {number})")
 
-    measured = store.orders(view.chosen.network, view.chosen.ratio, tell)
+    measured = get_server().order_by_layer(view.chosen.network, view.chosen.ratio, tell)
     place.empty()
     left, right = st.columns([6, 7], gap="large")
     with left:

@@ -13,9 +13,11 @@ from streamlit.delta_generator import DeltaGenerator
 from core.pruning.ranking import kept_in_common, largest_channels, neighbours, rank_correlations, ranks
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
-from dashboard.filters import agreement_charts, charts, settings, store
+from dashboard.filters import agreement_charts, charts, settings
 from dashboard.filters.settings import FilterSettings
 from dashboard.filters.tiles import Tile, tile_page
+from dashboard.server.filters import OnStep
+from dashboard.server.server import get_server
 from dashboard.widgets.theme import palette
 
 _KERNELS_A_TILE = 4
@@ -94,7 +96,7 @@ def tiles(view: View) -> None:
     on_page = settings.choose_page(
         shown, view.index, f"{view.chosen.network}-{view.chosen.layer}-{view.chosen.criterion}-{by}"
     )
-    weight = store.weight(view.chosen.network, view.chosen.layer)
+    weight = get_server().weight(view.chosen.network, view.chosen.layer)
     with pictures:
         _tile_chart(
             "tiles",
@@ -114,7 +116,7 @@ def tiles(view: View) -> None:
 def picked(view: View) -> None:
     """The picked filter: where it stands, its kernels and its nearest neighbours."""
     layer, index = view.chosen.layer, view.index
-    weight = store.weight(view.chosen.network, layer)
+    weight = get_server().weight(view.chosen.network, layer)
     rank = view.order.index(index) + 1
     fate = ":orange-badge[stays]" if view.stays(index) else ":gray-badge[goes]"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -155,7 +157,7 @@ def picked(view: View) -> None:
         if len(kernels) > 1
         else "Its only kernel: C1 listens to one channel, the spectrogram."
     )
-    near = neighbours(store.directions(view.chosen.network, layer), index, _NEIGHBOURS)
+    near = neighbours(get_server().prototypes(view.chosen.network, layer), index, _NEIGHBOURS)
     if near:
         st.markdown(
             "**Nearest neighbours**",
@@ -178,7 +180,7 @@ def score_table(view: View) -> None:
     place = st.empty()
     with place.container():
         st.skeleton(height=353)
-    every = store.all_scores(view.chosen.network, view.chosen.layer, _teller(place, "Scoring by"))
+    every = get_server().all_scores(view.chosen.network, view.chosen.layer, _teller(place, "Scoring by"))
     rows = []
     for name, scores in every.items():
         rank = int(ranks(scores)[view.index])
@@ -205,7 +207,7 @@ def score_table(view: View) -> None:
 def criteria(view: View) -> None:
     """How far the criteria agree on this layer: on the order, and on what stays."""
     place = st.empty()
-    every = store.all_scores(view.chosen.network, view.chosen.layer, _teller(place, "Scoring by"))
+    every = get_server().all_scores(view.chosen.network, view.chosen.layer, _teller(place, "Scoring by"))
     place.empty()
     names, chosen = list(every), view.chosen.criterion
     orders, common = rank_correlations(every), kept_in_common(every, view.chosen.ratio)
@@ -290,7 +292,7 @@ def _tile_chart(
     )
 
 
-def _teller(place: DeltaGenerator, what: str) -> store.Step:
+def _teller(place: DeltaGenerator, what: str) -> OnStep:
     def tell(done: int, number: int, item: str) -> None:
         place.progress(done / number, text=f"{what} {item} ({done + 1} of {number})")
 

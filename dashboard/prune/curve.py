@@ -12,9 +12,9 @@ from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, sections
 from dashboard.prune.charts import Line, Mark
-from dashboard.server import workbench
-from dashboard.server.jobs import Standing
-from dashboard.server.workbench import Cut
+from dashboard.prune.cut import TOP_K, Cut
+from dashboard.server.jobs import JobStatus
+from dashboard.server.server import get_server
 from dashboard.widgets.theme import palette
 
 _LOOK_EVERY_S = 0.6
@@ -38,7 +38,7 @@ def draw(cut: Cut) -> None:
     if not cut.knobs.touched:
         st.caption("No layer loses filters, so that there is nothing to measure.")
         return
-    jobs = workbench.bench().jobs
+    jobs = get_server().jobs
     wanted: set[tuple[str, str]] = st.session_state.setdefault("curves_wanted", set())
     repaired = "examples" if cut.knobs.repair == "off" else cut.knobs.repair
     kinds = ["off"]
@@ -51,13 +51,13 @@ def draw(cut: Cut) -> None:
     keys = {kind: measurements.curve_key(cut.source, cut.name, cut.knobs, kind) for kind in kinds}
     for kind, key in keys.items():
         unasked = cut.small and (kind == "off" or cut.knobs.repair != "off")
-        if (unasked or (cut.name, kind) in wanted) and jobs.standing(key) is None:
+        if (unasked or (cut.name, kind) in wanted) and jobs.status(key) is None:
             measurements.start_curve(cut.source, cut.name, cut.knobs, kind)
-    active = any(_active(jobs.standing(key)) for key in keys.values())
+    active = any(_active(jobs.status(key)) for key in keys.values())
 
     @st.fragment(run_every=_LOOK_EVERY_S if active else None)
     def look() -> None:
-        standings = [jobs.standing(key) for key in keys.values()]
+        standings = [jobs.status(key) for key in keys.values()]
         if any(_active(standing) for standing in standings) != active:
             st.rerun()  # the clock can only be stopped by the whole page
         _chart(cut, kinds)
@@ -72,7 +72,7 @@ def draw(cut: Cut) -> None:
     look()
 
 
-def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[Standing | None]) -> None:
+def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[JobStatus | None]) -> None:
     """What may be measured further."""
     told = [standing.message for standing in standings if standing is not None and standing.message]
     missing = [
@@ -104,7 +104,7 @@ def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[Standing |
 def _want(cut: Cut, kinds: list[str]) -> None:
     for kind in kinds:
         st.session_state["curves_wanted"].add((cut.name, kind))
-        workbench.bench().jobs.forget(measurements.curve_key(cut.source, cut.name, cut.knobs, kind))
+        get_server().jobs.forget(measurements.curve_key(cut.source, cut.name, cut.knobs, kind))
 
 
 def _chart(cut: Cut, kinds: list[str]) -> None:
@@ -151,17 +151,15 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
 
 
 def _here(cut: Cut, at: float, measure: str) -> list[Mark]:
-    made = workbench.make_plan(cut.name, cut.knobs)
-    right = workbench.known_tags(cut.source, cut.name, made, cut.knobs.repair)
-    if right is None:
+    server = get_server()
+    if server.known_pruned_tags(cut) is None:
         return []
-    measured = workbench.comparison(cut.source, cut.name, right).agreement
-    return [Mark("Now", at, _value(measured, measure))]
+    return [Mark("Now", at, _value(server.pruned_comparison(cut).agreement, measure))]
 
 
 _MEASURES = {
     "tags": ("First tags", "share of the first tags that stay", "How many of the unpruned network's first "
-             f"{workbench.TOP_K} tags are among the pruned one's."),
+             f"{TOP_K} tags are among the pruned one's."),
     "ranks": ("Ranks", "rank correlation", "Spearman's rank correlation of all tags: 1 is the same order, 0 none."),
     "difference": ("Difference", "largest difference", "The largest change of one tag's probability: 0 is the same answer."),
 }  # fmt: skip
@@ -175,10 +173,10 @@ def _value(measured: Agreement, measure: str) -> float:
     return measured.top_k_overlap / measured.top_k
 
 
-def _active(standing: Standing | None) -> bool:
+def _active(standing: JobStatus | None) -> bool:
     return standing is not None and standing.active
 
 
 def _cancel(*keys: Hashable) -> None:
     for key in keys:
-        workbench.bench().jobs.cancel(key)
+        get_server().jobs.cancel(key)

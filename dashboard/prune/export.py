@@ -11,9 +11,10 @@ from core.errors import PannscopeError
 from core.export import FORMATS, Exported, export_bytes
 from core.export.formats import Format
 from dashboard import formats
-from dashboard.server import workbench
+from dashboard.prune.cut import Cut
 from dashboard.server.jobs import Step
-from dashboard.server.workbench import Cut, Pruned
+from dashboard.server.pruned import Pruned
+from dashboard.server.server import get_server
 from dashboard.widgets import query_params
 
 _LOOK_EVERY_S = 0.5
@@ -29,7 +30,7 @@ class File:
     name: str
 
     @property
-    def weight(self) -> int:
+    def nbytes(self) -> int:
         """Bytes that it holds."""
         return len(self.data)
 
@@ -68,20 +69,12 @@ def files(cut: Cut) -> None:
 
 
 def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
-    jobs = workbench.bench().jobs
-    made = workbench.make_plan(cut.name, cut.knobs)
-    key = (
-        "file",
-        form.name,
-        half,
-        cut.name,
-        workbench.digest(made),
-        workbench.heard_key(cut.knobs.repair, cut.source),
-    )
+    jobs = get_server().jobs
+    key = ("file", form.name, half, get_server().pruned_key(cut))
     if asked:
         jobs.forget(key)
         try:
-            ready = workbench.pruned(cut.source, cut.name, made, cut.knobs.repair)
+            ready = get_server().pruned(cut)
         except PannscopeError as error:
             st.error(formats.escaped(str(error)), icon=":material/error:")
             return
@@ -96,7 +89,7 @@ def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
             st.progress(0.5, text="Writing the file, reading it back and comparing …")
             return
         _offer(jobs.result(key))
-        standing = jobs.standing(key)
+        standing = jobs.status(key)
         if standing is not None and standing.message:
             st.error(formats.escaped(standing.message), icon=":material/error:")
 
@@ -104,18 +97,18 @@ def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
 
 
 def _active(key: Hashable) -> bool:
-    standing = workbench.bench().jobs.standing(key)
+    standing = get_server().jobs.status(key)
     return standing is not None and standing.active
 
 
 def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> None:
-    heard = workbench.waveforms([cut.source])
+    waveforms = get_server().waveforms([cut.source])
 
     def work(_step: Step) -> File:
-        data, done = export_bytes(ready.tagger, form.name, waveforms=heard, half=half)
+        data, done = export_bytes(ready.tagger, form.name, waveforms=waveforms, half=half)
         return File(data, done, done.path.name)
 
-    workbench.bench().jobs.start(key, work)
+    get_server().jobs.start(key, work)
 
 
 def _offer(file: File | None) -> None:
@@ -141,11 +134,10 @@ def _offer(file: File | None) -> None:
 
 
 def _plan(cut: Cut) -> None:
-    made = workbench.make_plan(cut.name, cut.knobs)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.download_button(
             "Plan as JSON",
-            made.text,
+            cut.plan.text,
             file_name=f"{cut.name}-plan.json",
             mime="application/json",
             icon=":material/download:",

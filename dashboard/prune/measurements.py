@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from core.compare import Agreement
+from core.compare import Agreement, agreement
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.repair import Repair
 from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.tagging import Tagger, Tags
+from dashboard.prune.cut import plan_at
 from dashboard.prune.settings import Knobs
-from dashboard.server import lab, state, workbench
 from dashboard.server.jobs import Step
+from dashboard.server.pruned import build_pruned, calibration_key, calibration_sources
+from dashboard.server.server import Server, get_server
 from dashboard.server.source import Source
 
 CURVE = tuple(step / 10 for step in range(10))
@@ -46,7 +48,7 @@ class Asked:
 
 def asked(name: str, sources: Sequence[Source]) -> Asked:
     """Measure ``name`` on these clips."""
-    return Asked(name, state.tagger(name).info.sha256, tuple(sources))
+    return Asked(name, get_server().tagger(name).info.sha256, tuple(sources))
 
 
 def curve_key(source: Source, name: str, knobs: Knobs, repair_on: str) -> Hashable:
@@ -56,35 +58,36 @@ def curve_key(source: Source, name: str, knobs: Knobs, repair_on: str) -> Hashab
 
 def start_curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> None:
     """Measure agreement at every ratio of ``CURVE``, in the background; the points are there as they come."""
-    server, tagger = state.server(), state.tagger(name)
-    clip = state.opened(source).clip
-    hear = workbench.heard_later(workbench.listeners(repair_on, source))
+    server = get_server()
+    tagger, clip = server.tagger(name), server.clip(source).clip
+    load = server.waveform_loader(calibration_sources(repair_on, source))
     base = _curve_base(source, name, knobs, repair_on)
 
     def measure(ratio: float, pause: Callable[[], None]) -> Tags:
-        made = workbench.plan_at(server, tagger, knobs, ratio)
-        network = workbench.carry_out(tagger, made, hear() if ratio else (), lambda *_: pause())
+        made = plan_at(tagger, knobs, ratio)
+        network = build_pruned(tagger, made, load() if ratio else (), lambda *_: pause())
         return network.tagger.tag(clip)
 
     def work(step: Step) -> bool:
         for number, ratio in enumerate(CURVE):
-            pause = partial(step, number, len(CURVE))
-            server.tags.get_or_make(("point", ratio, *base), lambda: measure(ratio, pause))  # noqa: B023 (called at once)
+            if server.jobs.result(("point", ratio, *base)) is None:
+                pause = partial(step, number, len(CURVE))
+                server.jobs.keep(("point", ratio, *base), measure(ratio, pause))
             step(number + 1, len(CURVE))
         return True
 
-    workbench.bench().jobs.start(curve_key(source, name, knobs, repair_on), work)
+    server.jobs.start(curve_key(source, name, knobs, repair_on), work)
 
 
 def curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> list[tuple[float, Agreement]]:
     """The points that have been measured, smallest ratio first."""
-    server = state.server()
-    left: Tags | None = server.tags.get(state.tag_key(source, name))
+    server = get_server()
+    left = server.known_tags(source, name)
     base = _curve_base(source, name, knobs, repair_on)
     if left is None:
         return []
-    points = ((ratio, server.tags.get(("point", ratio, *base))) for ratio in CURVE)
-    return [(ratio, workbench.agree(left, right)) for ratio, right in points if right is not None]
+    points = ((ratio, server.jobs.result(("point", ratio, *base))) for ratio in CURVE)
+    return [(ratio, agreement(left, right)) for ratio, right in points if right is not None]
 
 
 def sensitivity_key(question: Asked, criterion: str) -> Hashable:
@@ -94,15 +97,16 @@ def sensitivity_key(question: Asked, criterion: str) -> Hashable:
 
 def sensitivity(question: Asked, criterion: str) -> Sensitivity | None:
     """The measured sensitivity, or None where nobody has measured it."""
-    found: Sensitivity | None = workbench.bench().jobs.result(sensitivity_key(question, criterion))
+    found: Sensitivity | None = get_server().jobs.result(sensitivity_key(question, criterion))
     return found
 
 
 def start_sensitivity(question: Asked, criterion: str) -> None:
     """Measure every layer alone at every ratio, in the background."""
-    hear = workbench.heard_later(question.sources)
-    work = _sensitivity_work(state.server(), state.tagger(question.name), hear, criterion)
-    workbench.bench().jobs.start(sensitivity_key(question, criterion), work)
+    server = get_server()
+    load = server.waveform_loader(question.sources)
+    work = _sensitivity_work(server, server.tagger(question.name), load, criterion)
+    server.jobs.start(sensitivity_key(question, criterion), work)
 
 
 def search_key(
@@ -120,7 +124,7 @@ def search_key(
 
 def found_plan(key: Hashable) -> PruningPlan | None:
     """The plan that a search has found."""
-    found: PruningPlan | None = workbench.bench().jobs.result(key)
+    found: PruningPlan | None = get_server().jobs.result(key)
     return found
 
 
@@ -137,12 +141,11 @@ def start_search(
 
     With ``repaired`` the pruned networks are repaired before they are heard.
     """
-    jobs = workbench.bench().jobs
-    tagger = state.tagger(question.name)
+    server = get_server()
+    jobs, tagger = server.jobs, server.tagger(question.name)
     first = sensitivity_key(question, criterion)
-    hear = workbench.heard_later(question.sources)
-    server = state.server()
-    measure = _sensitivity_work(server, tagger, hear, criterion)
+    load = server.waveform_loader(question.sources)
+    measure = _sensitivity_work(server, tagger, load, criterion)
 
     def work(step: Step) -> PruningPlan:
         known: Sensitivity | None = jobs.result(first)
@@ -154,10 +157,10 @@ def start_search(
             known,
             budget=budget,
             tolerance=tolerance,
-            waveforms=hear(),
+            waveforms=load(),
             criterion_name=criterion,
             round_to=round_to,
-            scores=lambda layer: lab.scores_of(server, tagger, criterion, layer),
+            scores=lambda layer: server.layer_scores(tagger, layer, criterion),
             repair=Repair() if repaired else None,
             on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
         )
@@ -168,14 +171,14 @@ def start_search(
 
 
 def _sensitivity_work(
-    server: state.Server, tagger: Tagger, hear: Callable[[], list[np.ndarray]], criterion: str
+    server: Server, tagger: Tagger, load: Callable[[], list[np.ndarray]], criterion: str
 ) -> Callable[[Step], Sensitivity]:
     def work(step: Step) -> Sensitivity:
         return measure_sensitivity(
             tagger.model,
-            hear(),
+            load(),
             criterion_name=criterion,
-            scores=lambda layer: lab.scores_of(server, tagger, criterion, layer),
+            scores=lambda layer: server.layer_scores(tagger, layer, criterion),
             on_progress=lambda done, total: step(done, total, "Measuring each layer alone"),
         )
 
@@ -183,6 +186,6 @@ def _sensitivity_work(
 
 
 def _curve_base(source: Source, name: str, knobs: Knobs, repair_on: str) -> tuple[Any, ...]:
-    sha256 = state.tagger(name).info.sha256
-    heard = workbench.heard_key(repair_on, source)
-    return (source.key, sha256, knobs.criterion, knobs.touched, knobs.round_to, heard)
+    sha256 = get_server().tagger(name).info.sha256
+    calibration = calibration_key(repair_on, source)
+    return (source.key, sha256, knobs.criterion, knobs.touched, knobs.round_to, calibration)

@@ -9,9 +9,9 @@ from core.examples import EXAMPLES
 from dashboard import formats
 from dashboard.compare import sections as compare_sections
 from dashboard.prune import curve, export, search, sections, settings, tags
-from dashboard.server import state, workbench
+from dashboard.prune.cut import Cut
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.server.workbench import Cut
 from dashboard.widgets import clip_input, network_select
 
 _ABOUT = """
@@ -35,7 +35,7 @@ def page() -> None:
     with row:
         name = network_select.choose_network()
     try:
-        before = workbench.config(name)
+        before = get_server().config(name)
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
@@ -47,12 +47,12 @@ def page() -> None:
         with ways_in:
             source = clip_input.choose_one(examples)
     try:
-        state.opened(source)
+        get_server().clip(source)
     except PannscopeError as error:
         first = EXAMPLES[0]
         st.error(f"{formats.escaped(str(error))} Heard instead: {first.title}.", icon=":material/error:")
         source = Source.of_example(first.key, first.title)
-    cut = Cut(source, name, before, workbench.config_after(before, knobs), knobs)
+    cut = Cut(source, name, before, knobs)
     _result(cut)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)

@@ -15,9 +15,10 @@ from core.pruning.surgery import check_fits
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, settings
-from dashboard.server import state, workbench
-from dashboard.server.source import Source
-from dashboard.server.workbench import Cut
+from dashboard.prune.cut import Cut
+from dashboard.server.pruned import plan_digest
+from dashboard.server.server import get_server
+from dashboard.server.source import Source, example_sources
 from dashboard.widgets import clip_input
 from dashboard.widgets.theme import palette
 
@@ -144,7 +145,7 @@ def load(cut: Cut) -> None:
 def read_plan(data: bytes, name: str) -> PruningPlan:
     """The plan in a file, if the network ``name`` can carry it out; raises ``PannscopeError`` where not."""
     plan = PruningPlan.from_text(data.decode("utf-8", errors="replace"))
-    check_fits(plan, state.tagger(name).model)
+    check_fits(plan, get_server().tagger(name).model)
     return plan
 
 
@@ -161,7 +162,7 @@ def _read_plan(name: str) -> None:
 
 def _clips(key: str) -> list[Source]:
     """Which clips to measure on: a choice only where the person has given some."""
-    examples = workbench.examples()
+    examples = example_sources()
     own = [source for source in clip_input.own() if _readable(source)]
     if not own:
         return examples
@@ -179,7 +180,7 @@ def _clips(key: str) -> list[Source]:
 
 def _readable(source: Source) -> bool:
     try:
-        state.opened(source)
+        get_server().clip(source)
     except PannscopeError:
         return False  # the page has said so where the recording was given
     return True
@@ -195,20 +196,20 @@ def _job(
     about: str,
 ) -> None:
     """A button that begins a job, its progress with a way to stop it, and what it found."""
-    jobs = workbench.bench().jobs
-    standing = jobs.standing(key)
+    jobs = get_server().jobs
+    standing = jobs.status(key)
     active = standing is not None and standing.active
     known = jobs.result(key) is not None
 
     @st.fragment(run_every=_LOOK_EVERY_S if active else None)
     def look() -> None:
-        now = jobs.standing(key)
+        now = jobs.status(key)
         if (now is not None and now.active) != active or (jobs.result(key) is not None) != known:
             st.rerun()  # the clock can only be started and stopped by the whole page
         if now is not None and now.active:
             doing = f"{now.doing}: {now.done} of {now.total}" if now.total else "Beginning"
-            if now.before and not now.total:
-                doing = f"{formats.plural(now.before, 'turn')} before yours"
+            if now.ahead and not now.total:
+                doing = f"{formats.plural(now.ahead, 'turn')} before yours"
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.progress(now.share, text=doing)
                 st.button("Cancel", key=f"cancel_{name}", on_click=jobs.cancel, args=(key,))
@@ -248,7 +249,7 @@ def _map(found: Sensitivity, heard: str) -> None:
 
 
 def _found(cut: Cut, found: PruningPlan) -> None:
-    in_use = cut.knobs.given is not None and workbench.digest(cut.knobs.given) == workbench.digest(found)
+    in_use = cut.knobs.given is not None and plan_digest(cut.knobs.given) == plan_digest(found)
     ratios = ", ".join(f"{layer} {formats.percent(share)}" for layer, share in found.ratios.items())
     st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.")
     measured, remains = found.origin.get("loss_measured"), found.origin.get("remaining", {})

@@ -22,15 +22,17 @@ from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
 from dashboard.prune import charts
 from dashboard.prune.charts import Line, Mark
+from dashboard.prune.cut import THRESHOLD, TOP_K
 from dashboard.prune.settings import Knobs
-from dashboard.server import state, workbench
+from dashboard.server.models import TIMED_SECONDS
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import tables
 from dashboard.widgets.theme import palette
 
 PRUNED = "Pruned"
-TAGS_PX = ROW_PX * workbench.TOP_K + MARGIN_PX
-_SECONDS = state.TIMED_SECONDS
+TAGS_PX = ROW_PX * TOP_K + MARGIN_PX
+_SECONDS = TIMED_SECONDS
 _SHARES = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
 
@@ -184,7 +186,7 @@ def removed(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> float:
 
 def heard(source: Source) -> None:
     """The clip that both networks hear, to be played."""
-    opened = state.opened(source)
+    opened = get_server().clip(source)
     st.markdown(
         f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(opened.clip.duration_s)}]]",
         help="Played as the networks hear it: mixed to mono, 32 kHz, at its own level.",
@@ -213,11 +215,9 @@ def names(title: str) -> None:
 
 def mirrored(compared: Comparison, title: str) -> None:
     """Both networks' tags on one clip."""
-    rows = tables.shown_rows(compared, limit=workbench.TOP_K)
+    rows = tables.shown_rows(compared, limit=TOP_K)
     st.plotly_chart(
-        mirrored_tags(
-            rows, baseline=title, candidate=PRUNED, palette=palette(), threshold=workbench.THRESHOLD
-        ),
+        mirrored_tags(rows, baseline=title, candidate=PRUNED, palette=palette(), threshold=THRESHOLD),
         config=CONFIG,
         key="mirrored_tags",
         alt=mirrored_tags_alt(rows, baseline=title, candidate=PRUNED),

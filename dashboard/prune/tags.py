@@ -11,8 +11,8 @@ from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.prune import sections
-from dashboard.server import workbench
-from dashboard.server.workbench import Cut
+from dashboard.prune.cut import Cut
+from dashboard.server.server import get_server
 from dashboard.widgets import engine_text
 
 _PROGRESS_STEPS = 40  # of the bar; repair tells of its progress hundreds of times
@@ -40,9 +40,9 @@ def hearing(cut: Cut) -> Places:
 def tags(cut: Cut, places: Places) -> Comparison | None:
     """Prune, repair where asked for, listen, and draw; None where that failed, which is then said in place."""
 
-    def tell(before: int) -> None:
+    def on_wait(ahead: int) -> None:
         places.verdict.caption(
-            f"Somebody else's network is at work: {formats.plural(before, 'turn')} before yours."
+            f"Somebody else's network is at work: {formats.plural(ahead, 'turn')} before yours."
         )
 
     bar: list[DeltaGenerator] = []
@@ -56,9 +56,7 @@ def tags(cut: Cut, places: Places) -> Comparison | None:
             bar[0].progress(done / max(1, total), text="Repairing by what the clips sound like …")
 
     try:
-        made = workbench.make_plan(cut.name, cut.knobs)
-        right = workbench.tags(cut.source, cut.name, made, cut.knobs.repair, tell=tell, on_progress=repairing)
-        compared = workbench.comparison(cut.source, cut.name, right, tell)
+        compared = get_server().pruned_comparison(cut, on_wait=on_wait, on_progress=repairing)
     except PannscopeError as error:
         places.verdict.empty()
         places.chart.error(formats.escaped(str(error)), icon=":material/error:")
@@ -72,12 +70,12 @@ def tags(cut: Cut, places: Places) -> Comparison | None:
 
 def timing(cut: Cut, place: DeltaGenerator) -> None:
     """The last card: the measured time, on demand, or at once where it is known."""
-    measured = workbench.known_latencies(cut.name, cut.after)
+    measured = get_server().known_pruned_latencies(cut)
     if measured is None and st.session_state.pop("measure_time", False):
         with place.container():
             sections.frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
         try:
-            measured = workbench.latencies(cut.source, cut.name, workbench.make_plan(cut.name, cut.knobs))
+            measured = get_server().pruned_latencies(cut)
         except PannscopeError as error:
             place.error(formats.escaped(str(error)))
             return

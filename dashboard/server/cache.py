@@ -1,7 +1,7 @@
-"""A bounded store of results, keyed on what they were made from (a sha256 and frozen parameters), never on arrays.
+"""A bounded cache of results, keyed on what they were made from (a sha256 and settings), never on arrays.
 
-The store of a page server must not grow with its visitors: what was not asked for the longest goes first, by weight in
-bytes. Streamlit's own cache would hash, copy and replay page elements; this one does none of these.
+It must not grow with a server's visitors: the least recently used entries are evicted, by their size in bytes. Streamlit's own cache
+would hash, copy and replay page elements; this one does none of these.
 """
 
 from __future__ import annotations
@@ -10,95 +10,112 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
 
 
 @dataclass
-class _Item(Generic[Value]):
+class _Entry(Generic[Value]):
     value: Value
-    weight: int
-    asked: float
-    """When it was last asked for, on the monotonic clock."""
+    size: int
+    used: float
+    """When it was last used, on the monotonic clock."""
 
 
-class Shelf(Generic[Value]):
-    """Key -> value, at most ``budget_bytes`` of them by ``weigh``; the newest entry always stays.
+class ByteLruCache(Generic[Value]):
+    """Key -> value, of at most ``budget_bytes`` together; the newest entry always stays.
 
-    With ``growing`` everything is weighed again whenever something is stored or ``settle`` is called: a network that was only loaded is
-    lighter than one that has an engine. What leaves the shelf stays whole for whoever holds it.
+    An evicted value stays valid for whoever holds it.
+
+    Parameters
+    ----------
+    budget_bytes : the most that the entries may hold together.
+    size_of : bytes that a value holds.
+    growing : measure all entries again whenever something is stored, or ``resize`` is called: a network that was only loaded is
+        smaller than one that has an engine.
     """
 
-    def __init__(self, budget_bytes: int, weigh: Callable[[Value], int], *, growing: bool = False) -> None:
+    def __init__(self, budget_bytes: int, size_of: Callable[[Value], int], *, growing: bool = False) -> None:
         self._budget = budget_bytes
-        self._weigh = weigh
+        self._size_of = size_of
         self._growing = growing
-        self._items: OrderedDict[Hashable, _Item[Value]] = OrderedDict()
-        self._held = 0
+        self._entries: OrderedDict[Hashable, _Entry[Value]] = OrderedDict()
+        self._nbytes = 0
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Value | None:
-        """What lies under ``key``, or None."""
+        """The value under ``key``, or None."""
         with self._lock:
-            found = self._items.get(key)
-            if found is None:
+            entry = self._entries.get(key)
+            if entry is None:
                 return None
-            found.asked = time.monotonic()
-            self._items.move_to_end(key)
-            return found.value
+            entry.used = time.monotonic()
+            self._entries.move_to_end(key)
+            return entry.value
 
     def put(self, key: Hashable, value: Value) -> Value:
-        """Store and return ``value``; older entries go until the budget holds."""
-        item = _Item(value, self._weigh(value), time.monotonic())
+        """Store and return ``value``; older entries are evicted until the budget holds."""
+        entry = _Entry(value, self._size_of(value), time.monotonic())
         with self._lock:
-            if key in self._items:
-                self._held -= self._items.pop(key).weight
-            self._items[key] = item
-            self._held += item.weight
-            self._settle()
+            if key in self._entries:
+                self._nbytes -= self._entries.pop(key).size
+            self._entries[key] = entry
+            self._nbytes += entry.size
+            self._fit()
         return value
 
-    def get_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The stored value, or the one that ``make`` gives, which is then stored; an error of ``make`` stores nothing."""
-        found = self.get(key)
-        return self.put(key, make()) if found is None else found
+    def get_or_make(
+        self, key: Hashable, make: Callable[[], Value], within: AbstractContextManager[Any] | None = None
+    ) -> Value:
+        """The stored value, or else the result of ``make``, which is then stored; an error of ``make`` stores nothing.
 
-    def settle(self) -> None:
-        """Weigh what may have grown, and let go of what no longer fits."""
+        ``within`` is entered to make the value, not to look it up: a lock or a slot of the inference queue, so that several who ask
+        for the same value at once compute it once.
+        """
+        value = self.get(key)
+        if value is not None:
+            return value
+        with within or nullcontext():
+            value = self.get(key)
+            return self.put(key, make()) if value is None else value
+
+    def resize(self) -> None:
+        """Measure what may have grown, and evict what no longer fits."""
         with self._lock:
-            self._settle()
+            self._fit()
 
     def idle_s(self) -> float | None:
-        """Seconds since the entry that was not asked for the longest was, None where there is none."""
+        """Seconds since the least recently used entry was used; None where there is none."""
         with self._lock:
-            first = next(iter(self._items.values()), None)
-            return None if first is None else time.monotonic() - first.asked
+            oldest = next(iter(self._entries.values()), None)
+            return None if oldest is None else time.monotonic() - oldest.used
 
-    def drop_oldest(self, idle_s: float) -> int:
-        """Let go of the entry that was not asked for the longest, if that is ``idle_s`` ago or more; its weight, else 0."""
+    def evict_oldest(self, idle_s: float) -> int:
+        """Evict the least recently used entry if it was idle for ``idle_s`` or more; its bytes, else 0."""
         with self._lock:
-            first = next(iter(self._items.values()), None)
-            return 0 if first is None or time.monotonic() - first.asked < idle_s else self._pop()
+            oldest = next(iter(self._entries.values()), None)
+            return 0 if oldest is None or time.monotonic() - oldest.used < idle_s else self._evict()
 
     @property
-    def held_bytes(self) -> int:
-        """The weight of everything that is stored."""
-        return self._held
+    def nbytes(self) -> int:
+        """Bytes of everything that is stored."""
+        return self._nbytes
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._entries)
 
-    def _settle(self) -> None:
+    def _fit(self) -> None:
         if self._growing:
-            for item in self._items.values():
-                item.weight = self._weigh(item.value)
-            self._held = sum(item.weight for item in self._items.values())
-        while self._held > self._budget and len(self._items) > 1:
-            self._pop()
+            for entry in self._entries.values():
+                entry.size = self._size_of(entry.value)
+            self._nbytes = sum(entry.size for entry in self._entries.values())
+        while self._nbytes > self._budget and len(self._entries) > 1:
+            self._evict()
 
-    def _pop(self) -> int:
-        _key, item = self._items.popitem(last=False)
-        self._held -= item.weight
-        return item.weight
+    def _evict(self) -> int:
+        _key, entry = self._entries.popitem(last=False)
+        self._nbytes -= entry.size
+        return entry.size

@@ -1,7 +1,7 @@
-"""One inference at a time, in the order of asking.
+"""One inference at a time, first come, first served.
 
 Two networks of CNN14's size that run side by side on two cores are slower than one after the other, and their memory
-adds up. Everybody who asks draws a ticket, and hears how many are before them.
+adds up.
 """
 
 from __future__ import annotations
@@ -11,59 +11,62 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-_LOOK_EVERY_S = 0.25
+OnWait = Callable[[int], None]
+"""Called with the number of requests ahead, while one waits."""
+
+_POLL_S = 0.25
 
 
-class Gate:
-    """A lock that serves first come, first served, and knows everybody's place in the line."""
+class InferenceQueue:
+    """A fair lock that knows everybody's position."""
 
     def __init__(self) -> None:
-        self._line: deque[object] = deque()
+        self._tickets: deque[object] = deque()
         self._moved = threading.Condition()
 
     @property
-    def waiting(self) -> int:
-        """How many are in the line, the one being served included."""
+    def length(self) -> int:
+        """How many requests are in the queue, the running one included."""
         with self._moved:
-            return len(self._line)
+            return len(self._tickets)
 
     @contextmanager
-    def turn(self, tell: Callable[[int], None] | None = None) -> Iterator[None]:
-        """Wait for one's turn, hold it for the ``with`` block, and leave the line whatever happens.
+    def slot(self, on_wait: OnWait | None = None) -> Iterator[None]:
+        """Wait for the slot, hold it for the ``with`` block, and leave the queue whatever happens.
 
         Parameters
         ----------
-        tell : called with the number of those before us, at once and four times a second, while we wait. If it raises
-            (a page that was closed or rerun), the place in the line is given up.
+        on_wait : called with the number of requests ahead, at once and four times a second, while this one waits. If it raises
+            (a page that was closed or rerun), the request leaves the queue.
         """
         ticket = object()
         with self._moved:
-            self._line.append(ticket)
+            self._tickets.append(ticket)
         try:
             while True:
                 with self._moved:
-                    before = self._line.index(ticket)
-                if before == 0:
+                    ahead = self._tickets.index(ticket)
+                if ahead == 0:
                     break
-                if tell is not None:
-                    tell(before)
+                if on_wait is not None:
+                    on_wait(ahead)
                 with self._moved:
-                    if self._line[0] is not ticket:
-                        self._moved.wait(_LOOK_EVERY_S)
+                    if self._tickets[0] is not ticket:
+                        self._moved.wait(_POLL_S)
             yield
         finally:
             with self._moved:
-                self._line.remove(ticket)
+                self._tickets.remove(ticket)
                 self._moved.notify_all()
 
     @contextmanager
-    def turns(self, tell: Callable[[int], None] | None = None) -> Iterator[Callable[[], None]]:
-        """Like ``turn``, for long work: gives a function that lets everybody who waits go first, between two steps."""
+    def slots(self, on_wait: OnWait | None = None) -> Iterator[Callable[[], None]]:
+        """Like ``slot``, for long work: gives a function that lets all waiting requests run first, between two steps."""
         with ExitStack() as held:
-            held.enter_context(self.turn(tell))
+            held.enter_context(self.slot(on_wait))
 
-            def let_others_go_first() -> None:
+            def yield_slot() -> None:
                 held.close()
-                held.enter_context(self.turn(tell))
+                held.enter_context(self.slot(on_wait))
 
-            yield let_others_go_first
+            yield yield_slot

@@ -1,7 +1,7 @@
-"""Long work in the background: measurements of minutes that go on while a visitor moves other knobs.
+"""Long work in the background: measurements of minutes that go on while a visitor changes other settings.
 
-A job is known by what it computes, so that two visitors who ask for the same thing share it. It computes only in its turn
-at the gate, and lets others go first after every step: a tag never waits for more than one step of somebody's job.
+A job's key is what it computes, so that two visitors who ask for the same thing share it. It computes only in its slot of the
+inference queue, and lets other requests run after every step: tags never wait for more than one step of a job.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from core.errors import PannscopeError
-from dashboard.server.cache import Shelf
-from dashboard.server.inference_queue import Gate
+from dashboard.server.cache import ByteLruCache
+from dashboard.server.inference_queue import InferenceQueue
 
 log = logging.getLogger(__name__)
 
-MOST = 6
+MAX_ACTIVE = 6
 """Jobs that may be under way at once, for all visitors together."""
 
 _MESSAGES_KEPT = 32
@@ -38,14 +38,14 @@ class CancelledError(Exception):
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """Where a job stands.
 
     Attributes
     ----------
     done, total : steps; ``total`` is 0 until the first is known.
     doing : what the steps are, where there are several kinds.
-    before : how many are before it at the gate.
+    ahead : requests ahead of it in the queue.
     active : whether it is at work.
     message : why it ended without a result, in one line.
     """
@@ -53,7 +53,7 @@ class Standing:
     done: int = 0
     total: int = 0
     doing: str = ""
-    before: int = 0
+    ahead: int = 0
     active: bool = True
     message: str | None = None
 
@@ -74,14 +74,16 @@ def _end(cancels: dict[Hashable, threading.Event], threads: dict[Hashable, threa
 class Jobs:
     """Runs jobs, each in a thread of its own and all by turns; results are kept on a shelf."""
 
-    def __init__(self, gate: Gate, budget_bytes: int) -> None:
-        self._gate = gate
+    def __init__(self, queue: InferenceQueue, budget_bytes: int) -> None:
+        self._queue = queue
         self._lock = threading.Lock()
-        self._standings: dict[Hashable, Standing] = {}
+        self._statuses: dict[Hashable, JobStatus] = {}
         self._cancels: dict[Hashable, threading.Event] = {}
         self._threads: dict[Hashable, threading.Thread] = {}
         weakref.finalize(self, _end, self._cancels, self._threads)
-        self._results: Shelf[Any] = Shelf(budget_bytes, lambda found: getattr(found, "weight", _SMALL))
+        self._results: ByteLruCache[Any] = ByteLruCache(
+            budget_bytes, lambda result: getattr(result, "nbytes", _SMALL)
+        )
 
     def keep(self, key: Hashable, result: Any) -> None:
         """Store what a job found on its way to something else."""
@@ -91,28 +93,28 @@ class Jobs:
         """What the job found, or None where it has not ended or its result has been let go of."""
         return self._results.get(key)
 
-    def standing(self, key: Hashable) -> Standing | None:
+    def status(self, key: Hashable) -> JobStatus | None:
         """Where the job stands, or None where nobody asked for it."""
         with self._lock:
-            return self._standings.get(key)
+            return self._statuses.get(key)
 
     def start(self, key: Hashable, work: Callable[[Step], Any]) -> None:
         """Begin, unless it is under way or done. ``work`` is given the function to call after every step."""
         with self._lock:
-            at_work = sum(standing.active for standing in self._standings.values())
-            known = self._standings.get(key)
+            at_work = sum(status.active for status in self._statuses.values())
+            known = self._statuses.get(key)
             if (known is not None and known.active) or self._results.get(key) is not None:
                 return
-            if at_work >= MOST:
-                self._standings[key] = Standing(
+            if at_work >= MAX_ACTIVE:
+                self._statuses[key] = JobStatus(
                     active=False,
                     message="This server is busy with others' measurements. Try again in a minute.",
                 )
                 return
-            ended = [each for each, standing in self._standings.items() if not standing.active]
+            ended = [each for each, status in self._statuses.items() if not status.active]
             for old in ended[:-_MESSAGES_KEPT]:
-                del self._standings[old]
-            self._standings[key] = Standing()
+                del self._statuses[old]
+            self._statuses[key] = JobStatus()
             self._cancels[key] = threading.Event()
             self._threads[key] = threading.Thread(target=self._run, args=(key, work), daemon=True, name="job")
             self._threads[key].start()
@@ -126,27 +128,27 @@ class Jobs:
     def forget(self, key: Hashable) -> None:
         """Clear what an ended job left to say."""
         with self._lock:
-            standing = self._standings.get(key)
-            if standing is not None and not standing.active:
-                del self._standings[key]
+            status = self._statuses.get(key)
+            if status is not None and not status.active:
+                del self._statuses[key]
 
     def _run(self, key: Hashable, work: Callable[[Step], Any]) -> None:
         cancelled = self._cancels[key]
 
-        def wait(before: int) -> None:
-            self._set(key, before=before)
+        def wait(ahead: int) -> None:
+            self._set(key, ahead=ahead)
             if cancelled.is_set():
                 raise CancelledError
 
         message: str | None = None
         try:
-            with self._gate.turns(wait) as let_others_go_first:
+            with self._queue.slots(wait) as yield_slot:
 
                 def step(done: int, total: int, doing: str = "") -> None:
-                    self._set(key, done=done, total=total, doing=doing, before=0)
+                    self._set(key, done=done, total=total, doing=doing, ahead=0)
                     if cancelled.is_set():
                         raise CancelledError
-                    let_others_go_first()
+                    yield_slot()
 
                 self._results.put(key, work(step))
         except CancelledError:
@@ -160,10 +162,10 @@ class Jobs:
             self._cancels.pop(key, None)
             self._threads.pop(key, None)
             if message is None:
-                self._standings.pop(key, None)
+                self._statuses.pop(key, None)
             else:
-                self._standings[key] = replace(self._standings[key], active=False, message=message)
+                self._statuses[key] = replace(self._statuses[key], active=False, message=message)
 
     def _set(self, key: Hashable, **changes: Any) -> None:
         with self._lock:
-            self._standings[key] = replace(self._standings[key], **changes)
+            self._statuses[key] = replace(self._statuses[key], **changes)

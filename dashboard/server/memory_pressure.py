@@ -1,7 +1,7 @@
-"""Giving memory back while others need it: what nobody has asked for lately goes, whichever shelf it lies on.
+"""Freeing memory while little is left: what was not used lately is evicted, whichever cache it is in.
 
-Everything on a shelf can be made again: clips are decoded anew, networks loaded anew. A script that holds something keeps it, since a
-shelf only forgets.
+Everything in a cache can be made again: clips are decoded anew, networks loaded anew. A script that holds a value keeps it: eviction
+only removes it from the cache.
 """
 
 from __future__ import annotations
@@ -13,62 +13,62 @@ from typing import Any
 
 from core.runtime.machine import usable_memory
 from core.runtime.memory import trim_heap
-from dashboard.server.cache import Shelf
+from dashboard.server.cache import ByteLruCache
 
 FLOOR = 256 * 2**20
-"""Bytes that are to stay free. A recording of ten minutes takes up to 150 MB while it is opened and heard, and a pass of the full CNN14
+"""Bytes that are to stay free. A recording of ten minutes takes up to 150 MB while it is opened and tagged, and a pass of the full CNN14
 some tens of MB more: with so much left nobody's request fails."""
 
 IDLE_S = 30.0
-"""What was asked for this recently is in use: pages ask anew for what they show whenever anything on them is touched."""
+"""An entry used this recently is in use: pages ask anew for what they show whenever anything on them is touched."""
 
-_LOOK_EVERY_S = 10.0
+_CHECK_EVERY_S = 10.0
 
 
-class Pressure:
-    """Lets go of the least recently used entries of its shelves while less than ``FLOOR`` bytes are free.
+class MemoryPressure:
+    """Evicts the least recently used entries of its caches while less than ``FLOOR`` bytes are free.
 
     Parameters
     ----------
-    free : bytes that can still be taken, None where that is not known: then nothing is ever let go of.
+    free : bytes that can still be allocated, None where that is not known: then nothing is ever evicted.
     """
 
     def __init__(self, free: Callable[[], int | None] = usable_memory) -> None:
         self._free = free
-        self._shelves: list[Shelf[Any]] = []
+        self._caches: list[ByteLruCache[Any]] = []
         self._lock = threading.Lock()
 
-    def add(self, *shelves: Shelf[Any]) -> None:
-        """Watch over shelves."""
-        self._shelves += shelves
+    def add(self, cache: ByteLruCache[Any]) -> None:
+        """Watch a cache."""
+        self._caches.append(cache)
 
     def relieve(self) -> int:
-        """Weigh what has grown, and let go of what nobody uses until enough is free again; the bytes that were let go of."""
+        """Measure what has grown, and evict what nobody uses until enough is free; the bytes that were evicted."""
         with self._lock:
-            for shelf in self._shelves:
-                shelf.settle()
+            for cache in self._caches:
+                cache.resize()
             free = self._free()
             if free is None or free >= FLOOR:
                 return 0
-            given = 0
-            while free + given < FLOOR and (dropped := self._drop_oldest()):
-                given += dropped
-            if given:
+            freed = 0
+            while free + freed < FLOOR and (size := self._evict_oldest()):
+                freed += size
+            if freed:
                 gc.collect()
                 trim_heap()
-            return given
+            return freed
 
     def watch(self) -> None:
-        """Look every few seconds, for as long as the process lives."""
-        threading.Thread(target=self._watch, daemon=True, name="pressure").start()
+        """Check every few seconds, for as long as the process lives."""
+        threading.Thread(target=self._watch, daemon=True, name="memory-pressure").start()
 
     def _watch(self) -> None:
         pause = threading.Event()
         while True:
-            pause.wait(_LOOK_EVERY_S)
+            pause.wait(_CHECK_EVERY_S)
             self.relieve()
             trim_heap()  # what uploads and players have left over
 
-    def _drop_oldest(self) -> int:
-        oldest = max(self._shelves, key=lambda shelf: shelf.idle_s() or 0.0, default=None)
-        return 0 if oldest is None else oldest.drop_oldest(IDLE_S)
+    def _evict_oldest(self) -> int:
+        oldest = max(self._caches, key=lambda cache: cache.idle_s() or 0.0, default=None)
+        return 0 if oldest is None else oldest.evict_oldest(IDLE_S)

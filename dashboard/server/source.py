@@ -1,20 +1,22 @@
-"""What a person gave the page to listen to, before anything is decoded."""
+"""The recording that a visitor chose, before anything is decoded."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
+from core.examples import EXAMPLES
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One recording to be.
+    """A file, a microphone recording or an example.
 
     Attributes
     ----------
     name : for display, never a path.
-    key : sha256 of the bytes, or the example's key; everything computed from the source is stored under it.
-    data : the bytes as given, or None for an example.
+    key : sha256 of the bytes and the name, or the example's key; everything computed from the source is cached under it.
+    data : the bytes of the file, or None for an example.
     example : the key of a synthesised clip, or None.
     """
 
@@ -30,5 +32,10 @@ class Source:
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes) -> Source:
-        """A file or a recording of the person's own. Equal bytes under another name share their results, not the name."""
+        """A file or a recording of the visitor's own. Equal bytes under another name share their results, not the name."""
         return cls(name=name, key=f"{hashlib.sha256(data).hexdigest()}:{name}", data=data)
+
+
+def example_sources() -> list[Source]:
+    """All synthesised clips."""
+    return [Source.of_example(example.key, example.title) for example in EXAMPLES]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from core.runtime.machine import threads
 from dashboard import formats
-from dashboard.server.state import TIMED_SECONDS, Timed
+from dashboard.server.models import TIMED_SECONDS
+from dashboard.server.timing import Timed
 
 
 def label(measured: Sequence[Timed]) -> str:

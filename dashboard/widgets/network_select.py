@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.tagging import default_baseline
-from dashboard.server import state
+from dashboard.server.models import usable_models
 from dashboard.widgets import query_params
 
 
 def choose_network(key: str = "network") -> str:
     """Draw the choice among the models that can be loaded, and give the chosen one's name."""
-    models = state.usable()
+    models = usable_models()
     names = list(models)
     query_params.follow(key, {name: entry.title for name, entry in models.items()})
     first = default_baseline()

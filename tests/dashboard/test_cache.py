@@ -1,76 +1,76 @@
-"""The bounded store of results."""
+"""The bounded cache of results."""
 
 from __future__ import annotations
 
 import pytest
 
-from dashboard.server.cache import Shelf
+from dashboard.server.cache import ByteLruCache
 
 
-def test_the_longest_unasked_goes_first_when_the_budget_is_full() -> None:
-    shelf: Shelf[bytes] = Shelf(10, len)
-    shelf.put("a", b"1234")
-    shelf.put("b", b"1234")
-    assert shelf.get("a") == b"1234"
-    shelf.put("c", b"1234")
-    assert shelf.get("b") is None
-    assert shelf.get("a") == b"1234"
-    assert shelf.held_bytes == 8
+def test_the_least_recently_used_is_evicted_when_the_budget_is_full() -> None:
+    cache: ByteLruCache[bytes] = ByteLruCache(10, len)
+    cache.put("a", b"1234")
+    cache.put("b", b"1234")
+    assert cache.get("a") == b"1234"
+    cache.put("c", b"1234")
+    assert cache.get("b") is None
+    assert cache.get("a") == b"1234"
+    assert cache.nbytes == 8
 
 
 def test_one_entry_may_be_over_the_budget() -> None:
-    shelf: Shelf[bytes] = Shelf(3, len)
-    shelf.put("a", b"1")
-    shelf.put("big", b"12345")
-    assert len(shelf) == 1
-    assert shelf.get("big") == b"12345"
+    cache: ByteLruCache[bytes] = ByteLruCache(3, len)
+    cache.put("a", b"1")
+    cache.put("big", b"12345")
+    assert len(cache) == 1
+    assert cache.get("big") == b"12345"
 
 
 def test_a_value_is_made_once_and_an_error_stores_nothing() -> None:
-    shelf: Shelf[bytes] = Shelf(100, len)
+    cache: ByteLruCache[bytes] = ByteLruCache(100, len)
     made = []
 
     def make() -> bytes:
         made.append(1)
         return b"x"
 
-    assert shelf.get_or_make("k", make) == shelf.get_or_make("k", make) == b"x"
+    assert cache.get_or_make("k", make) == cache.get_or_make("k", make) == b"x"
     assert len(made) == 1
 
     def fail() -> bytes:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        shelf.get_or_make("other", fail)
-    assert shelf.get("other") is None
+        cache.get_or_make("other", fail)
+    assert cache.get("other") is None
 
 
 def test_replacing_a_value_counts_it_once() -> None:
-    shelf: Shelf[bytes] = Shelf(100, len)
-    shelf.put("k", b"12345")
-    shelf.put("k", b"12")
-    assert shelf.held_bytes == 2
+    cache: ByteLruCache[bytes] = ByteLruCache(100, len)
+    cache.put("k", b"12345")
+    cache.put("k", b"12")
+    assert cache.nbytes == 2
 
 
-def test_what_grows_is_weighed_again() -> None:
-    shelf: Shelf[list[int]] = Shelf(5, len, growing=True)
+def test_what_grows_is_measured_again() -> None:
+    cache: ByteLruCache[list[int]] = ByteLruCache(5, len, growing=True)
     small, other = [1], [1, 2]
-    shelf.put("small", small)
-    shelf.put("other", other)
+    cache.put("small", small)
+    cache.put("other", other)
     small += [2, 3, 4]
-    assert shelf.held_bytes == 3
-    shelf.settle()
-    assert shelf.get("small") is None
-    assert shelf.get("other") is other
-    assert shelf.held_bytes == 2
+    assert cache.nbytes == 3
+    cache.resize()
+    assert cache.get("small") is None
+    assert cache.get("other") is other
+    assert cache.nbytes == 2
 
 
-def test_only_what_was_not_asked_for_lately_can_be_dropped() -> None:
-    shelf: Shelf[bytes] = Shelf(100, len)
-    assert (shelf.idle_s(), shelf.drop_oldest(0.0)) == (None, 0)
-    shelf.put("a", b"1")
-    shelf.put("b", b"123")
-    assert shelf.drop_oldest(3600.0) == 0
-    assert shelf.get("a") == b"1"  # so that b is the one not asked for the longest
-    assert shelf.drop_oldest(0.0) == 3
-    assert (len(shelf), shelf.held_bytes) == (1, 1)
+def test_only_what_was_not_used_lately_can_be_evicted() -> None:
+    cache: ByteLruCache[bytes] = ByteLruCache(100, len)
+    assert (cache.idle_s(), cache.evict_oldest(0.0)) == (None, 0)
+    cache.put("a", b"1")
+    cache.put("b", b"123")
+    assert cache.evict_oldest(3600.0) == 0
+    assert cache.get("a") == b"1"  # so that b is the least recently used
+    assert cache.evict_oldest(0.0) == 3
+    assert (len(cache), cache.nbytes) == (1, 1)

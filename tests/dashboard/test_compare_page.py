@@ -18,8 +18,9 @@ from core.compare import compare
 from core.examples import EXAMPLES
 from core.tagging import load_tagger
 from dashboard.charts.palette import LIGHT
-from dashboard.server import state
+from dashboard.server import server as server_module
 from dashboard.server.downloads import Downloads
+from dashboard.server.server import Server
 from dashboard.server.source import Source
 from dashboard.widgets import tables
 
@@ -171,14 +172,14 @@ def test_a_foolish_link_falls_back_to_the_defaults(embedded: None) -> None:
 
 
 @pytest.fixture
-def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> state.Server:
+def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
     """A server of the test's own, with an empty folder for downloads in which any file counts as complete."""
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(
         "core.checkpoints.entries._complete", lambda entry: checkpoints.path_of(entry).is_file()
     )
-    own = state.Server()
-    monkeypatch.setattr(state, "server", lambda: own)
+    own = Server()
+    monkeypatch.setattr(server_module, "_server", own)
     return own
 
 
@@ -189,7 +190,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_published_pair_is_fetched_followed_and_shown(own_server: state.Server, embedded: None) -> None:
+def test_the_published_pair_is_fetched_followed_and_shown(own_server: Server, embedded: None) -> None:
     go_on = threading.Event()
 
     def fetch(name: str, *, progress: Callable[[int, int | None], None], **_: object) -> None:
@@ -235,9 +236,7 @@ def test_work_that_was_stopped_can_go_on(page: AppTest, wav: Callable[..., bytes
     assert page.subheader[0].value.startswith("They agree on ")
 
 
-def test_a_broken_model_file_is_said_and_the_recording_stays(
-    own_server: state.Server, embedded: None
-) -> None:
+def test_a_broken_model_file_is_said_and_the_recording_stays(own_server: Server, embedded: None) -> None:
     for name in ("cnn14", "epanns"):
         checkpoints.path_of(checkpoints.entry(name)).write_bytes(b"not a checkpoint")
     page = AppTest.from_file(APP, default_timeout=60).run()
@@ -252,23 +251,23 @@ def test_a_broken_model_file_is_said_and_the_recording_stays(
     assert page.subheader[0].value.startswith("They agree on ")
 
 
-def test_a_visitor_who_waits_hears_the_place_in_the_line(own_server: state.Server, embedded: None) -> None:
-    told: list[int] = []
-    held, let_go = threading.Event(), threading.Event()
+def test_a_visitor_who_waits_sees_the_number_of_requests_ahead(own_server: Server, embedded: None) -> None:
+    seen: list[int] = []
+    held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with own_server.gate.turn():
+        with own_server.queue.slot():
             held.set()
-            assert let_go.wait(20)
+            assert release.wait(20)
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(5)
 
-    def tell(before: int) -> None:
-        told.append(before)
-        let_go.set()
+    def on_wait(ahead: int) -> None:
+        seen.append(ahead)
+        release.set()
 
-    state.tags(Source.of_example(EXAMPLES[0].key, "x"), "demo-epanns", tell)
+    own_server.tags(Source.of_example(EXAMPLES[0].key, "x"), "demo-epanns", on_wait)
     holder.join(5)
-    assert told[0] == 1
+    assert seen[0] == 1

@@ -7,7 +7,7 @@ import pytest
 from core import tagging
 from core.profiling import Latency
 from core.runtime.engine import TorchEngine
-from dashboard.server.state import Timed
+from dashboard.server.timing import Timed
 from dashboard.widgets import engine_text
 
 QUICK = Latency.of([20.0, 21.0, 24.0])

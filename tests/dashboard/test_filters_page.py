@@ -14,8 +14,8 @@ from streamlit.util import calc_hash
 from core import checkpoints
 from core.tagging import load_tagger
 from dashboard.charts.palette import LIGHT
-from dashboard.filters import store
-from dashboard.server import state
+from dashboard.server import server as server_module
+from dashboard.server.server import Server
 from dashboard.server.source import Source
 from tests.dashboard import reference
 
@@ -274,8 +274,7 @@ def test_a_broken_model_file_is_one_line(
     monkeypatch.setattr(
         "core.checkpoints.entries._complete", lambda entry: checkpoints.path_of(entry).is_file()
     )
-    own = state.Server()
-    monkeypatch.setattr(state, "server", lambda: own)
+    monkeypatch.setattr(server_module, "_server", Server())
     checkpoints.path_of(checkpoints.entry("epanns")).write_bytes(b"not a checkpoint")
     page = open_page(network="epanns")
     assert not page.exception
@@ -285,14 +284,15 @@ def test_a_broken_model_file_is_one_line(
     assert page.subheader[0].value.startswith("C7 keeps 64")
 
 
-def test_scores_and_maps_are_computed_once(embedded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = store.scores("demo-cnn14", "C8", "l1")
-    assert store.scores("demo-cnn14", "C8", "l1") is first
+def test_scores_and_maps_are_computed_once(embedded: None) -> None:
+    server = Server()
+    first = server.scores("demo-cnn14", "C8", "l1")
+    assert server.scores("demo-cnn14", "C8", "l1") is first
     told: list[str] = []
-    store.all_scores("demo-cnn14", "C8", lambda done, number, what: told.append(what))
+    server.all_scores("demo-cnn14", "C8", lambda done, number, what: told.append(what))
     assert "l1" not in told
-    store.all_scores("demo-cnn14", "C8", lambda done, number, what: pytest.fail(f"{what} again"))
+    server.all_scores("demo-cnn14", "C8", lambda done, number, what: pytest.fail(f"{what} again"))
     source = Source.of_example("siren", "Siren")
-    store.filter_map(source, "demo-cnn14", "C8", 0)
-    assert store.heard_already(source, "demo-cnn14", "C8")
-    assert not store.heard_already(source, "demo-epanns", "C8")
+    server.feature_map(source, "demo-cnn14", "C8", 0)
+    assert server.has_layer_input(source, "demo-cnn14", "C8")
+    assert not server.has_layer_input(source, "demo-epanns", "C8")

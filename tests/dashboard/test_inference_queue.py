@@ -7,22 +7,22 @@ import time
 
 import pytest
 
-from dashboard.server.inference_queue import Gate
+from dashboard.server.inference_queue import InferenceQueue
 
 
-def test_turns_come_in_the_order_of_asking_and_never_two_at_once() -> None:
-    gate, order, inside, most = Gate(), [], 0, 0
-    held, let_go = threading.Event(), threading.Event()
+def test_slots_are_given_in_the_order_of_asking_and_never_two_at_once() -> None:
+    queue, order, inside, most = InferenceQueue(), [], 0, 0
+    held, release = threading.Event(), threading.Event()
 
     def work(name: int) -> None:
         nonlocal inside, most
-        with gate.turn():
+        with queue.slot():
             inside += 1
             most = max(most, inside)
             order.append(name)
             if name == 0:
                 held.set()
-                let_go.wait(5)
+                release.wait(5)
             inside -= 1
 
     threads = []
@@ -32,56 +32,56 @@ def test_turns_come_in_the_order_of_asking_and_never_two_at_once() -> None:
         if name == 0:
             assert held.wait(5)
         else:
-            while gate.waiting < name + 1:
+            while queue.length < name + 1:
                 time.sleep(0.005)
-    let_go.set()
+    release.set()
     for thread in threads:
         thread.join(5)
     assert order == [0, 1, 2, 3]
     assert most == 1
-    assert gate.waiting == 0
+    assert queue.length == 0
 
 
-def test_those_who_wait_hear_how_many_are_before_them() -> None:
-    gate, told, held, let_go = Gate(), [], threading.Event(), threading.Event()
+def test_on_wait_is_called_with_the_number_of_requests_ahead() -> None:
+    queue, seen, held, release = InferenceQueue(), [], threading.Event(), threading.Event()
 
     def hold() -> None:
-        with gate.turn():
+        with queue.slot():
             held.set()
-            let_go.wait(5)
+            release.wait(5)
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(5)
 
-    def tell(before: int) -> None:
-        told.append(before)
-        let_go.set()
+    def on_wait(ahead: int) -> None:
+        seen.append(ahead)
+        release.set()
 
-    with gate.turn(tell):
+    with queue.slot(on_wait):
         pass
     holder.join(5)
-    assert told[0] == 1
+    assert seen[0] == 1
 
 
-def test_a_place_is_given_up_when_telling_fails() -> None:
-    gate, held, let_go = Gate(), threading.Event(), threading.Event()
+def test_a_request_leaves_the_queue_when_on_wait_raises() -> None:
+    queue, held, release = InferenceQueue(), threading.Event(), threading.Event()
 
     def hold() -> None:
-        with gate.turn():
+        with queue.slot():
             held.set()
-            let_go.wait(5)
+            release.wait(5)
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(5)
 
-    def closed(before: int) -> None:
+    def closed(ahead: int) -> None:
         raise ConnectionError("the page was closed")
 
-    with pytest.raises(ConnectionError), gate.turn(closed):
+    with pytest.raises(ConnectionError), queue.slot(closed):
         pass
-    assert gate.waiting == 1
-    let_go.set()
+    assert queue.length == 1
+    release.set()
     holder.join(5)
-    assert gate.waiting == 0
+    assert queue.length == 0

@@ -1,4 +1,4 @@
-"""Work in the background: shared, by turns, stopped on request, and never louder than one line."""
+"""Work in the background: shared, one slot a step, stopped on request, and never more than one line of error."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from core.errors import PruningError
-from dashboard.server.inference_queue import Gate
-from dashboard.server.jobs import MOST, Jobs, Step
+from dashboard.server.inference_queue import InferenceQueue
+from dashboard.server.jobs import MAX_ACTIVE, Jobs, Step
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -19,7 +19,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_job_is_done_once_and_its_result_kept() -> None:
-    jobs, runs = Jobs(Gate(), 2**20), []
+    jobs, runs = Jobs(InferenceQueue(), 2**20), []
 
     def work(step: Step) -> int:
         runs.append(1)
@@ -30,12 +30,12 @@ def test_a_job_is_done_once_and_its_result_kept() -> None:
     wait_until(lambda: jobs.result("sum") == 42)
     jobs.start("sum", work)
     assert len(runs) == 1
-    wait_until(lambda: jobs.standing("sum") is None)
+    wait_until(lambda: jobs.status("sum") is None)
 
 
-def test_a_job_lets_others_go_first_between_two_steps() -> None:
-    gate, order = Gate(), []
-    jobs = Jobs(gate, 2**20)
+def test_a_job_lets_other_requests_run_between_two_steps() -> None:
+    queue, order = InferenceQueue(), []
+    jobs = Jobs(queue, 2**20)
     begun, waiting = threading.Event(), threading.Event()
 
     def work(step: Step) -> bool:
@@ -49,35 +49,35 @@ def test_a_job_lets_others_go_first_between_two_steps() -> None:
     assert begun.wait(5)
 
     def visitor() -> None:
-        with gate.turn():
+        with queue.slot():
             order.append("visitor")
 
     thread = threading.Thread(target=visitor)
     thread.start()
-    wait_until(lambda: gate.waiting == 2)
+    wait_until(lambda: queue.length == 2)
     waiting.set()
     thread.join(5)
     wait_until(lambda: jobs.result("long") is not None)
     assert order == ["visitor", "second step"]
 
 
-def test_a_job_that_waits_for_its_turn_can_be_stopped_and_begun_again() -> None:
-    gate = Gate()
-    jobs = Jobs(gate, 2**20)
-    with gate.turn():
+def test_a_job_that_waits_for_its_slot_can_be_stopped_and_begun_again() -> None:
+    queue = InferenceQueue()
+    jobs = Jobs(queue, 2**20)
+    with queue.slot():
         jobs.start("late", lambda step: True)
-        wait_until(lambda: gate.waiting == 2)
+        wait_until(lambda: queue.length == 2)
         jobs.cancel("late")
-        wait_until(lambda: not jobs.standing("late").active)
-    assert jobs.standing("late").message == "Stopped."
+        wait_until(lambda: not jobs.status("late").active)
+    assert jobs.status("late").message == "Stopped."
     assert jobs.result("late") is None
     jobs.start("late", lambda step: True)
     wait_until(lambda: jobs.result("late") is True)
-    assert gate.waiting == 0
+    assert queue.length == 0
 
 
 def test_what_goes_wrong_is_one_line() -> None:
-    jobs = Jobs(Gate(), 2**20)
+    jobs = Jobs(InferenceQueue(), 2**20)
 
     def known(step: Step) -> None:
         raise PruningError("No clips; give at least one.")
@@ -87,20 +87,20 @@ def test_what_goes_wrong_is_one_line() -> None:
 
     for key, work in (("known", known), ("unknown", unknown)):
         jobs.start(key, work)
-        wait_until(lambda key=key: not jobs.standing(key).active)
-    assert jobs.standing("known").message == "No clips; give at least one."
-    assert jobs.standing("unknown").message == "The measurement failed; see the server's log."
+        wait_until(lambda key=key: not jobs.status(key).active)
+    assert jobs.status("known").message == "No clips; give at least one."
+    assert jobs.status("unknown").message == "The measurement failed; see the server's log."
     jobs.forget("known")
-    assert jobs.standing("known") is None
+    assert jobs.status("known") is None
 
 
-def test_more_jobs_than_a_server_bears_are_refused_in_words() -> None:
-    gate = Gate()
-    jobs = Jobs(gate, 2**20)
-    with gate.turn():
-        for number in range(MOST + 1):
+def test_too_many_jobs_are_refused_in_words() -> None:
+    queue = InferenceQueue()
+    jobs = Jobs(queue, 2**20)
+    with queue.slot():
+        for number in range(MAX_ACTIVE + 1):
             jobs.start(number, lambda step: True)
-        assert "busy" in jobs.standing(MOST).message
-    wait_until(lambda: all(jobs.result(number) for number in range(MOST)))
-    jobs.start(MOST, lambda step: True)
-    wait_until(lambda: jobs.result(MOST) is True)
+        assert "busy" in jobs.status(MAX_ACTIVE).message
+    wait_until(lambda: all(jobs.result(number) for number in range(MAX_ACTIVE)))
+    jobs.start(MAX_ACTIVE, lambda step: True)
+    wait_until(lambda: jobs.result(MAX_ACTIVE) is True)

@@ -18,7 +18,7 @@ from core.examples import EXAMPLES, example_clip
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger, load_tagger
 from dashboard.charts.palette import LIGHT
-from dashboard.server import state, workbench
+from dashboard.server.server import get_server
 from tests.dashboard import reference
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
@@ -35,8 +35,8 @@ def prune_page(embedded: None) -> Iterator[AppTest]:
     """The Prune page as it opens, with its first curve measured, so that no test waits for another's."""
     page = open_page()
     yield page
-    for key in list(workbench.bench().jobs._cancels):
-        workbench.bench().jobs.cancel(key)
+    for key in list(get_server().jobs._cancels):
+        get_server().jobs.cancel(key)
 
 
 def open_page(**address: str) -> AppTest:
@@ -332,12 +332,12 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     noise = wav(0.5, seed=9)
     prune_page.get("file_uploader")[0].upload("own.wav", noise, "audio/wav")
     prune_page.run()
-    jobs = workbench.bench().jobs
-    with state.server().gate.turn():  # the job waits for its turn, and can be stopped there
+    jobs = get_server().jobs
+    with get_server().queue.slot():  # the job waits for its slot, and can be stopped there
         prune_page.button(key="measure_sensitivity").click().run()
         prune_page.button(key="cancel_measure_sensitivity").click().run()
-        key = next(key for key in list(jobs._standings) if key[0] == "sensitivity")
-        settled(prune_page, lambda: not jobs.standing(key).active)
+        key = next(key for key in list(jobs._statuses) if key[0] == "sensitivity")
+        settled(prune_page, lambda: not jobs.status(key).active)
     assert "Stopped\\." in shown(prune_page)
     prune_page.button(key="measure_sensitivity").click().run()
     settled(prune_page, lambda: jobs.result(key) is not None)
@@ -360,10 +360,10 @@ def test_a_plan_for_a_budget_is_found_and_sets_every_knob(
     prune_page.run()
     prune_page.segmented_control(key="limit").set_value("params").run()
     prune_page.button(key="find_plan").click().run()
-    jobs = workbench.bench().jobs
+    jobs = get_server().jobs
 
     def ended() -> bool:
-        return not any(key[0] == "search" and each.active for key, each in list(jobs._standings.items()))
+        return not any(key[0] == "search" and each.active for key, each in list(jobs._statuses.items()))
 
     settled(prune_page, ended)
     assert not prune_page.exception
@@ -377,33 +377,35 @@ def test_a_plan_for_a_budget_is_found_and_sets_every_knob(
 
 def test_the_time_is_measured_on_demand_and_kept(prune_page: AppTest) -> None:
     prune_page.button(key="ask_time").click().run()
-    assert f"Time on {state.tagger('demo-cnn14').runtime}" in shown(prune_page)
+    assert f"Time on {get_server().tagger('demo-cnn14').runtime}" in shown(prune_page)
     assert not any(button.key == "ask_time" for button in prune_page.button)
     prune_page.selectbox(key="criterion").set_value("l2").run()
     assert not any(button.key == "ask_time" for button in prune_page.button)
 
 
 def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
-    builder = state.server().engine_builder
+    builder = get_server().engine_builder
     with builder.paused():
         prune_page.slider(key="ratio").set_value(70).run()
         assert not prune_page.exception
         # Beside the points of the curves, which are heard once and stay on torch: the one that waits for its engine.
         (newest,) = [
-            item for item in workbench.bench().pruned._items.values() if not item.value.tagger.engine_ready
+            item
+            for item in get_server()._pruned._pruned._entries.values()
+            if not item.value.tagger.engine_ready
         ]
         assert newest.value.plan.ratio == 0.7
         assert newest.value.tagger.runtime == "torch"
     builder.wait()
     assert newest.value.tagger.engine_ready
-    assert newest.weight == newest.value.own_bytes + newest.value.tagger.engine_bytes
+    assert newest.size == newest.value.own_bytes + newest.value.tagger.engine_bytes
 
 
 def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:
-    jobs = workbench.bench().jobs
+    jobs = get_server().jobs
     prune_page.selectbox(key="format").set_value("safetensors").run()
     prune_page.button(key="prepare").click().run()
-    settled(prune_page, lambda: any(key[0] == "file" for key in list(jobs._results._items)))
+    settled(prune_page, lambda: any(key[0] == "file" for key in list(jobs._results._entries)))
     assert not prune_page.exception
     (told,) = [line.value for line in prune_page.caption if "differs from the network" in line.value]
     assert told.startswith("5.6")

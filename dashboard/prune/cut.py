@@ -1,0 +1,84 @@
+"""What the Prune page shows in one run: a network, a clip, the settings, and the plan that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from core import checkpoints
+from core.models.cnn import Cnn14Config
+from core.models.widths import kept_widths
+from core.profiling import count
+from core.pruning.plan import PruningPlan, plan
+from core.tagging import Tagger
+from dashboard.prune.settings import Knobs
+from dashboard.server.server import get_server
+from dashboard.server.source import Source
+
+TOP_K = 10
+THRESHOLD = 0.5
+"""Of the tags that are shown; ``core.compare.agreement`` measures at the same."""
+
+EAGER_PARAMETERS = 20_000_000
+"""Up to this size a network's curves are measured unasked: a few seconds. The published CNN14 takes a minute."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A ``dashboard.server.pruned.PruneRequest``, with what the page says of it.
+
+    Attributes
+    ----------
+    source, name : the clip, and the network that is pruned.
+    before : the network's configuration.
+    knobs : the settings.
+    """
+
+    source: Source
+    name: str
+    before: Cnn14Config
+    knobs: Knobs
+
+    @cached_property
+    def after(self) -> Cnn14Config:
+        """The configuration that is left, from the widths alone: no filter has to be ranked for it."""
+        knobs, before = self.knobs, self.before
+        widths = (
+            knobs.given.after
+            if knobs.given
+            else kept_widths(before.widths, dict(knobs.ratios), knobs.round_to)
+        )
+        return Cnn14Config(widths, before.classes, before.embedding)
+
+    @cached_property
+    def plan(self) -> PruningPlan:
+        """The filters that stay; ranked when first asked for."""
+        return self.knobs.given or plan_at(get_server().tagger(self.name), self.knobs)
+
+    @property
+    def repair(self) -> str:
+        """The clips that repair runs on."""
+        return self.knobs.repair
+
+    @property
+    def title(self) -> str:
+        """The network's name for people."""
+        return checkpoints.entry(self.name).title
+
+    @property
+    def small(self) -> bool:
+        """Whether curves are measured without being asked for."""
+        return count(self.before).params_trainable <= EAGER_PARAMETERS
+
+
+def plan_at(tagger: Tagger, knobs: Knobs, ratio: float | None = None) -> PruningPlan:
+    """The plan of the settings, or with one ``ratio`` for all the layers that they touch. Jobs call it too."""
+    server, common = get_server(), knobs.ratio if ratio is None else ratio
+    return plan(
+        tagger.model,
+        dict(knobs.ratios) if common is None else dict.fromkeys(knobs.touched, common),
+        criterion_name=knobs.criterion,
+        round_to=knobs.round_to,
+        scores=lambda layer: server.layer_scores(tagger, layer, knobs.criterion),
+        origin={"method": "per-layer" if common is None else "uniform"},
+    )

@@ -1,0 +1,186 @@
+"""Pruned networks, made and repaired once each.
+
+They are cached under the checkpoint's sha256 and what was done to it. A pruned network shares the memory of what it did not lose
+with its parent, and only the last few are kept: the next one is made in a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.models.cnn import Cnn14
+from core.pruning.plan import PruningPlan
+from core.pruning.record import pruned_info
+from core.pruning.repair.repair import repair
+from core.pruning.surgery import prune
+from core.runtime.builder import EngineBuilder
+from core.tagging import Tagger
+from dashboard.server.cache import ByteLruCache
+from dashboard.server.clips import Clips
+from dashboard.server.inference_queue import InferenceQueue, OnWait
+from dashboard.server.memory_pressure import MemoryPressure
+from dashboard.server.models import Models
+from dashboard.server.source import Source, example_sources
+
+_BUDGET_BYTES = 96 * 2**20
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of steps that are done, and of all."""
+
+
+class PruneRequest(Protocol):
+    """What a pruned network is made from."""
+
+    @property
+    def source(self) -> Source:
+        """The clip that it is to tag."""
+
+    @property
+    def name(self) -> str:
+        """The network that is pruned."""
+
+    @property
+    def plan(self) -> PruningPlan:
+        """The filters that stay."""
+
+    @property
+    def repair(self) -> str:
+        """The clips that repair runs on: "off", "clip", "examples" or "both"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A network that lost filters, ready to tag.
+
+    Attributes
+    ----------
+    plan : what was removed.
+    tagger : the network, with its classes.
+    repair : repair's report, plain JSON, or None where there was none.
+    own_bytes : bytes of weights that it does not share with its parent.
+    """
+
+    plan: PruningPlan
+    tagger: Tagger
+    repair: dict[str, Any] | None
+    own_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds besides its parent's: its own weights, and what its engine keeps once there is one."""
+        return self.own_bytes + self.tagger.engine_bytes
+
+
+class PrunedNetworks:
+    """Makes pruned networks and keeps the last ones."""
+
+    def __init__(
+        self,
+        models: Models,
+        clips: Clips,
+        queue: InferenceQueue,
+        builder: EngineBuilder,
+        pressure: MemoryPressure,
+    ) -> None:
+        self._models, self._clips, self._queue, self._builder = models, clips, queue, builder
+        self._pruned: ByteLruCache[Pruned] = ByteLruCache(
+            _BUDGET_BYTES, lambda pruned: pruned.nbytes, growing=True
+        )
+        pressure.add(self._pruned)
+
+    def pruned(
+        self,
+        cut: PruneRequest,
+        *,
+        repaired: bool = True,
+        on_wait: OnWait | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Pruned:
+        """The pruned network, repaired where the cut says so and ``repaired`` is not False."""
+        setting = cut.repair if repaired else "off"
+        key = self.key(cut, setting)
+        known = self._pruned.get(key)
+        if known is not None:
+            return known
+        tagger = self._models.tagger(cut.name)
+        clips = self._clips.waveforms(calibration_sources(setting, cut.source))
+        with self._queue.slots(on_wait) as yield_slot:
+
+            def step(done: int, total: int) -> None:
+                if on_progress is not None:
+                    on_progress(done, total)
+                yield_slot()
+
+            return self._pruned.put(key, build_pruned(tagger, cut.plan, clips, step, builder=self._builder))
+
+    def key(self, cut: PruneRequest, setting: str | None = None) -> Hashable:
+        """What a pruned network is cached under; ``setting`` is of repair, by default the cut's."""
+        setting = cut.repair if setting is None else setting
+        return (
+            *self._models.key(cut.name),
+            plan_digest(cut.plan),
+            calibration_key(setting, cut.source),
+        )
+
+
+def build_pruned(
+    tagger: Tagger,
+    plan: PruningPlan,
+    calibration_clips: Sequence[np.ndarray],
+    on_progress: OnProgress | None = None,
+    *,
+    builder: EngineBuilder | None = None,
+) -> Pruned:
+    """Prune, repair on ``calibration_clips`` if there are any, and make the network ready to tag.
+
+    It runs on torch at once; ``builder`` makes its engine meanwhile, and without it torch it stays: right for a network that tags only
+    one clip.
+    """
+    model = prune(tagger.model, plan, share=True)
+    report: dict[str, Any] | None = None
+    if calibration_clips:
+        result = repair(tagger.model, plan, model, calibration_clips, on_progress=on_progress)
+        model, report = result.model, result.document
+    info = pruned_info(tagger.info, plan, model, f"{tagger.name}-pruned", report)
+    ready = Tagger(model, info, "torch") if builder is None else Tagger(model, info, background=builder)
+    return Pruned(plan, ready, report, _own_bytes(tagger.model, model))
+
+
+def plan_digest(plan: PruningPlan) -> str:
+    """Equal for plans that keep the same filters of the same network."""
+    text = json.dumps([plan.widths, sorted(plan.kept.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def calibration_sources(setting: str, source: Source) -> list[Source]:
+    """The clips that repair runs on.
+
+    "examples" leaves out ``source``, the clip that is tagged: a network does better on what it was repaired on than on anything else.
+    """
+    sources = [source] if setting in ("clip", "both") else []
+    if setting in ("examples", "both"):
+        sources += [example for example in example_sources() if example.key != source.key]
+    return sources
+
+
+def calibration_key(setting: str, source: Source) -> tuple[str, ...]:
+    """``calibration_sources`` as part of a cache key."""
+    if setting == "off":
+        return ()
+    every_example = setting == "examples" and source.example is None  # whichever clip is tagged
+    return (setting,) if every_example else (setting, source.key)
+
+
+def _own_bytes(parent: Cnn14, model: Cnn14) -> int:
+    shared = {tensor.data_ptr() for tensor in parent.state_dict().values()}
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in model.state_dict().values()
+        if tensor.data_ptr() not in shared
+    )

@@ -1,0 +1,64 @@
+"""Measured times of networks, on 10 s of audio and alone on the machine as far as this server goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.audio import SAMPLE_RATE
+from core.examples import EXAMPLES, example_clip
+from core.profiling import Latency, measure_latencies
+from core.runtime.builder import EngineBuilder
+from core.runtime.memory import trim_heap
+from core.tagging import Tagger
+from dashboard.server.cache import ByteLruCache
+from dashboard.server.inference_queue import InferenceQueue, OnWait
+from dashboard.server.models import TIMED_SECONDS
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A measured time, and what it was measured on.
+
+    Attributes
+    ----------
+    runtime, why : the engine's name, and why it was that one.
+    fell_back : whether that is torch because no faster engine could be used.
+    """
+
+    latency: Latency
+    runtime: str
+    why: str
+    fell_back: bool
+
+
+class Timings:
+    """Times networks against each other, once for every key."""
+
+    def __init__(self, queue: InferenceQueue, builder: EngineBuilder) -> None:
+        self._queue = queue
+        self._builder = builder
+        self._timed: ByteLruCache[tuple[Timed, ...]] = ByteLruCache(2**20, lambda _: 1024)
+
+    def known(self, key: Hashable) -> tuple[Timed, ...] | None:
+        """The times under ``key``, if they have been measured."""
+        return self._timed.get(key)
+
+    def measure(
+        self, key: Hashable, taggers: Callable[[], Sequence[Tagger]], on_wait: OnWait | None = None
+    ) -> tuple[Timed, ...]:
+        """Time networks alternately, each on the engine that it is to keep."""
+        return self._timed.get_or_make(key, lambda: self._time(taggers()), within=self._queue.slot(on_wait))
+
+    def _time(self, taggers: Sequence[Tagger]) -> tuple[Timed, ...]:
+        waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
+        with self._builder.paused():
+            engines = [tagger.build_engine() for tagger in taggers]
+            measured = measure_latencies(taggers, waveform)
+        trim_heap()
+        return tuple(
+            Timed(latency, engine.name, engine.why, tagger.fell_back)
+            for latency, engine, tagger in zip(measured, engines, taggers, strict=True)
+        )
