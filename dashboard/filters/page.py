@@ -51,7 +51,7 @@ def _view(chosen: settings.FilterSettings) -> View:
     place.empty()
     order = ranks(scores).argsort().tolist()
     kept = kept_count(len(order), chosen.ratio)
-    return View(chosen, scores, order, kept, settings.picked(order, kept))
+    return View(chosen, scores, order, kept, settings.selected_filter(order, kept))
 
 
 def _layer(view: View) -> None:

@@ -69,7 +69,7 @@ def ranking(view: View) -> None:
         charts.importance(view.scores, view.order, view.kept, view.index, palette=palette()),
         config=CONFIG,
         key="ranking",
-        on_select=lambda: settings.clicked("ranking", shown),
+        on_select=lambda: settings.select_clicked("ranking", shown),
         selection_mode="points",
         alt=f"Importance of the {len(view.order)} filters of {view.chosen.layer} by {view.chosen.criterion}, sorted: "
         f"{view.kept} stay. Beside it how many filters have which importance.",
@@ -285,7 +285,7 @@ def _tile_chart(
         width=width_px,
         config=CONFIG,
         key=key,
-        on_select=lambda: settings.clicked(key, filters),
+        on_select=lambda: settings.select_clicked(key, filters),
         selection_mode="points",
         alt=f"Kernels of the filters {', '.join(map(str, filters))} of {view.chosen.layer}; "
         f"{sum(tile.kept for _, tile in shown)} of them stay.",

@@ -1,4 +1,4 @@
-"""The knobs of the Filters page; each is part of the page's address. And which filter is looked at."""
+"""The settings of the Filters page and the selected filter; each is part of the page's address."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dashboard import formats
 from dashboard.widgets import network_select
 
 LAYER = "C7"
-"""Where the page opens: the first layer that E-PANNs prunes, whose maps still tell eight bands of frequency apart."""
+"""The page opens with the first layer that E-PANNs prunes, whose feature maps still have eight frequency bands."""
 
 PER_PAGE = 40
-"""Tiles on a page: with 32, the cut at a half would always fall between two pages, since widths are powers of two."""
+"""Tiles on a page. With 32, a cut at half of the filters would always fall between two pages: widths are powers of two."""
 
 PARTS = ("Filters", "Criteria", "Order")
 SORTS = ("rank", "number")
@@ -24,12 +24,12 @@ SORTS = ("rank", "number")
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """What to look at.
+    """The layer, its ranking and the cut.
 
     Attributes
     ----------
-    network, layer, criterion : whose filters, and what ranks them.
-    ratio : the share of the filters that go.
+    network, layer, criterion : whose filters are ranked, and how.
+    ratio : the share of the filters that are removed.
     """
 
     network: str
@@ -39,12 +39,12 @@ class FilterSettings:
 
     @property
     def cut(self) -> str:
-        """The ratio as it is shown."""
+        """The ratio as text."""
         return formats.percent(self.ratio)
 
 
 def choose() -> FilterSettings:
-    """Draw the knobs and read them."""
+    """Draw the widgets and read them."""
     with st.grid(3, min_column_width=220, gap="medium"):
         network = network_select.choose_network()
         criterion = st.selectbox(
@@ -53,10 +53,10 @@ def choose() -> FilterSettings:
             key="ranked_by",
             bind="query-params",
             persist_state="session",
-            help="\n".join(f"- **{each.name}**: {each.about}" for each in CRITERIA.values()),
+            help="\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
         )
         percent = st.slider(
-            "Share of the layer that goes",
+            "Share of filters to remove",
             0,
             95,
             50,
@@ -65,8 +65,8 @@ def choose() -> FilterSettings:
             key="cut",
             bind="query-params",
             persist_state="session",
-            help="Filters are ranked within their layer; this share of them, those that rank last, is marked as going. "
-            "Nothing is removed on this page.",
+            help="Filters are ranked within their layer; this share of them, the lowest-ranked, is marked as removed. "
+            "This page only shows them: pruning is done on the Prune page.",
         )
     layer = st.segmented_control(
         "Layer",
@@ -82,7 +82,7 @@ def choose() -> FilterSettings:
 
 
 def choose_part() -> str:
-    """Which of the page's parts is open: only that one is computed and drawn."""
+    """Draw the choice of the page's part; only the chosen one is computed and drawn."""
     part = st.segmented_control(
         "What to look at",
         PARTS,
@@ -96,41 +96,36 @@ def choose_part() -> str:
     return str(part or PARTS[0])
 
 
-def picked(order: Sequence[int], kept: int) -> int:
-    """The filter that is looked at: the picked one, or the last that stays where the layer has no such filter."""
-    asked = st.session_state.get("filter")
-    if asked is None and "filter" not in st.session_state:
+def selected_filter(order: Sequence[int], kept: int) -> int:
+    """The selected filter; the last kept one where none is selected, or the layer has no such filter."""
+    index = st.session_state.get("filter")
+    if index is None and "filter" not in st.session_state:
         text = st.query_params.get("filter", "")
-        asked = int(text) if text.isdecimal() and len(text) < 6 else None
-    if asked is None or not 0 <= int(asked) < len(order):
-        asked = order[kept - 1]
-    st.session_state["filter"] = int(asked)
-    return int(asked)
+        index = int(text) if text.isdecimal() and len(text) < 6 else None
+    if index is None or not 0 <= int(index) < len(order):
+        index = order[kept - 1]
+    st.session_state["filter"] = int(index)
+    return int(index)
 
 
-def pick(index: int) -> None:
-    """Look at this filter from the next run on."""
-    st.session_state["filter"] = index
+def select_clicked(chart: str, filters: Sequence[int]) -> None:
+    """Select the filter whose point of ``chart`` was clicked; the chart's points are ``filters`` in order.
 
-
-def clicked(chart: str, filters: Sequence[int]) -> None:
-    """A chart was clicked whose points stand for ``filters``: pick the one that was hit.
-
-    A second click on the same point comes as an empty selection, since the browser then lets go of it; it picks the point
-    again.
+    A second click on the same point arrives as an empty selection, because the browser then deselects it; the filter stays
+    selected.
     """
     points = st.session_state[chart]["selection"]["points"]
-    memory: dict[str, int] = st.session_state.setdefault("clicked_points", {})
-    number = int(points[0]["point_index"]) if points else memory.get(chart)
-    if number is not None and number < len(filters):
-        memory[chart] = number
-        pick(filters[number])
+    last_clicked: dict[str, int] = st.session_state.setdefault("clicked_points", {})
+    point = int(points[0]["point_index"]) if points else last_clicked.get(chart)
+    if point is not None and point < len(filters):
+        last_clicked[chart] = point
+        st.session_state["filter"] = filters[point]
 
 
 def choose_page(shown: Sequence[int], index: int, view: str) -> list[int]:
-    """Draw the choice among pages of tiles and give the filters of the chosen one.
+    """Draw the choice among pages of tiles and return the filters of the chosen one.
 
-    It opens at the picked filter's page; ``view`` names what is shown, so that another layer opens at its own.
+    It opens at the page of filter ``index``; ``view`` is part of the widget's key, so that every layer has its own page.
     """
     pages = -(-len(shown) // PER_PAGE)
     page = 1

@@ -1,4 +1,4 @@
-"""The knobs of the Prune page; each is part of the page's address, so that a copied link restores them all."""
+"""The settings of the Prune page; each is part of the page's address, so that a copied link restores them all."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RATIO = 50
 HIGHEST = 90
 ROUNDINGS = (1, 4, 8, 16, 32)
 REPAIRS = {"off": "Off", "clip": "This clip", "examples": "Examples", "both": "Both"}
-"""What repair may listen to: the address's word -> the page's."""
+"""The clips that repair is calibrated on: name in the address -> name on the page."""
 
-_HIGHEST_OWN = 99
+_HIGHEST_PER_LAYER = 99
 _PENDING, _GIVEN, _ADDRESS = "plan_to_show", "given_plan", "ratios"
 
 
@@ -57,18 +57,18 @@ class Knobs:
 
     @property
     def where(self) -> str:
-        """The touched layers in few letters: 'C7 to C12', 'C9', 'C2, C7 and 3 more'."""
-        return in_words(self.touched)
+        """The touched layers in short: 'C7 to C12', 'C9', 'C2, C7 and 3 more'."""
+        return layers_text(self.touched)
 
 
-def in_words(layers: Sequence[str]) -> str:
-    """Layers in few letters: a range as 'C7 to C12', others listed."""
-    places = [LAYERS.index(layer) for layer in layers]
+def layers_text(layers: Sequence[str]) -> str:
+    """Layers in short: a range as 'C7 to C12', others listed."""
+    indices = [LAYERS.index(layer) for layer in layers]
     if not layers:
         return "no layer"
     if len(layers) == 1:
         return layers[0]
-    if places == list(range(places[0], places[-1] + 1)):
+    if indices == list(range(indices[0], indices[-1] + 1)):
         return f"{layers[0]} to {layers[-1]}"
     if len(layers) <= 3:
         return f"{', '.join(layers[:-1])} and {layers[-1]}"
@@ -76,7 +76,7 @@ def in_words(layers: Sequence[str]) -> str:
 
 
 def use_plan(plan: PruningPlan) -> None:
-    """Ask the next run to show this plan: it sets every knob, each layer's slider included."""
+    """Make the next run show this plan: it sets every widget, each layer's slider included."""
     st.session_state[_PENDING] = plan
 
 
@@ -87,7 +87,7 @@ def choose(
     beside: DeltaGenerator,
     folded: DeltaGenerator,
 ) -> Knobs:
-    """Draw the knobs in their places and read them. ``widths`` are those of the network, C1..C12."""
+    """Draw the widgets in the given containers and read them. ``widths`` are the network's filters of C1..C12."""
     _show_pending()
     given: PruningPlan | None = st.session_state.get(_GIVEN)
     criterion = row.selectbox(
@@ -96,7 +96,7 @@ def choose(
         key="criterion",
         bind="query-params",
         persist_state="session",
-        help="How filters are ranked; those of the lowest rank go.\n\n"
+        help="How filters are ranked; the lowest-ranked ones are removed.\n\n"
         + "\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
     )
     first, last = row.select_slider(
@@ -106,7 +106,7 @@ def choose(
         key="layers",
         bind="query-params",
         persist_state="session",
-        help="The convolutions that lose filters. The paper prunes C7 to C12, which hold 92 % of CNN14's parameters.",
+        help="The convolutions that are pruned. The paper prunes C7 to C12, which hold 92 % of CNN14's parameters.",
     )
     layers = LAYERS[LAYERS.index(first) : LAYERS.index(last) + 1]
     own = folded.toggle(
@@ -115,7 +115,7 @@ def choose(
         bind="query-params",
         persist_state="session",
         on_change=_start_from_common,
-        help="Starts from the common ratio. A plan that was loaded or found sets these sliders.",
+        help="Starts from the common ratio. A loaded plan, or one found by a search, sets these sliders.",
     )
     ratio = main.slider(
         "Share of filters to remove",
@@ -128,11 +128,11 @@ def choose(
         persist_state="session",
         disabled=own,
         help="Of each chosen layer. "
-        + ("Every layer has its own ratio now: see below." if own else "E-PANNs has 50 %."),
+        + ("Every layer has its own ratio now, see below." if own else "E-PANNs has 50 %."),
     )
     query_params.follow("repair", REPAIRS)
     repair = beside.segmented_control(
-        "Repair without labels, listening to",
+        "Repair without labels, calibrated on",
         list(REPAIRS),
         format_func=REPAIRS.__getitem__,
         default="off",
@@ -140,9 +140,9 @@ def choose(
         key="repair",
         bind="query-params",
         persist_state="session",
-        help="No training: the statistics of batch norm are measured again, and what follows a pruned layer is corrected by "
-        "least squares, so that it answers as before. Both need a few clips to listen to: the current one, the "
-        "synthesised examples without it, or both. What was repaired on a clip answers that clip too well to be judged by it.",
+        help="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
+        "squares to its outputs before pruning. Both run on a few calibration clips: the current clip, the synthesized "
+        "examples without it, or both. Agreement on a clip that repair was calibrated on is better than on other clips.",
     )
     round_to = folded.segmented_control(
         "Round widths to multiples of",
@@ -152,16 +152,16 @@ def choose(
         key="round_to",
         bind="query-params",
         persist_state="session",
-        help="Processors like widths that are multiples of 8 or 16. The nearest multiple is kept, so that a little more "
-        "or less goes than the ratio says.",
+        help="Multiples of 8 or 16 filters run faster on most processors. The nearest multiple is kept, so that slightly more "
+        "or fewer filters are removed than the ratio says.",
     )
     ratios: dict[str, float] = dict.fromkeys(layers, ratio / 100)
     if own:
         ratios = _own_ratios(widths, ratios, folded)
     elif _ADDRESS in st.query_params:
         del st.query_params[_ADDRESS]
-    ratios = {layer: share for layer, share in ratios.items() if share > 0}
-    if not (given and own and _stands_for(given, widths, ratios, criterion, round_to)):
+    ratios = {layer: value for layer, value in ratios.items() if value > 0}
+    if not (given and own and _still_matches(given, widths, ratios, criterion, round_to)):
         given = None
     return Knobs(
         criterion=criterion,
@@ -177,41 +177,41 @@ def choose(
 def _own_ratios(
     widths: Sequence[int], common: Mapping[str, float], folded: DeltaGenerator
 ) -> dict[str, float]:
-    """Every layer's own slider. All of them are one entry of the address, as the command line writes ratios."""
+    """A slider per layer. Together they are one query parameter, in the command line's notation of ratios."""
     try:
         linked = parse_ratios(st.query_params.get(_ADDRESS, ""))
     except PruningError:
         linked = dict(common)
-    found = {}
+    ratios = {}
     with folded.grid(4, min_column_width=140, gap="small"):
         for layer, width in zip(LAYERS, widths, strict=True):
             if layer not in st.session_state:
-                st.session_state[layer] = _shown(linked.get(layer, 0.0))
-            found[layer] = (
+                st.session_state[layer] = _slider_value(linked.get(layer, 0.0))
+            ratios[layer] = (
                 st.slider(
                     f"{layer} :small[:gray[{formats.whole(width)} filters]]",
                     0,
-                    _HIGHEST_OWN,
+                    _HIGHEST_PER_LAYER,
                     format="%d %%",
                     key=layer,
                     persist_state="session",
                 )
                 / 100
             )
-    told = ",".join(f"{layer}={share:g}" for layer, share in found.items() if share > 0)
-    if st.query_params.get(_ADDRESS, "") != told:
-        st.query_params[_ADDRESS] = told
-    return found
+    text = ",".join(f"{layer}={ratio:g}" for layer, ratio in ratios.items() if ratio > 0)
+    if st.query_params.get(_ADDRESS, "") != text:
+        st.query_params[_ADDRESS] = text
+    return ratios
 
 
 def _start_from_common() -> None:
-    """The toggle was moved: each layer begins where the common slider has it."""
+    """Start every layer's slider at the common ratio when the toggle is switched on."""
     st.session_state.pop(_GIVEN, None)
     if not st.session_state["own"]:
         return
     first, last = (LAYERS.index(layer) for layer in st.session_state["layers"])
-    for place, layer in enumerate(LAYERS):
-        st.session_state[layer] = st.session_state["ratio"] if first <= place <= last else 0
+    for index, layer in enumerate(LAYERS):
+        st.session_state[layer] = st.session_state["ratio"] if first <= index <= last else 0
 
 
 def _show_pending() -> None:
@@ -224,17 +224,19 @@ def _show_pending() -> None:
     if plan.round_to in ROUNDINGS:
         st.session_state["round_to"] = plan.round_to
     for layer in LAYERS:
-        st.session_state[layer] = _shown(plan.ratios.get(layer, 0.0))
+        st.session_state[layer] = _slider_value(plan.ratios.get(layer, 0.0))
 
 
-def _shown(share: float) -> int:
-    return min(_HIGHEST_OWN, round(100 * share))
+def _slider_value(ratio: float) -> int:
+    return min(_HIGHEST_PER_LAYER, round(100 * ratio))
 
 
-def _stands_for(
+def _still_matches(
     plan: PruningPlan, widths: Sequence[int], ratios: Mapping[str, float], criterion: str, round_to: int
 ) -> bool:
-    """Whether the knobs are still where the plan put them, and the network is still one that it fits."""
-    same = all(round(100 * ratios.get(layer, 0.0)) == _shown(plan.ratios.get(layer, 0.0)) for layer in LAYERS)
+    """Whether the widgets are still where the plan has set them, and the plan still fits the network."""
+    same = all(
+        round(100 * ratios.get(layer, 0.0)) == _slider_value(plan.ratios.get(layer, 0.0)) for layer in LAYERS
+    )
     rounded = round_to == plan.round_to or plan.round_to not in ROUNDINGS
     return same and rounded and criterion == plan.criterion and plan.widths == tuple(widths)

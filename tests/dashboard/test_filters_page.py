@@ -143,7 +143,7 @@ def hits() -> None:
 
     from dashboard.filters import settings
 
-    settings.clicked("tiles", [40, 41, 42])
+    settings.select_clicked("tiles", [40, 41, 42])
     st.write(st.session_state.get("filter"))
 
 
