@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.audio import Clip
+from core.audio import DecodedClip
 from core.profiling import Profile, profile_model
 from core.pruning.plan import PruningPlan
 from core.pruning.plan import plan as plan_network
@@ -96,7 +96,7 @@ def prune(tagger: Tagger, plan: PruningPlan) -> Tagger:
     return Tagger(model, pruned_info(tagger.info, plan, model, f"{tagger.name}-pruned"))
 
 
-def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[Clip]) -> Tagger:
+def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[DecodedClip]) -> Tagger:
     """Prune, then correct the remaining weights on a few clips without labels (docs/repair.md).
 
     Each layer after the first removed filter is fitted by least squares to the unpruned network's response to the clips. Nothing is
@@ -108,7 +108,7 @@ def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[Clip]) -> Tagger:
         The unpruned network; it stays as it is.
     plan : PruningPlan
         From ``plan``.
-    clips : sequence of Clip
+    clips : sequence of DecodedClip
         Calibration clips; any sounds like those that the network is for.
 
     Returns

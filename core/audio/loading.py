@@ -8,13 +8,15 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from core.audio.clip import Clip, DecodedClip, StreamedClip
 from core.audio.decoding import SAMPLE_RATE, Decoder
 from core.audio.formats import ACCEPTED
 from core.audio.messages import audio_error, display_name, read_errors
 from core.errors import AudioError
+
+_Stream = io.BytesIO | io.BufferedReader
 
 MAX_SECONDS = 600.0  # 77 MB of samples
 
@@ -90,7 +92,7 @@ def open_clip(data: bytes, *, name: str) -> Clip:
     return DecodedClip(waveform=waveform, **properties)
 
 
-def _properties(decoder: Decoder, stream: BinaryIO) -> dict[str, Any]:
+def _properties(decoder: Decoder, stream: _Stream) -> dict[str, Any]:
     """The fields of ``Clip``, once every block has been decoded."""
     stream.seek(0)
     return {
@@ -106,7 +108,7 @@ def _properties(decoder: Decoder, stream: BinaryIO) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(source: bytes | str | os.PathLike[str], name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+def _opened(source: bytes | str | os.PathLike[str], name: str | None) -> Iterator[tuple[_Stream, str]]:
     """Open bytes or a regular file (a pipe or a device would never end); yields the stream and the name to show."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source), display_name(name or "recording")

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from core.audio import SAMPLE_RATE
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 
 Waveforms = npt.NDArray[np.float32]
 """(batch, samples) at 32 kHz."""
@@ -29,7 +29,7 @@ def clips(seconds: float, batch: int) -> Waveforms:
 @lru_cache(maxsize=1)
 def _medley() -> npt.NDArray[np.float32]:
     """All examples one after another, (samples,); synthesising them takes a second."""
-    return np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    return np.concatenate([synthesize(example.key) for example in EXAMPLES])
 
 
 def write_recording(path: Path, seconds: float) -> None:

@@ -1,11 +1,11 @@
-"""Sounds that people built as signals: telephone tones, alarms, a siren, a clock, a bell, a plucked tune."""
+"""Recipes of signals and instruments: telephone tones, alarms, a siren, a clock, a bell, a plucked tune."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from core.audio import SAMPLE_RATE
-from core.examples.blocks import Samples, add, band, finish, gate, noise, room, seconds
+from core.examples.blocks import Samples, add, band, finish, gate, noise, reverberate, seconds
 
 DIAL_TONE_HZ = (350.0, 440.0)  # ITU-T E.180 supplement 2: North America's precise tone plan
 BUSY_TONE_HZ = (480.0, 620.0)  # the same plan: half a second on, half a second off
@@ -18,13 +18,13 @@ WAIL_SECONDS = 4.0
 
 
 def clock(rng: np.random.Generator) -> Samples:
-    """A pendulum clock: tick and tock in turn, an escapement in a wooden case, in a quiet room."""
+    """A pendulum clock: tick and tock alternating, an escapement in a wooden case, in a quiet room."""
     time = seconds(8.0)
     dry = np.zeros_like(time)
     for beat in range(16):
         tock = beat % 2
         add(dry, _tick(rng, bright=not tock), 0.15 + beat * TICK_SECONDS, 0.78 if tock else 1.0)
-    wet = room(rng, dry, decay_s=0.35, wet=0.15)
+    wet = reverberate(rng, dry, decay_s=0.35, wet=0.15)
     floor = noise(rng, len(time), band(60, 500, 1))
     return finish(wet / np.abs(wet).max() + 0.0012 * floor)
 
@@ -38,9 +38,9 @@ def _tick(rng: np.random.Generator, bright: bool) -> Samples:
     for at_s, level in ((0.0, 0.45), (0.0045, 1.0), (0.0118, 0.35)):
         ring = sum(
             rng.uniform(0.6, 1.0)
-            * np.exp(-time / (0.0032 / (place + 1) ** 0.4))
+            * np.exp(-time / (0.0032 / (partial + 1) ** 0.4))
             * np.sin(2 * np.pi * hz * time)
-            for place, hz in enumerate(metal)
+            for partial, hz in enumerate(metal)
         )
         body = 0.5 * np.exp(-time / 0.011) * np.sin(2 * np.pi * case * time)
         click = 0.5 * np.exp(-time / 0.0011) * noise(rng, len(time), band(1_500, 9_000, 1))
@@ -49,7 +49,7 @@ def _tick(rng: np.random.Generator, bright: bool) -> Samples:
 
 
 def siren(rng: np.random.Generator) -> Samples:
-    """A wailing electronic siren: a horn tone that rises and falls in 4 s, heard in a street."""
+    """A wailing electronic siren: a horn tone that rises and falls in 4 s, with the echo of a street."""
     time = seconds(9.0)
     low, high = WAIL_HZ
     sweep = 0.5 - 0.5 * np.cos(2 * np.pi * time / WAIL_SECONDS)
@@ -58,10 +58,10 @@ def siren(rng: np.random.Generator) -> Samples:
     horn = np.zeros_like(time)
     for partial in range(1, 11):
         frequency = partial * pitch
-        formant = np.exp(-((np.log2(frequency / 1_700.0)) ** 2) / 1.6)  # a horn loudspeaker's narrow ear
+        formant = np.exp(-((np.log2(frequency / 1_700.0)) ** 2) / 1.6)  # a horn loudspeaker's narrow band
         horn += formant / partial**0.6 * np.sin(partial * phase) * (frequency < 14_000)
     horn *= 1 + 0.06 * np.sin(2 * np.pi * 0.7 * time)
-    street = room(rng, horn, decay_s=1.1, wet=0.12)
+    street = reverberate(rng, horn, decay_s=1.1, wet=0.12)
     floor = noise(rng, len(time), band(60, 700, 1))
     return finish(street / np.abs(street).max() + 0.012 * floor, fade_in_s=0.4, fade_out_s=0.8)
 
@@ -81,7 +81,7 @@ def smoke_alarm(rng: np.random.Generator) -> Samples:
         + 0.28 * np.sin(3 * phase + 1.1)
         + 0.05 * np.sin(4 * phase)
     )
-    ringing = room(rng, envelope * tone, decay_s=0.4, wet=0.05)
+    ringing = reverberate(rng, envelope * tone, decay_s=0.4, wet=0.05)
     return finish(ringing + 0.0015 * noise(rng, len(time), band(80, 900, 1)), peak=0.7)
 
 
@@ -129,7 +129,7 @@ def church_bell(rng: np.random.Generator) -> Samples:
     dry = np.zeros_like(time)
     for at_s, level in ((0.2, 1.0), (3.3, 0.92), (6.5, 0.97)):
         add(dry, stroke, at_s, level)
-    outside = room(rng, dry, decay_s=2.2, wet=0.15)
+    outside = reverberate(rng, dry, decay_s=2.2, wet=0.15)
     return finish(outside + 0.004 * noise(rng, len(time), band(80, 900, 1)), fade_out_s=1.5)
 
 
@@ -140,18 +140,18 @@ def music(rng: np.random.Generator) -> Samples:
     beat_s = 0.42
     melody = (69, 72, 76, 74, 72, 71, 69, 71, 72, 74, 76, 79, 77, 76, 74, 72, 71, 68, 69, 69)
     bars = ((45, 57, 60, 64), (41, 57, 60, 65), (48, 55, 60, 64), (43, 55, 59, 62), (45, 57, 60, 64))
-    for place, key in enumerate(melody):
-        add(dry, _pluck(rng, key, 2.2, 0.55), 0.1 + place * beat_s, rng.uniform(0.85, 1.0))
+    for beat, key in enumerate(melody):
+        add(dry, _pluck(rng, key, 2.2, 0.55), 0.1 + beat * beat_s, rng.uniform(0.85, 1.0))
     for bar, keys in enumerate(bars):
         for voice, key in enumerate(keys):
             strum_s = 0.1 + (4 * bar + (0 if voice == 0 else 2)) * beat_s + 0.018 * voice
             add(dry, _pluck(rng, key, 3.0, 0.4), strum_s, 0.75 if voice == 0 else 0.35)
-    hall = room(rng, dry, decay_s=0.9, wet=0.12)
+    hall = reverberate(rng, dry, decay_s=0.9, wet=0.12)
     return finish(hall, fade_out_s=1.2)
 
 
 def _pluck(rng: np.random.Generator, key: int, duration_s: float, position: float) -> Samples:
-    """A string of MIDI number `key`: the higher a partial the faster it decays; the finger's nodes lack."""
+    """A string of MIDI number `key`: the higher a partial the faster it decays; partials with a node at the finger are missing."""
     time = seconds(duration_s)
     base = 440.0 * 2 ** ((key - 69) / 12)
     tone = np.zeros_like(time)
@@ -159,9 +159,9 @@ def _pluck(rng: np.random.Generator, key: int, duration_s: float, position: floa
         hz = base * partial * np.sqrt(1 + 0.00012 * partial**2)  # a stiff string's partials run sharp
         level = abs(np.sin(np.pi * partial * 0.32 * position)) / partial**1.25
         decay_s = 0.95 * (220.0 / base) ** 0.3 / (1 + 0.18 * partial)
-        heard = time[: round(8 * decay_s * SAMPLE_RATE)]  # 70 dB down, the rest is not worth its time
-        tone[: len(heard)] += (
-            level * np.exp(-heard / decay_s) * np.sin(2 * np.pi * hz * heard + rng.uniform(0, 0.3))
+        audible = time[: round(8 * decay_s * SAMPLE_RATE)]  # the rest is more than 70 dB down
+        tone[: len(audible)] += (
+            level * np.exp(-audible / decay_s) * np.sin(2 * np.pi * hz * audible + rng.uniform(0, 0.3))
         )
     finger = 0.08 * np.exp(-time / 0.006) * noise(rng, len(time), band(300, 4_000, 1))
     return (tone + finger) * np.minimum(1, time / 0.0015) * gate(time, -1.0, duration_s, 0.2)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.audio import SAMPLE_RATE
 from core.errors import ExportError
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 from core.export.formats import Format
 from core.models.cnn import MIN_SAMPLES
 from core.tagging import Tagger
@@ -33,7 +33,7 @@ def check_waveforms() -> tuple[Waveform, ...]:
     The shortest is the least the network accepts; 1.7 s leaves a remainder at every pooling; 30 s is the longest window that
     is tagged in one piece, a piece of every example one after the other.
     """
-    sounds = {example.key: synthesise(example.key) for example in EXAMPLES}
+    sounds = {example.key: synthesize(example.key) for example in EXAMPLES}
     share = round(30 * SAMPLE_RATE / len(sounds))
     medley = np.concatenate([sound[:share] for sound in sounds.values()])
     return (

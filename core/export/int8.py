@@ -17,7 +17,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from core.audio import SAMPLE_RATE, load_clip
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 from core.export.check import Job, Network, Written
 from core.export.onnx_file import append_metadata, onnx_network
 from core.export.onnx_graph import write_onnx
@@ -37,7 +37,7 @@ _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
 def write_int8(job: Job, target: Path) -> Written:
     """Write ``target``, quantised, and measure what it lost on recordings that did not set its ranges (where two are given)."""
     held_out = len(job.given) > 1
-    ranges = job.given[::2] if job.given else [synthesise(example.key) for example in EXAMPLES]
+    ranges = job.given[::2] if job.given else [synthesize(example.key) for example in EXAMPLES]
     listened = job.given[1::2] if held_out else job.waveforms
     whole = target.with_name(".float.onnx")
     write_onnx(job.tagger.model, whole)

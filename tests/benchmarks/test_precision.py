@@ -11,7 +11,7 @@ import soundfile
 from benchmarks.precision import precision
 from core import checkpoints
 from core.errors import DataError
-from core.examples import synthesise
+from core.examples import synthesize
 from core.tagging import EMBEDDED_PAIR, load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import evaluate
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     lines = ["filename,labels,fold"]
     for fold, cut in ((1, slice(0, 48_000)), (2, slice(48_000, 96_000))):
         for key, label in (("rain", "Rain"), ("siren", "Siren"), ("church-bell", "Church bell")):
-            soundfile.write(tmp_path / f"{key}-{fold}.wav", synthesise(key)[cut], 32_000)
+            soundfile.write(tmp_path / f"{key}-{fold}.wav", synthesize(key)[cut], 32_000)
             lines.append(f"{key}-{fold}.wav,{label},{fold}")
     (tmp_path / "clips.csv").write_text("\n".join(lines) + "\n")
     for fold, name in zip("12", EMBEDDED_PAIR, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from core.examples import synthesise
+from core.examples import synthesize
 from dashboard.charts.palette import PALETTES
 
 from .conftest import ROOT, settled
@@ -104,7 +104,7 @@ def test_a_plan_and_the_model_are_taken_home(open_prune: Callable[..., Any], tmp
         page.get_by_role("button", name="Download demo-cnn14-pruned").click()
     model, clip = tmp_path / "small.safetensors", tmp_path / "clock.wav"
     waiting.value.save_as(model)
-    soundfile.write(clip, synthesise("clock"), 32_000, subtype="PCM_16")
+    soundfile.write(clip, synthesize("clock"), 32_000, subtype="PCM_16")
     said = json.loads(by_cli("tag", str(clip), "--checkpoint", str(model), "--json"))
     probabilities = {tag["name"]: tag["probability"] for tag in said["tags"]}
     page.get_by_role("tab", name="All tags").click()

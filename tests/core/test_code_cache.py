@@ -67,8 +67,8 @@ def test_without_a_folder_it_is_made_each_time(monkeypatch, tmp_path):
 
 def test_two_processes_at_once_answer_alike_and_leave_one_file(tmp_path):
     code = (
-        "import torch; from core import load_tagger; from core.examples import synthesise;"
-        "t = load_tagger('demo-epanns', runtime='winograd'); print(t.probabilities(synthesise('siren')).tobytes().hex())"
+        "import torch; from core import load_tagger; from core.examples import synthesize;"
+        "t = load_tagger('demo-epanns', runtime='winograd'); print(t.probabilities(synthesize('siren')).tobytes().hex())"
     )
     environment = os.environ | {"PANNSCOPE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     started = [

@@ -11,7 +11,7 @@ import torch
 from llvmlite import binding as llvm
 
 from core import load_tagger
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 from core.models.cnn import LAYERS, Cnn14
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.choice import engine_for
@@ -29,7 +29,7 @@ RATE = 32_000
 @pytest.fixture(scope="module")
 def medley() -> torch.Tensor:
     """(1, samples): every example one after the other, over 35 s."""
-    sounds = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    sounds = np.concatenate([synthesize(example.key) for example in EXAMPLES])
     return torch.from_numpy(np.resize(sounds, 36 * RATE))[None]
 
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from core.audio import load_clip
 from core.checkpoints import CHECKPOINTS_DIR
-from core.examples import synthesise
+from core.examples import synthesize
 from core.export import export
 from core.export.bundle import REQUIREMENTS
 from core.pruning.plan import plan
@@ -117,13 +117,13 @@ def test_the_script_tags_as_pannscope_does(pruned, unpacked, bare, tmp_path):
     at_44100 = 0.3 * np.sin(2 * np.pi * 650 * np.arange(4 * 44_100) / 44_100)
     at_44100 += 0.02 * rng.standard_normal(len(at_44100))
     long = np.concatenate(
-        [synthesise(key) for key in ("rain", "siren", "fire", "clock", "helicopter", "waves")]
+        [synthesize(key) for key in ("rain", "siren", "fire", "clock", "helicopter", "waves")]
     )
     long = np.concatenate([long, long])[: 71 * 32_000]
     recordings = {
-        "siren.wav": (synthesise("siren"), 32_000),
-        "stereo.flac": (np.stack([synthesise("fire"), 0.2 * synthesise("fire")], axis=1), 32_000),
-        "short.wav": (synthesise("clock")[:6_000], 32_000),
+        "siren.wav": (synthesize("siren"), 32_000),
+        "stereo.flac": (np.stack([synthesize("fire"), 0.2 * synthesize("fire")], axis=1), 32_000),
+        "short.wav": (synthesize("clock")[:6_000], 32_000),
         "long.wav": (long, 32_000),
         "cd.wav": (at_44100, 44_100),
     }

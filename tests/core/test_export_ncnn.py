@@ -6,7 +6,7 @@ import ncnn
 import numpy as np
 import torch
 
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 from core.export import export
 from core.export.ncnn_files import ncnn_files
 from core.models.cnn import Cnn14, Cnn14Config
@@ -37,7 +37,7 @@ def test_every_length_equals_the_network(tmp_path):
     net = float32_net()
     assert net.load_param(str(tmp_path / "demo.param")) == 0
     assert net.load_model(str(tmp_path / "demo.bin")) == 0
-    whole = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    whole = np.concatenate([synthesize(example.key) for example in EXAMPLES])
     for samples in (9_920, 10_240, 54_400, 100_001, 320_000):
         waveform = whole[500 : 500 + samples].copy()
         found = run(net, tagger.model, waveform)
@@ -82,7 +82,7 @@ def test_odd_widths_equal_the_network():
     net.load_model_mem(weights)
     answers = []
     for key in ("siren", "rain"):
-        waveform = synthesise(key)[:70_000].copy()
+        waveform = synthesize(key)[:70_000].copy()
         wanted = model.probabilities(torch.from_numpy(waveform)[None])[0].numpy()
         answers.append(run(net, model, waveform))
         assert np.abs(answers[-1] - wanted).max() < 1e-4

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from core.examples import EXAMPLES, synthesise
+from core.examples import EXAMPLES, synthesize
 from core.export import export
 from core.export.onnx_front_end import BLOCK, HALF, ROWS, mel_rows, transform_matrices
 from core.export.onnx_graph import write_onnx
@@ -45,7 +45,7 @@ def opened(path: Path) -> onnxruntime.InferenceSession:
 
 
 def sound(samples: int) -> np.ndarray:
-    whole = np.concatenate([synthesise(example.key) for example in EXAMPLES])
+    whole = np.concatenate([synthesize(example.key) for example in EXAMPLES])
     return whole[1000 : 1000 + samples].copy()
 
 
@@ -88,7 +88,7 @@ def test_silence(demo, session):
 
 
 def test_a_batch_is_its_clips(session):
-    clips = np.stack([synthesise(key)[:48_000] for key in ("rain", "clock", "helicopter")])
+    clips = np.stack([synthesize(key)[:48_000] for key in ("rain", "clock", "helicopter")])
     (together,) = session.run(None, {"waveform": clips})
     alone = [session.run(None, {"waveform": clip[None]})[0][0] for clip in clips]
     assert np.abs(together - np.stack(alone)).max() < 1e-6
@@ -127,7 +127,7 @@ def test_any_widths(tmp_path):
     odd = opened(tmp_path / "odd.onnx")
     answers = []
     for key in ("siren", "rain"):
-        waveform = synthesise(key)[None, :77_777]
+        waveform = synthesize(key)[None, :77_777]
         answers.append(odd.run(None, {"waveform": waveform})[0])
         assert np.abs(answers[-1] - model.probabilities(torch.tensor(waveform)).numpy()).max() < 1e-4
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
@@ -141,7 +141,7 @@ def test_the_network_stays_as_it_was(demo, exported):
 
 
 def test_eight_bits_state_what_they_lose(demo, studio, tmp_path):
-    given = [synthesise(example.key)[:64_000] for example in EXAMPLES]
+    given = [synthesize(example.key)[:64_000] for example in EXAMPLES]
     labelled_tagger = load_tagger(checkpoint=studio / "small.safetensors")
     clips = read_manifest(studio / "clips.csv", studio, labelled_tagger.classes)
     done = export(demo, "int8", tmp_path / "demo.onnx", waveforms=given)

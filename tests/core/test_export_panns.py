@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from core.checkpoints import load_checkpoint
-from core.examples import synthesise
+from core.examples import synthesize
 from core.export import export
 from core.export.panns import panns_state, pruning_arguments, save_state, stft_kernels
 from core.models.cnn import CNN14_WIDTHS, Cnn14
@@ -61,7 +61,7 @@ def test_the_published_width_loads_into_panns_inference(tmp_path):
     stored = torch.load(file, weights_only=True, mmap=True)
     assert list(stored) == ["model"]  # what panns_inference.AudioTagging looks up
     reference.load_state_dict(stored["model"], strict=True)
-    clip = torch.from_numpy(synthesise("siren")[:54_321].copy())[None]
+    clip = torch.from_numpy(synthesize("siren")[:54_321].copy())[None]
     with torch.inference_mode():
         theirs = reference(clip)["clipwise_output"].numpy()
     assert theirs.std() > 0.01
@@ -79,7 +79,7 @@ def test_a_pruned_network_loads_into_the_authors_narrower_class(tmp_path):
         assert value.dtype == wanted.dtype
         assert value.is_contiguous()
     for key in ("siren", "rain", "music"):
-        clip = torch.from_numpy(synthesise(key).copy())[None]
+        clip = torch.from_numpy(synthesize(key).copy())[None]
         with torch.inference_mode():
             theirs = reference(clip)["clipwise_output"][0].numpy()
         assert np.abs(theirs - tagger.probabilities(clip[0].numpy())).max() < 1e-4
