@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.units import prefixed, three_digits
+
 Form = Callable[[float], str]
 
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def count(value: float) -> str:
     """A count to three digits with its metric prefix: 80753615 -> '80.8 M', 21158377728 -> '21.2 G', 512 -> '512'."""
-    return _prefixed(value, "")
+    return prefixed(value).replace(" ", NBSP)
 
 
 def file_size(size_bytes: float) -> str:
     """A file's size in decimal units (1 MB = 10^6 bytes): 327428481 -> '327 MB'."""
-    return _prefixed(size_bytes, "B")
+    return prefixed(size_bytes, "B").replace(" ", NBSP)
 
 
 def whole(value: int) -> str:
@@ -44,7 +45,7 @@ def tenths_of_percent(share: float) -> str:
 def milliseconds(value_ms: float) -> str:
     """A measured time: 84.2 -> '84 ms', 8.41 -> '8.4 ms', 1532 -> '1.53 s'."""
     if value_ms >= 999.5:
-        return f"{_three_digits(value_ms / 1000)}{NBSP}s"
+        return f"{three_digits(value_ms / 1000)}{NBSP}s"
     return f"{value_ms:.{0 if value_ms >= 9.95 else 1}f}{NBSP}ms"
 
 
@@ -101,18 +102,6 @@ def plural(number: int, noun: str) -> str:
 def escaped(text: str) -> str:
     """Text from outside, such as a file's name, with every character escaped that has a meaning in markdown."""
     return "".join("\\" + letter if letter in r"\`*_{}[]()#+-.!|~<>$:&" else letter for letter in text)
-
-
-def _prefixed(value: float, unit: str) -> str:
-    for size, prefix in _PREFIXES:
-        if value >= size * 0.9995:  # what would be rounded to 1000 of the next smaller prefix
-            return f"{_three_digits(value / size)}{NBSP}{prefix}{unit}"
-    return f"{value:.0f}{NBSP}{unit}" if unit else f"{value:.0f}"
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits of a value of at least 0.9995: 80.75 -> '80.8', 327.4 -> '327', 5.2138 -> '5.21'."""
-    return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 
 def _sign(value: float) -> str:

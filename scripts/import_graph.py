@@ -9,7 +9,7 @@ from pathlib import Path
 
 # From the bottom up. A part imports from the layers below its own, never from its own layer or from one above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("core.errors",),
+    ("core.errors", "core.units"),
     ("core.settings",),
     ("core.files", "core.classes"),
     ("core.audio", "core.models"),

@@ -11,6 +11,7 @@ from core.cli.calibration import recordings
 from core.cli.options import ForceOption, JsonOption, MaxSecondsOption, NetworkOptions, grouped
 from core.cli.output import print_json, say
 from core.errors import DataError, ExportError
+from core.units import prefixed
 
 if TYPE_CHECKING:
     from core.export import Exported
@@ -96,7 +97,7 @@ def export_command(
 
 def _print_export(result: Exported) -> None:
     for file in result.files:
-        say(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+        say(f"{file} ({prefixed(file.stat().st_size, 'B')})")
     say(
         f"On {result.clips} recordings ({result.audio_seconds:.0f} s) its probabilities are within {result.max_abs_difference:.2g} "
         "of the network's."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.cli.options import JsonOption
-from core.cli.output import print_json, print_table, progress_bar, say, short
+from core.cli.output import print_json, print_table, progress_bar, say
+from core.units import prefixed
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,8 +35,8 @@ def models_command(json_output: JsonOption = False) -> None:
         [
             model["name"],
             model["status"],
-            short(model["params"]),
-            short(model["macs_10s"]),
+            _count(model["params"]),
+            _count(model["macs_10s"]),
             "-" if model["published_mAP"] is None else f"{model['published_mAP']:.3f}",
         ]
         for model in known
@@ -67,6 +68,10 @@ def fetch_command(
             )
         else:
             say(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else prefixed(value)
 
 
 def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None:

@@ -102,13 +102,3 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     with progress_bar() as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def short(value: float | None, unit: str = "") -> str:
-    """A large count the way every page prints it: 80.8 M, 21.2 G; a dash for what is not known."""
-    if value is None:
-        return "-"
-    for step, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= step:
-            return f"{value / step:.1f} {prefix}{unit}"
-    return f"{value:g} {unit}".strip()

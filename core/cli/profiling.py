@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.cli.options import JsonOption, LayersOption, NetworkOptions, grouped
-from core.cli.output import print_json, print_table, say, short
+from core.cli.output import print_json, print_table, say
 from core.errors import ModelError
+from core.units import prefixed
 
 if TYPE_CHECKING:
     from core.profiling import Measured, Profile
@@ -104,8 +105,8 @@ def _print_profile(counted: Profile) -> None:
                 f"{row.in_channels}",
                 f"{row.out_channels}",
                 f"{row.params:,}",
-                short(row.macs),
-                _mb(row.activation_bytes),
+                prefixed(row.macs),
+                _size(row.activation_bytes),
             ]
             for row in counted.layers
         ],
@@ -114,15 +115,15 @@ def _print_profile(counted: Profile) -> None:
         f"Parameters: {counted.params_trainable:,} learned, {counted.params_total:,} with the frozen front end."
     )
     say(
-        f"MACs: {short(counted.macs)} in the paper's convention (thop, the STFT as two convolutions), "
-        f"{short(counted.macs_network)} in convolutions and linear layers alone."
+        f"MACs: {prefixed(counted.macs)} in the paper's convention (thop, the STFT as two convolutions), "
+        f"{prefixed(counted.macs_network)} in convolutions and linear layers alone."
     )
     say(
-        f"Size: {_mb(counted.size_bytes)} in float32 as published, {_mb(counted.size_bytes_float16)} in float16; "
-        f"Pannscope's own file, without the front end, {_mb(counted.file_bytes)} and {_mb(counted.file_bytes_float16)}."
+        f"Size: {_size(counted.size_bytes)} in float32 as published, {_size(counted.size_bytes_float16)} in float16; "
+        f"Pannscope's own file, without the front end, {_size(counted.file_bytes)} and {_size(counted.file_bytes_float16)}."
     )
     say(
-        f"Memory of a pass: {_mb(counted.peak_activation_bytes)} of feature maps at once, reached in {counted.peak_at}; "
+        f"Memory of a pass: {_size(counted.peak_activation_bytes)} of feature maps at once, reached in {counted.peak_at}; "
         "the weights come on top."
     )
     if counted.paper and counted.counted and counted.paper["params_reduction_pct"]:
@@ -144,8 +145,8 @@ def _print_measured(taken: Measured) -> None:
         f"all {time.low_ms:.0f} to {time.high_ms:.0f} ms."
     )
     if taken.memory_growth_bytes is not None:
-        say(f"The process grew by {_mb(taken.memory_growth_bytes)} in its first pass of that length.")
+        say(f"The process grew by {_size(taken.memory_growth_bytes)} in its first pass of that length.")
 
 
-def _mb(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+def _size(count: int) -> str:
+    return prefixed(count, "B")

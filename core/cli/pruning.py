@@ -16,10 +16,11 @@ from core.cli.options import (
     NetworkOptions,
     grouped,
 )
-from core.cli.output import print_json, print_table, progress, say, short
+from core.cli.output import print_json, print_table, progress, say
 from core.cli.request import PruneRequest
 from core.errors import CheckpointError
 from core.files import check_output
+from core.units import prefixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +140,7 @@ def _print_pruned(out: Path, plan: PruningPlan, before: Profile, after: Profile)
         ("parameters", before.params_trainable, after.params_trainable),
         ("MACs, 10 s", before.macs, after.macs),
     ):
-        say(f"{label}: {short(old)} -> {short(new)} ({100 * (new / old - 1):+.1f} %)")
+        say(f"{label}: {prefixed(old)} -> {prefixed(new)} ({100 * (new / old - 1):+.1f} %)")
     if "loss_measured" in plan.origin:
         unit = "nats of divergence" if plan.origin["loss"] == "divergence" else "of mAP"
         when = "after repair on the other half of them" if plan.origin["repaired"] else "before any repair"
