@@ -32,7 +32,7 @@ class View:
 
     Attributes
     ----------
-    chosen : the knobs.
+    chosen : the settings.
     scores : (filters,) by the chosen criterion.
     order : the filters, most important first.
     kept : how many of them stay.

@@ -35,24 +35,24 @@ def frame() -> DeltaGenerator:
 def draw(cut: Cut) -> None:
     """The curve as far as it is measured; small networks are measured unasked, others on demand."""
     st.markdown(_TITLE)
-    if not cut.knobs.touched:
+    if not cut.settings.touched:
         st.caption("No layer loses filters, so that there is nothing to measure.")
         return
     jobs = get_server().jobs
     wanted: set[tuple[str, str]] = st.session_state.setdefault("curves_wanted", set())
-    repaired = "examples" if cut.knobs.repair == "off" else cut.knobs.repair
+    repaired = "examples" if cut.settings.repair == "off" else cut.settings.repair
     kinds = ["off"]
     if (
-        cut.knobs.repair != "off"
+        cut.settings.repair != "off"
         or (cut.name, repaired) in wanted
-        or measurements.curve(cut.source, cut.name, cut.knobs, repaired)
+        or measurements.curve(cut.source, cut.name, cut.settings, repaired)
     ):
         kinds.append(repaired)
-    keys = {kind: measurements.curve_key(cut.source, cut.name, cut.knobs, kind) for kind in kinds}
+    keys = {kind: measurements.curve_key(cut.source, cut.name, cut.settings, kind) for kind in kinds}
     for kind, key in keys.items():
-        unasked = cut.small and (kind == "off" or cut.knobs.repair != "off")
+        unasked = cut.small and (kind == "off" or cut.settings.repair != "off")
         if (unasked or (cut.name, kind) in wanted) and jobs.status(key) is None:
-            measurements.start_curve(cut.source, cut.name, cut.knobs, kind)
+            measurements.start_curve(cut.source, cut.name, cut.settings, kind)
     active = any(_active(jobs.status(key)) for key in keys.values())
 
     @st.fragment(run_every=_LOOK_EVERY_S if active else None)
@@ -78,7 +78,7 @@ def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[JobStatus 
     missing = [
         kind
         for kind in kinds
-        if len(measurements.curve(cut.source, cut.name, cut.knobs, kind)) < len(measurements.CURVE)
+        if len(measurements.curve(cut.source, cut.name, cut.settings, kind)) < len(measurements.CURVE)
     ]
     if missing:
         st.button(
@@ -104,7 +104,7 @@ def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[JobStatus 
 def _want(cut: Cut, kinds: list[str]) -> None:
     for kind in kinds:
         st.session_state["curves_wanted"].add((cut.name, kind))
-        get_server().jobs.forget(measurements.curve_key(cut.source, cut.name, cut.knobs, kind))
+        get_server().jobs.forget(measurements.curve_key(cut.source, cut.name, cut.settings, kind))
 
 
 def _chart(cut: Cut, kinds: list[str]) -> None:
@@ -122,7 +122,7 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
     _, y_title, about = _MEASURES[measure or "tags"]
     lines = []
     for kind in kinds:
-        points = measurements.curve(cut.source, cut.name, cut.knobs, kind)
+        points = measurements.curve(cut.source, cut.name, cut.settings, kind)
         lines.append(
             Line(
                 "not repaired" if kind == "off" else "repaired",
@@ -131,7 +131,7 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
                 "dot" if kind == "off" and len(kinds) > 1 else "solid",
             )
         )
-    at = sections.removed(cut.before, cut.after, cut.knobs)
+    at = sections.removed(cut.before, cut.after, cut.settings)
     st.plotly_chart(
         charts.curves(
             lines,

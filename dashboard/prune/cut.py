@@ -11,7 +11,7 @@ from core.models.widths import kept_widths
 from core.profiling import count
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger
-from dashboard.prune.settings import Knobs
+from dashboard.prune.settings import PruneSettings
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 
@@ -31,34 +31,34 @@ class Cut:
     ----------
     source, name : the clip, and the network that is pruned.
     before : the network's configuration.
-    knobs : the settings.
+    settings : what to remove, and how.
     """
 
     source: Source
     name: str
     before: Cnn14Config
-    knobs: Knobs
+    settings: PruneSettings
 
     @cached_property
     def after(self) -> Cnn14Config:
         """The configuration that is left, from the widths alone: no filter has to be ranked for it."""
-        knobs, before = self.knobs, self.before
+        settings, before = self.settings, self.before
         widths = (
-            knobs.given.after
-            if knobs.given
-            else kept_widths(before.widths, dict(knobs.ratios), knobs.round_to)
+            settings.plan.after
+            if settings.plan
+            else kept_widths(before.widths, dict(settings.ratios), settings.round_to)
         )
         return Cnn14Config(widths, before.classes, before.embedding)
 
     @cached_property
     def plan(self) -> PruningPlan:
         """The filters that stay; ranked when first asked for."""
-        return self.knobs.given or plan_at(get_server().tagger(self.name), self.knobs)
+        return self.settings.plan or plan_at(get_server().tagger(self.name), self.settings)
 
     @property
     def repair(self) -> str:
         """The clips that repair runs on."""
-        return self.knobs.repair
+        return self.settings.repair
 
     @property
     def title(self) -> str:
@@ -71,14 +71,14 @@ class Cut:
         return count(self.before).params_trainable <= EAGER_PARAMETERS
 
 
-def plan_at(tagger: Tagger, knobs: Knobs, ratio: float | None = None) -> PruningPlan:
+def plan_at(tagger: Tagger, settings: PruneSettings, ratio: float | None = None) -> PruningPlan:
     """The plan of the settings, or with one ``ratio`` for all the layers that they touch. Jobs call it too."""
-    server, common = get_server(), knobs.ratio if ratio is None else ratio
+    server, common = get_server(), settings.ratio if ratio is None else ratio
     return plan(
         tagger.model,
-        dict(knobs.ratios) if common is None else dict.fromkeys(knobs.touched, common),
-        criterion_name=knobs.criterion,
-        round_to=knobs.round_to,
-        scores=lambda layer: server.layer_scores(tagger, layer, knobs.criterion),
+        dict(settings.ratios) if common is None else dict.fromkeys(settings.touched, common),
+        criterion_name=settings.criterion,
+        round_to=settings.round_to,
+        scores=lambda layer: server.layer_scores(tagger, layer, settings.criterion),
         origin={"method": "per-layer" if common is None else "uniform"},
     )

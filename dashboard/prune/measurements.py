@@ -16,7 +16,7 @@ from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.tagging import Tagger, Tags
 from dashboard.prune.cut import plan_at
-from dashboard.prune.settings import Knobs
+from dashboard.prune.settings import PruneSettings
 from dashboard.server.jobs import Step
 from dashboard.server.pruned import build_pruned, calibration_key, calibration_sources
 from dashboard.server.server import Server, get_server
@@ -51,20 +51,20 @@ def asked(name: str, sources: Sequence[Source]) -> Asked:
     return Asked(name, get_server().tagger(name).info.sha256, tuple(sources))
 
 
-def curve_key(source: Source, name: str, knobs: Knobs, repair_on: str) -> Hashable:
+def curve_key(source: Source, name: str, settings: PruneSettings, repair_on: str) -> Hashable:
     """What a curve is known by."""
-    return ("curve", *_curve_base(source, name, knobs, repair_on))
+    return ("curve", *_curve_base(source, name, settings, repair_on))
 
 
-def start_curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> None:
+def start_curve(source: Source, name: str, settings: PruneSettings, repair_on: str) -> None:
     """Measure agreement at every ratio of ``CURVE``, in the background; the points are there as they come."""
     server = get_server()
     tagger, clip = server.tagger(name), server.clip(source).clip
     load = server.waveform_loader(calibration_sources(repair_on, source))
-    base = _curve_base(source, name, knobs, repair_on)
+    base = _curve_base(source, name, settings, repair_on)
 
     def measure(ratio: float, pause: Callable[[], None]) -> Tags:
-        made = plan_at(tagger, knobs, ratio)
+        made = plan_at(tagger, settings, ratio)
         network = build_pruned(tagger, made, load() if ratio else (), lambda *_: pause())
         return network.tagger.tag(clip)
 
@@ -76,14 +76,16 @@ def start_curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> None
             step(number + 1, len(CURVE))
         return True
 
-    server.jobs.start(curve_key(source, name, knobs, repair_on), work)
+    server.jobs.start(curve_key(source, name, settings, repair_on), work)
 
 
-def curve(source: Source, name: str, knobs: Knobs, repair_on: str) -> list[tuple[float, Agreement]]:
+def curve(
+    source: Source, name: str, settings: PruneSettings, repair_on: str
+) -> list[tuple[float, Agreement]]:
     """The points that have been measured, smallest ratio first."""
     server = get_server()
     left = server.known_tags(source, name)
-    base = _curve_base(source, name, knobs, repair_on)
+    base = _curve_base(source, name, settings, repair_on)
     if left is None:
         return []
     points = ((ratio, server.jobs.result(("point", ratio, *base))) for ratio in CURVE)
@@ -185,7 +187,7 @@ def _sensitivity_work(
     return work
 
 
-def _curve_base(source: Source, name: str, knobs: Knobs, repair_on: str) -> tuple[Any, ...]:
+def _curve_base(source: Source, name: str, settings: PruneSettings, repair_on: str) -> tuple[Any, ...]:
     sha256 = get_server().tagger(name).info.sha256
     calibration = calibration_key(repair_on, source)
-    return (source.key, sha256, knobs.criterion, knobs.touched, knobs.round_to, calibration)
+    return (source.key, sha256, settings.criterion, settings.touched, settings.round_to, calibration)

@@ -39,7 +39,7 @@ def page() -> None:
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    knobs = settings.choose(before.widths, row, main, beside, folded)
+    chosen = settings.choose(before.widths, row, main, beside, folded)
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):
@@ -52,14 +52,14 @@ def page() -> None:
         first = EXAMPLES[0]
         st.error(f"{formats.escaped(str(error))} Heard instead: {first.title}.", icon=":material/error:")
         source = Source.of_example(first.key, first.title)
-    cut = Cut(source, name, before, knobs)
+    cut = Cut(source, name, before, chosen)
     _result(cut)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
 
 
 def _result(cut: Cut) -> None:
-    st.subheader(sections.answer(cut.before, cut.after, cut.knobs), anchor=False)
+    st.subheader(sections.answer(cut.before, cut.after, cut.settings), anchor=False)
     time_place = sections.figures(cut.before, cut.after)
     sections.paper(cut.before, cut.after)
     left, right = st.columns([5, 7], gap="large")
@@ -69,7 +69,7 @@ def _result(cut: Cut) -> None:
         tags_place = tags.hearing(cut)
     left, right = st.columns(2, gap="large")
     with left:
-        sections.costs(cut.before, cut.after, cut.knobs)
+        sections.costs(cut.before, cut.after, cut.settings)
     with right:
         curve_place = curve.frame()
     tabs = st.tabs(["Take home", "Sensitivity", "Find a plan", "All tags"])

@@ -35,11 +35,11 @@ def sensitivity(cut: Cut) -> None:
         "Layers that stay pale bear pruning; the darker a cell, the more the tags change."
     )
     question = measurements.asked(cut.name, _clips("sensitivity_clips"))
-    key = measurements.sensitivity_key(question, cut.knobs.criterion)
+    key = measurements.sensitivity_key(question, cut.settings.criterion)
     heard = formats.plural(len(question.clips), "clip")
 
     def draw() -> None:
-        found = measurements.sensitivity(question, cut.knobs.criterion)
+        found = measurements.sensitivity(question, cut.settings.criterion)
         if found is not None:
             _map(found, heard)
 
@@ -47,9 +47,9 @@ def sensitivity(cut: Cut) -> None:
         key,
         "Measure every layer",
         "measure_sensitivity",
-        lambda: measurements.start_sensitivity(question, cut.knobs.criterion),
+        lambda: measurements.start_sensitivity(question, cut.settings.criterion),
         draw,
-        about=f"On {heard}, ranked by {cut.knobs.criterion}.",
+        about=f"On {heard}, ranked by {cut.settings.criterion}.",
     )
 
 
@@ -101,8 +101,8 @@ def search(cut: Cut) -> None:
         )
         budget = Budget(kind, remain / 100)
     question = measurements.asked(cut.name, _clips("search_clips"))
-    repaired = cut.knobs.repair != "off"
-    asked = (question, cut.knobs.criterion, cut.knobs.round_to)
+    repaired = cut.settings.repair != "off"
+    asked = (question, cut.settings.criterion, cut.settings.round_to)
     limits = {"budget": budget, "tolerance": tolerance, "repaired": repaired}
     key = measurements.search_key(*asked, **limits)
 
@@ -121,7 +121,7 @@ def search(cut: Cut) -> None:
         _found(cut, found)
 
     heard = formats.plural(len(question.clips), "clip")
-    how = f"On {heard}, ranked by {cut.knobs.criterion}" + (
+    how = f"On {heard}, ranked by {cut.settings.criterion}" + (
         ", repaired on half of them." if repaired else "."
     )
     _job(key, "Find a plan", "find_plan", start, draw, about=how)
@@ -249,7 +249,7 @@ def _map(found: Sensitivity, heard: str) -> None:
 
 
 def _found(cut: Cut, found: PruningPlan) -> None:
-    in_use = cut.knobs.given is not None and plan_digest(cut.knobs.given) == plan_digest(found)
+    in_use = cut.settings.plan is not None and plan_digest(cut.settings.plan) == plan_digest(found)
     ratios = ", ".join(f"{layer} {formats.percent(share)}" for layer, share in found.ratios.items())
     st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.")
     measured, remains = found.origin.get("loss_measured"), found.origin.get("remaining", {})

@@ -23,7 +23,7 @@ from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mir
 from dashboard.prune import charts
 from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import THRESHOLD, TOP_K
-from dashboard.prune.settings import Knobs
+from dashboard.prune.settings import PruneSettings
 from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
@@ -36,17 +36,17 @@ _SECONDS = TIMED_SECONDS
 _SHARES = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
 
-def answer(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> str:
+def answer(before: Cnn14Config, after: Cnn14Config, settings: PruneSettings) -> str:
     """The cut in one sentence."""
     if before.widths == after.widths:
         return "Nothing is removed yet: move the slider"
     old, new = count(before, _SECONDS), count(after, _SECONDS)
-    if knobs.given is not None:
+    if settings.plan is not None:
         what = "This plan"
-    elif knobs.ratio is not None:
-        what = f"{formats.percent(knobs.ratio)} of the filters of {knobs.where} gone"
+    elif settings.ratio is not None:
+        what = f"{formats.percent(settings.ratio)} of the filters of {settings.where} gone"
     else:
-        what = f"Filters of {knobs.where} gone"
+        what = f"Filters of {settings.where} gone"
     return (
         f"{what}: {formats.change(old.params_trainable, new.params_trainable)} parameters, "
         f"{formats.change(old.macs, new.macs)} MACs"
@@ -125,18 +125,18 @@ def architecture(before: Cnn14Config, after: Cnn14Config) -> None:
     st.caption("Channels of every layer, sound above, tags below: :orange[what stays], :gray[what goes].")
 
 
-def costs(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> None:
+def costs(before: Cnn14Config, after: Cnn14Config, settings: PruneSettings) -> None:
     """Parameters and MACs over all ratios, the present cut marked."""
     points = sweep(
         before.widths,
-        knobs.touched,
+        settings.touched,
         classes=before.classes,
         embedding=before.embedding,
         seconds=_SECONDS,
-        round_to=knobs.round_to,
+        round_to=settings.round_to,
     )
     whole, here = count(before, _SECONDS), count(after, _SECONDS)
-    at = removed(before, after, knobs)
+    at = removed(before, after, settings)
     lines = [
         Line(
             name,
@@ -168,17 +168,17 @@ def costs(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> None:
         alt=charts.curves_alt(lines, "Parameters and MACs, of the unpruned network's", formats.percent),
     )
     st.caption(
-        f"The same share removed from {knobs.where}; dots are the present cut."
+        f"The same share removed from {settings.where}; dots are the present cut."
         + (" Diamonds are the paper's figures." if stated else "")
-        + ("" if knobs.ratio is not None else " It stands at the share of their filters that it removes.")
+        + ("" if settings.ratio is not None else " It stands at the share of their filters that it removes.")
     )
 
 
-def removed(before: Cnn14Config, after: Cnn14Config, knobs: Knobs) -> float:
+def removed(before: Cnn14Config, after: Cnn14Config, settings: PruneSettings) -> float:
     """The share of the touched layers' filters that goes, at most 0.9: where the present cut stands on the curves."""
-    if knobs.ratio is not None:
-        return knobs.ratio
-    places = [LAYERS.index(layer) for layer in knobs.touched]
+    if settings.ratio is not None:
+        return settings.ratio
+    places = [LAYERS.index(layer) for layer in settings.touched]
     there = sum(before.widths[place] for place in places)
     left = sum(after.widths[place] for place in places)
     return min(0.9, 1 - left / there) if there else 0.0

@@ -24,22 +24,22 @@ REPAIRS = {"off": "Off", "clip": "This clip", "examples": "Examples", "both": "B
 """The clips that repair is calibrated on: name in the address -> name on the page."""
 
 _HIGHEST_PER_LAYER = 99
-_PENDING, _GIVEN, _ADDRESS = "plan_to_show", "given_plan", "ratios"
+_PENDING, _SHOWN, _ADDRESS = "plan_to_show", "shown_plan", "ratios"
 
 
 @dataclass(frozen=True)
-class Knobs:
+class PruneSettings:
     """What to remove, and how.
 
     Attributes
     ----------
-    criterion : by which filters are ranked.
-    ratios : (layer, share) of every layer that is to lose filters, in the network's order.
-    layers : the layers that the one slider is about.
-    ratio : the one slider's share, or None where every layer has its own.
-    round_to : kept filters are rounded to a multiple of this.
+    criterion : how filters are ranked.
+    ratios : (layer, ratio) of every layer that is pruned, in the network's order.
+    layers : the layers that the common slider applies to.
+    ratio : the common ratio, or None where every layer has its own.
+    round_to : numbers of kept filters are rounded to a multiple of this.
     repair : one of ``REPAIRS``.
-    given : the plan that these knobs stand for exactly, where one was loaded or found.
+    plan : the loaded or found plan that these settings come from, while none of them has been changed.
     """
 
     criterion: str
@@ -48,11 +48,11 @@ class Knobs:
     ratio: float | None = None
     round_to: int = 1
     repair: str = "off"
-    given: PruningPlan | None = None
+    plan: PruningPlan | None = None
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The layers that are to lose filters, or would at another position of the slider."""
+        """The layers that are pruned, or would be at another position of the common slider."""
         return self.layers if self.ratio is not None else tuple(layer for layer, _ in self.ratios)
 
     @property
@@ -86,10 +86,10 @@ def choose(
     main: DeltaGenerator,
     beside: DeltaGenerator,
     folded: DeltaGenerator,
-) -> Knobs:
+) -> PruneSettings:
     """Draw the widgets in the given containers and read them. ``widths`` are the network's filters of C1..C12."""
     _show_pending()
-    given: PruningPlan | None = st.session_state.get(_GIVEN)
+    plan: PruningPlan | None = st.session_state.get(_SHOWN)
     criterion = row.selectbox(
         "Criterion",
         list(CRITERIA),
@@ -161,16 +161,16 @@ def choose(
     elif _ADDRESS in st.query_params:
         del st.query_params[_ADDRESS]
     ratios = {layer: value for layer, value in ratios.items() if value > 0}
-    if not (given and own and _still_matches(given, widths, ratios, criterion, round_to)):
-        given = None
-    return Knobs(
+    if not (plan and own and _still_matches(plan, widths, ratios, criterion, round_to)):
+        plan = None
+    return PruneSettings(
         criterion=criterion,
         ratios=tuple(ratios.items()),
         layers=tuple(layers),
         ratio=None if own else ratio / 100,
         round_to=int(round_to or 1),
         repair=repair or "off",
-        given=given,
+        plan=plan,
     )
 
 
@@ -206,7 +206,7 @@ def _own_ratios(
 
 def _start_from_common() -> None:
     """Start every layer's slider at the common ratio when the toggle is switched on."""
-    st.session_state.pop(_GIVEN, None)
+    st.session_state.pop(_SHOWN, None)
     if not st.session_state["own"]:
         return
     first, last = (LAYERS.index(layer) for layer in st.session_state["layers"])
@@ -218,7 +218,7 @@ def _show_pending() -> None:
     plan: PruningPlan | None = st.session_state.pop(_PENDING, None)
     if plan is None:
         return
-    st.session_state[_GIVEN] = plan
+    st.session_state[_SHOWN] = plan
     st.session_state["own"] = True
     st.session_state["criterion"] = plan.criterion
     if plan.round_to in ROUNDINGS:

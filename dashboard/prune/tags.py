@@ -110,7 +110,7 @@ def timing(cut: Cut, place: DeltaGenerator) -> None:
 
 def _repair_note(cut: Cut) -> str:
     told = "Run here on the pruned network; dotted lines are the threshold."
-    if cut.knobs.repair == "off":
+    if cut.settings.repair == "off":
         return told + " Nothing was trained or repaired afterwards."
     examples = (
         "the eleven other synthesised examples" if cut.source.example else "the twelve synthesised examples"
@@ -119,7 +119,7 @@ def _repair_note(cut: Cut) -> str:
         "clip": "this very clip, so that it fits this clip better than others",
         "examples": f"{examples}, not on this clip",
         "both": f"this very clip and {examples}",
-    }[cut.knobs.repair]
+    }[cut.settings.repair]
     return f"{told} Repaired on {heard}, without labels."
 
 
