@@ -13,14 +13,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.settings",),
     ("core.files", "core.classes"),
     ("core.audio", "core.models"),
+    ("core.windows",),
     ("core.examples", "core.checkpoints", "core.runtime", "core.windows"),
     ("core.tagging",),
     ("core.compare", "core.profiling", "core.training"),
     ("core.pruning",),
     ("core.export",),
     ("core.api",),
+    ("core.api",),
     ("core.benchmark",),
     ("core.cli",),
+    ("pannscope",),
     ("dashboard.formats",),
     ("dashboard.charts",),
     ("dashboard.server",),
@@ -72,8 +75,8 @@ def _imports_of(module: str, path: Path, known: dict[str, Path]) -> Iterator[Imp
 
 
 def part(module: str) -> str:
-    """The box that a module belongs to: its package inside core or dashboard (``core.pruning``), or the module itself there."""
-    return ".".join(module.split(".")[:2])
+    """What a module belongs to: a package inside core or dashboard (``core.pruning``), a module there, or pannscope."""
+    return "pannscope" if module.startswith("pannscope") else ".".join(module.split(".")[:2])
 
 
 def layer(module: str) -> int:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.info import CheckpointInfo
+from core.checkpoints import CheckpointInfo, save_checkpoint
 from core.checkpoints.tensorfile import SUFFIX, save_checkpoint
 from core.models.cnn import Cnn14
 from core.pruning.plan import PruningPlan

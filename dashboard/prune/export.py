@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.export import FORMATS, Exported, export_bytes
-from core.export.formats import Format
+from core.export import FORMATS, Exported, Format, export_bytes
 from dashboard import formats
 from dashboard.prune.cut import Cut
 from dashboard.server.jobs import Step
