@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CheckpointInfo, save_checkpoint
-from core.checkpoints.tensorfile import SUFFIX, save_checkpoint
+from core.checkpoints.tensorfile import SUFFIX
 from core.models.cnn import Cnn14
 from core.pruning.plan import PruningPlan
 from core.pruning.surgery import compose
