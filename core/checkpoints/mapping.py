@@ -8,6 +8,7 @@ used, and the system may take even that back when memory is short, instead of 32
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,9 +37,11 @@ def map_tensors(
 
     Notes
     -----
-    The scratch file is made beside the checkpoint, where a file of its size has found room before, or else where
-    temporary files go. Nothing of the file is unpickled.
+    The scratch file is created beside the checkpoint, where a file of its size has found room before, or else where
+    temporary files go. Nothing of the file is unpickled. Windows deletes no file that is mapped, so there is none there.
     """
+    if sys.platform == "win32":
+        return None
     for folder in (path.parent, Path(tempfile.gettempdir())):
         try:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".pannscope-", suffix=".map") as scratch:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.checkpoints.mapping import map_tensors
 from core.checkpoints.torchfile import open_torch_file
 
 
@@ -56,3 +57,13 @@ def test_without_room_for_a_scratch_file_the_tensors_are_read(
     monkeypatch.setattr("core.checkpoints.mapping.tempfile.NamedTemporaryFile", no_room)
     found = open_torch_file(legacy).tensors()
     assert torch.equal(found["permuted"], torch.load(legacy, weights_only=True)["permuted"])
+
+
+def test_windows_deletes_no_mapped_file_so_the_tensors_are_read(
+    legacy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = open_torch_file(legacy)
+    assert file.places is not None
+    monkeypatch.setattr("sys.platform", "win32")
+    assert map_tensors(legacy, file.claims, file.places) is None
+    assert torch.equal(file.tensors()["odd"], torch.load(legacy, weights_only=True)["odd"])
