@@ -11,8 +11,8 @@ from core.audio import DecodedClip
 from core.profiling import Profile, profile_model
 from core.pruning.plan import PruningPlan
 from core.pruning.plan import plan as plan_network
+from core.pruning.provenance import pruned_info
 from core.pruning.ratios import parse_layers
-from core.pruning.record import pruned_info
 from core.pruning.repair.repair import repair as repair_network
 from core.pruning.surgery import prune as prune_network
 from core.tagging import Tagger

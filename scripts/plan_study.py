@@ -24,7 +24,8 @@ from core.models.cnn import Cnn14
 from core.profiling import count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair.repair import Repair, repair
+from core.pruning.repair.config import RepairConfig
+from core.pruning.repair.repair import repair
 from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
@@ -101,7 +102,10 @@ def _study(
             uniform = plan(model, ratio)
             score(uniform, "uniform, C7 to C12", (kind, ratio))
             budget = Budget(kind, _shares(model, uniform)[kind])
-            for method, repaired in (("automatic", None), ("automatic, repaired while searching", Repair())):
+            for method, repaired in (
+                ("automatic", None),
+                ("automatic, repaired while searching", RepairConfig()),
+            ):
                 started = time.process_time()
                 found = find_plan(model, sensitivity, budget=budget, waveforms=heard, repair=repaired)
                 _tell(

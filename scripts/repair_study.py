@@ -21,7 +21,8 @@ from core.models.cnn import LAYERS, Cnn14
 from core.models.widths import PAPER_LAYERS
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import plan
-from core.pruning.repair.repair import Repair, repair
+from core.pruning.repair.config import RepairConfig
+from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 from core.training.data import LabelledClips, read_manifest
 from core.training.metrics import quality
@@ -33,16 +34,16 @@ SETTINGS = {
 }
 OFF = 1e9  # a ridge so strong that the correction it belongs to does nothing
 METHODS = {
-    "batch norm alone": Repair(reconstruct=False),
-    "least squares of whole maps alone": Repair(tap_ridge=OFF),
-    "least squares of kernels alone": Repair(map_ridge=OFF),
-    "fc1 alone": Repair(map_ridge=OFF, tap_ridge=OFF, batch_norm=False),
-    "all but fc1": Repair(summary_ridge=OFF),
-    "all but batch norm": Repair(batch_norm=False),
-    "no variants": Repair(windows=1),
-    "tap ridge 0.1": Repair(tap_ridge=1e-1),
-    "tap ridge 0.001": Repair(tap_ridge=1e-3),
-    "as it is": Repair(),
+    "batch norm alone": RepairConfig(reconstruct=False),
+    "least squares of whole maps alone": RepairConfig(tap_ridge=OFF),
+    "least squares of kernels alone": RepairConfig(map_ridge=OFF),
+    "fc1 alone": RepairConfig(map_ridge=OFF, tap_ridge=OFF, batch_norm=False),
+    "all but fc1": RepairConfig(summary_ridge=OFF),
+    "all but batch norm": RepairConfig(batch_norm=False),
+    "no variants": RepairConfig(windows=1),
+    "tap ridge 0.1": RepairConfig(tap_ridge=1e-1),
+    "tap ridge 0.001": RepairConfig(tap_ridge=1e-3),
+    "as it is": RepairConfig(),
 }
 
 
@@ -64,14 +65,14 @@ def main(folder: Path, folds: Path | None) -> None:
     }
     sounds |= {f"{count} clips of 5 s": drawn(learned, count) for count in (4, 8, 16, 32, 64)}
     print("\nThe same method, by what it heard:\n")
-    compare(tagger.model, scored, {name: (Repair(), waveforms) for name, waveforms in sounds.items()})
+    compare(tagger.model, scored, {name: (RepairConfig(), waveforms) for name, waveforms in sounds.items()})
     if folds:
         print("\nmAP on the fold that neither training nor repair has heard, mean of the folds:\n")
         held_out(clips, folds, examples)
 
 
 def compare(
-    model: Cnn14, scored: Sequence[np.ndarray], ways: dict[str, tuple[Repair, list[np.ndarray]]]
+    model: Cnn14, scored: Sequence[np.ndarray], ways: dict[str, tuple[RepairConfig, list[np.ndarray]]]
 ) -> None:
     """One row a way to repair, one column a plan: divergence in nats / share of clips whose first tag stays."""
     wanted = predictions(model, scored)

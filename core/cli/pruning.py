@@ -80,9 +80,9 @@ def prune_command(
     """
     from core.profiling import profile_model
     from core.pruning.criteria import criterion as known_criterion
-    from core.pruning.planfile import SUFFIX
-    from core.pruning.planfile import save_plan as write_plan
-    from core.pruning.record import save_pruned
+    from core.pruning.plan_file import SUFFIX
+    from core.pruning.plan_file import save_plan as write_plan
+    from core.pruning.provenance import save_pruned
     from core.pruning.surgery import prune
 
     check_output(out, ".safetensors", force=force, error=CheckpointError)

@@ -119,7 +119,7 @@ class PruneRequest:
     ) -> PruningPlan:
         """The plan for a network; a search uses the clips (``CalibrationOptions.read``)."""
         from core.pruning.plan import plan, similarity_plan
-        from core.pruning.planfile import load_plan
+        from core.pruning.plan_file import load_plan
         from core.pruning.ratios import parse_layers, parse_ratios
         from core.pruning.surgery import check_fits
 
@@ -141,7 +141,7 @@ class PruneRequest:
     def _search(self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None) -> PruningPlan:
         from core.models.widths import check_round_to
         from core.pruning.ratios import parse_layers
-        from core.pruning.repair.repair import Repair
+        from core.pruning.repair.config import RepairConfig
         from core.pruning.search.search import check_tolerance, find_plan
 
         layers = parse_layers(self.layers or "all")
@@ -158,7 +158,7 @@ class PruneRequest:
                 budget=None if self.budget is None else parse_budget(self.budget),
                 tolerance=self.tolerance,
                 round_to=round_to,
-                repair=Repair() if self.repair else None,
+                repair=RepairConfig() if self.repair else None,
                 on_progress=show,
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.compare import Agreement, agreement
 from core.pruning.plan import PruningPlan
-from core.pruning.repair.repair import Repair
+from core.pruning.repair.config import RepairConfig
 from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.tagging import Tagger, Tags
@@ -163,7 +163,7 @@ def start_search(
             criterion_name=criterion,
             round_to=round_to,
             scores=lambda layer: server.layer_scores(tagger, layer, criterion),
-            repair=Repair() if repaired else None,
+            repair=RepairConfig() if repaired else None,
             on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
         )
 

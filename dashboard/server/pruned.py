@@ -16,7 +16,7 @@ import numpy as np
 
 from core.models.cnn import Cnn14
 from core.pruning.plan import PruningPlan
-from core.pruning.record import pruned_info
+from core.pruning.provenance import pruned_info
 from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 from core.runtime.builder import EngineBuilder

@@ -17,7 +17,7 @@ from core.classes import ClassSet
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import plan, similarity_plan
-from core.pruning.planfile import load_plan
+from core.pruning.plan_file import load_plan
 from core.pruning.repair.repair import repair
 from core.pruning.search.sensitivity import measure_sensitivity
 from core.pruning.surgery import prune

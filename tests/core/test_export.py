@@ -17,7 +17,7 @@ from core.export import FORMATS, export, export_bytes
 from core.export.archive import write_zip
 from core.export.check import check_waveforms
 from core.pruning.plan import plan
-from core.pruning.record import pruned_info
+from core.pruning.provenance import pruned_info
 from core.pruning.surgery import prune
 from core.tagging import Tagger, load_tagger
 

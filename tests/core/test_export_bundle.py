@@ -23,8 +23,8 @@ from core.examples import synthesize
 from core.export import export
 from core.export.bundle import REQUIREMENTS
 from core.pruning.plan import plan
-from core.pruning.planfile import load_plan
-from core.pruning.record import pruned_info
+from core.pruning.plan_file import load_plan
+from core.pruning.provenance import pruned_info
 from core.pruning.surgery import prune
 from core.tagging import Tagger, load_tagger
 

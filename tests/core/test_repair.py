@@ -15,17 +15,19 @@ from core.audio import load_clip
 from core.errors import AudioError, PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.frontend import LogMel
-from core.pruning import calibration
-from core.pruning.calibration import add_variants, calibration_windows
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair.repair import Repair, _patches, repair
+from core.pruning.repair import calibration
+from core.pruning.repair.calibration import add_variants, calibration_windows
+from core.pruning.repair.config import RepairConfig
+from core.pruning.repair.layers import _patches
+from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 
 WIDTHS = (4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9)
 CONFIG = Cnn14Config(WIDTHS, 5, 12)
-EXACT = Repair(map_ridge=1e-12, tap_ridge=1e-12, summary_ridge=1e-12, windows=12)
-QUICK = Repair(windows=4)
+EXACT = RepairConfig(map_ridge=1e-12, tap_ridge=1e-12, summary_ridge=1e-12, windows=12)
+QUICK = RepairConfig(windows=4)
 
 
 def noises(count: int, seconds: float = 1.0, seed: int = 0) -> list[np.ndarray]:
@@ -122,7 +124,9 @@ def test_patches_are_what_a_convolution_hears():
 def test_batch_norms_bring_the_clips_to_the_unpruned_mean_and_spread(model):
     made = some_plan({"C9": (0, 2, 5), "C11": (1, 2, 3, 4)})
     heard = noises(4)
-    repaired = repair(model, made, prune(model, made), heard, Repair(reconstruct=False, windows=1)).model
+    repaired = repair(
+        model, made, prune(model, made), heard, RepairConfig(reconstruct=False, windows=1)
+    ).model
 
     def normalised(network: Cnn14, layer: str) -> np.ndarray:
         """Every value that leaves the layer's batch norm, (filters, values), by the network's own modules."""
@@ -229,7 +233,7 @@ def test_a_plan_that_made_another_network_is_refused(model):
 @pytest.mark.parametrize("ridge", [0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_ridges_are_refused(ridge):
     with pytest.raises(PruningError, match="tap_ridge"):
-        Repair(tap_ridge=ridge)
+        RepairConfig(tap_ridge=ridge)
 
 
 def test_progress_comes_to_its_end_and_can_stop_the_repair(model):

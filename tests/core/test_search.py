@@ -16,7 +16,8 @@ from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.profiling import Latency, count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair.repair import Repair, repair
+from core.pruning.repair.config import RepairConfig
+from core.pruning.repair.repair import repair
 from core.pruning.search import search
 from core.pruning.search.allocation import Allocation
 from core.pruning.search.evaluator import PlanEvaluator
@@ -165,11 +166,13 @@ def test_with_labels_the_loss_is_the_fall_of_map(model, clips):
 
 
 def test_what_will_be_repaired_is_heard_repaired(model, clips, sensitivity):
-    found = find_plan(model, sensitivity, budget=Budget("params", 0.4), waveforms=clips, repair=Repair())
+    found = find_plan(
+        model, sensitivity, budget=Budget("params", 0.4), waveforms=clips, repair=RepairConfig()
+    )
     pruned = prune(model, found)
     assert share(pruned.config, "params") <= 0.4
     mended = repair(
-        model, found, pruned, [clips[0], clips[2]], Repair()
+        model, found, pruned, [clips[0], clips[2]], RepairConfig()
     ).model  # and heard on the one between
     loss = fidelity(predictions(model, clips[1:2]), predictions(mended, clips[1:2])).divergence
     assert found.origin["loss_measured"] == pytest.approx(loss, rel=1e-3)
@@ -179,10 +182,10 @@ def test_what_will_be_repaired_is_heard_repaired(model, clips, sensitivity):
 
 def test_one_clip_is_cut_in_two_for_repair(model, clips):
     made = plan(model, 0.5)
-    mended = repair(model, made, prune(model, made), [clips[0][:8_000]], Repair()).model
+    mended = repair(model, made, prune(model, made), [clips[0][:8_000]], RepairConfig()).model
     other = [clips[0][8_000:]]
     loss = fidelity(predictions(model, other), predictions(mended, other)).divergence
-    assert PlanEvaluator(model, clips[:1], method=Repair()).loss(made) == pytest.approx(loss, rel=1e-3)
+    assert PlanEvaluator(model, clips[:1], method=RepairConfig()).loss(made) == pytest.approx(loss, rel=1e-3)
 
 
 def test_time_is_what_was_measured(model, clips, sensitivity, monkeypatch):

@@ -11,7 +11,7 @@ from core.errors import PruningError
 from core.models.cnn import Cnn14
 from core.pruning.fidelity import divergences
 from core.pruning.plan import PruningPlan
-from core.pruning.repair.repair import Repair
+from core.pruning.repair.config import RepairConfig
 from core.pruning.repair.repair import repair as repair_network
 from core.pruning.search.sensitivity import check_targets, mean_average_precision
 from core.pruning.surgery import prune
@@ -40,7 +40,7 @@ class PlanEvaluator:
         model: Cnn14,
         waveforms: Sequence[np.ndarray],
         targets: np.ndarray | None = None,
-        method: Repair | None = None,
+        method: RepairConfig | None = None,
     ) -> None:
         if not waveforms:
             raise PruningError("A plan is found by listening to clips; give at least one, better a dozen.")

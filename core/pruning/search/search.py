@@ -1,6 +1,6 @@
 """Finding a plan: the ratios of all layers that lose least within a budget, or cost least within a tolerated loss.
 
-The measured sensitivity of the layers proposes configurations (``core.pruning.allocation``); then the pruned networks themselves are
+The measured sensitivity of the layers proposes configurations (``core.pruning.search.allocation``); then the pruned networks themselves are
 heard on the clips, the best is taken, and small exchanges between two layers go on improving it for a few rounds.
 
 A network that is to be repaired is repaired before it is heard: at half the filters what an unrepaired network answers is noise,
@@ -22,7 +22,7 @@ from core.models.widths import PAPER_LAYERS, check_round_to
 from core.profiling import measure_latencies
 from core.pruning.criteria import layer_importance
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair.repair import Repair
+from core.pruning.repair.config import RepairConfig
 from core.pruning.search.allocation import STEP, Allocation, Counted
 from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
@@ -79,7 +79,7 @@ def find_plan(
     criterion_name: str | None = None,
     round_to: int = 1,
     scores: Callable[[str], np.ndarray] | None = None,
-    repair: Repair | None = None,
+    repair: RepairConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PruningPlan:
     """Find the ratios of all layers, by listening to clips.
@@ -147,7 +147,7 @@ class _Search:
         *,
         round_to: int,
         scores: Callable[[str], np.ndarray] | None,
-        method: Repair | None,
+        method: RepairConfig | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
         self._evaluator = PlanEvaluator(model, waveforms, targets, method)

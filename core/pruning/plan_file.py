@@ -9,7 +9,7 @@ from core.checkpoints.tensorfile import is_tensor_file, open_tensor_file
 from core.errors import PruningError
 from core.files import atomic_write, unwritable
 from core.pruning.plan import MAX_BYTES, PruningPlan
-from core.pruning.record import KEY
+from core.pruning.provenance import KEY
 
 SUFFIX = ".json"
 

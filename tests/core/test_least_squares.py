@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.pruning.repair.reconstruction import LeastSquares
+from core.pruning.repair.least_squares import LeastSquares
 
 
 def samples(count, inputs=7, outputs=3, seed=0):

@@ -13,8 +13,8 @@ from core.checkpoints import load_checkpoint
 from core.errors import PruningError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.pruning.plan import MAX_BYTES, PruningPlan, plan
-from core.pruning.planfile import load_plan, save_plan
-from core.pruning.record import pruned_info, save_pruned
+from core.pruning.plan_file import load_plan, save_plan
+from core.pruning.provenance import pruned_info, save_pruned
 from core.pruning.surgery import check_fits, prune
 from core.tagging import Tagger, load_tagger
 
