@@ -127,7 +127,7 @@ def read_header(stream: BinaryIO, size: int, name: str) -> WavHeader:
     long_size: int | None = None
     data: tuple[int, int] | None = None  # offset, declared size
     offset = 12
-    for _ in range(MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS + 1):  # and one pass that finds the end
         if offset >= size:
             break
         stream.seek(offset)

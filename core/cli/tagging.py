@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def tag_command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, MP3, M4A, MP4, WebM.")
+        list[Path],
+        typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, Opus, MP3, M4A, AAC, MP4, WebM."),
     ],
     *,
     network: NetworkOptions,

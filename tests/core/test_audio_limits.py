@@ -1,0 +1,227 @@
+"""The limits of recordings, each on both sides of its boundary; expected values are counted by hand."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+
+from core.audio import SAMPLE_RATE, load_clip
+from core.audio.av_track import AvTrack
+from core.audio.limits import check_duration, check_layout, is_truncated
+from core.audio.messages import display_name
+from core.audio.mp4 import check_tables
+from core.audio.wav import CompletedHeader, read_header
+from core.errors import AudioError
+from tests.core.recordings import CODED, header, muxed, tone, written
+
+
+def steps(*levels: int) -> bytes:
+    """A 16-bit WAV at 32 kHz, 0.1 s of the same frame: one level a channel, in steps of 2**-15."""
+    frame = np.array(levels, dtype=np.int16)
+    return written(np.tile(frame, (3_200, 1)), SAMPLE_RATE, "WAV", "PCM_16")
+
+
+def floats(level: float) -> bytes:
+    return written(np.full(3_200, level, np.float32), SAMPLE_RATE, "WAV", "FLOAT")
+
+
+@pytest.mark.parametrize("level", [0, 1, -1])
+def test_one_step_of_16_bits_is_silence(level: int) -> None:
+    clip = load_clip(steps(level))
+    assert clip.silent
+    assert clip.peak == abs(level) / 32_768
+    assert clip.notes == ("it is silent",)
+
+
+@pytest.mark.parametrize("level", [2, -2, 32_767, -32_768])
+def test_two_steps_are_not(level: int) -> None:
+    clip = load_clip(steps(level))
+    assert not clip.silent
+    assert clip.peak == abs(level) / 32_768
+    assert clip.notes == ()
+
+
+def test_silence_is_measured_before_and_after_mixing() -> None:
+    assert load_clip(steps(1, 1)).notes == ("it is silent",)
+    mixed_to_one_step = load_clip(steps(3, -1))
+    assert mixed_to_one_step.silent
+    assert mixed_to_one_step.notes == ("its channels cancel each other: mixed to mono it is silent",)
+    mixed_to_one_and_a_half = load_clip(steps(2, 1))
+    assert not mixed_to_one_and_a_half.silent
+    assert mixed_to_one_and_a_half.notes == ()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_peak_of_more_than_1_5_is_noted(sign: float) -> None:
+    assert load_clip(floats(sign * 1.5)).notes == ()
+    above = np.nextafter(np.float32(1.5), np.float32(2))
+    (note,) = load_clip(floats(sign * above)).notes
+    assert note == "it peaks at 1.5 times full scale, so that the tags may be wrong"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_samples_of_more_than_32_bit_integers_are_not_accepted(sign: float) -> None:
+    (note,) = load_clip(floats(sign * 2.0**32)).notes
+    assert note.startswith("it peaks at 4,294,967,296.0 times")
+    beyond = float(np.nextafter(np.float32(2**32), np.float32(np.inf)))
+    with pytest.raises(AudioError, match=r"NaN, infinite or absurdly large samples, from 0\.00 s on"):
+        load_clip(floats(sign * beyond))
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(4_000, 1), (384_000, 1), (32_000, 8)])
+def test_the_extreme_layouts_are_accepted(rate: int, channels: int) -> None:
+    check_layout("x", rate, channels)
+    clip = load_clip(header(rate=rate, channels=channels))
+    assert (clip.sample_rate_hz, clip.channels) == (rate, channels)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(3_999, 1), (384_001, 1), (32_000, 0), (32_000, 9)])
+def test_one_beyond_them_is_not(rate: int, channels: int) -> None:
+    with pytest.raises(AudioError, match=f"{rate:,} Hz|{channels} channels"):
+        check_layout("x", rate, channels)
+
+
+def test_a_recording_as_long_as_the_limit_is_accepted() -> None:
+    for frames, accepted in ((319_999, True), (320_000, True), (320_001, False)):
+        data = written(np.zeros(frames, np.int16), 32_000, "WAV", "PCM_16")
+        if accepted:
+            assert load_clip(data, max_seconds=10.0).samples == frames
+        else:
+            with pytest.raises(AudioError, match="lasts longer; recordings of up to 10 s are accepted"):
+                load_clip(data, max_seconds=10.0)
+
+
+@pytest.mark.parametrize("make", CODED)
+def test_every_format_is_accepted_up_to_the_limit(make) -> None:
+    """An encoder's padding, at most 0.1 s, counts where the container does not declare it."""
+    assert load_clip(make(), max_seconds=2.1).duration_s <= 2.1
+
+
+def test_an_mp3s_padding_does_not_count() -> None:
+    mp3 = written(tone(44_100), 44_100, "MP3")
+    assert load_clip(mp3, max_seconds=2.0).duration_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(600.5, "lasts longer"), (600.99, "lasts longer"), (601.0, "lasts 601 s")]
+)
+def test_the_length_is_given_where_it_is_a_second_more(seconds: float, said: str) -> None:
+    with pytest.raises(AudioError, match=said):
+        check_duration("x", seconds * 1_000, 1_000, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("held_s", "declared_s", "expected"),
+    [
+        (0.0, 0.1, False),  # 0.1 s are missing
+        (0.0, 0.125, True),
+        (9.75, 10.0, True),
+        (9.9375, 10.0, False),
+        (198.0, 200.0, False),  # 1 % is missing
+        (197.75, 200.0, True),
+        (200.5, 200.0, False),
+    ],
+)
+def test_truncated_is_more_than_a_tenth_of_a_second_and_a_hundredth(
+    held_s: float, declared_s: float, expected: bool
+) -> None:
+    assert is_truncated(held_s, declared_s) is expected
+
+
+@pytest.mark.parametrize(("lost", "notes"), [(159, ()), (160, ("its last 0.01 s are missing",))])
+def test_a_loss_is_noted_from_5_ms_on(lost: int, notes: tuple[str, ...]) -> None:
+    whole = written(np.zeros(32_000) + 0.5, 32_000, "WAV", "PCM_16")
+    assert load_clip(whole[: len(whole) - 2 * lost]).notes == notes
+
+
+@pytest.mark.parametrize(("size", "complete"), [(0x7FFE_FFFF, None), (0x7FFF_0000, False)])
+def test_sizes_from_2_gib_on_are_unknown(size: int, complete: bool | None) -> None:
+    whole = bytearray(written(tone(44_100), 44_100, "WAV"))
+    at = whole.index(b"data") + 4
+    whole[at : at + 4] = struct.pack("<I", size)
+    if complete is None:
+        with pytest.raises(AudioError, match="is truncated"):
+            load_clip(bytes(whole))
+    else:
+        assert load_clip(bytes(whole)).notes == ("its header declares no length",)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7, 45, 1_000])
+def test_a_completed_header_is_read_in_any_pieces(piece: int) -> None:
+    whole = written(tone(44_100, duration_s=0.01), 44_100, "WAV")
+    unknown = whole[:40] + b"\xff\xff\xff\xff" + whole[44:]
+    stream = io.BytesIO(unknown)
+    completed = CompletedHeader(stream, read_header(stream, len(unknown), "x"))
+    completed.seek(0)
+    assert b"".join(iter(lambda: completed.read(piece), b"")) == whole
+
+
+@pytest.mark.parametrize(("length", "shown"), [(120, 120), (121, 120)])
+def test_names_of_more_than_120_characters_are_shortened(length: int, shown: int) -> None:
+    name = "x" * (length - 4) + ".wav"
+    assert len(display_name(name)) == shown
+    assert (display_name(name) == name) is (length == shown)
+
+
+@pytest.mark.parametrize(("chunks", "accepted"), [(1_000, True), (1_001, False)])
+def test_a_wav_may_have_1000_chunks(chunks: int, accepted: bool) -> None:
+    whole = header()
+    data = whole + b"note\x02\0\0\0hi" * (chunks - 2)  # two: the format and the samples
+    if accepted:
+        assert load_clip(data).duration_s == pytest.approx(0.1)
+    else:
+        with pytest.raises(AudioError, match="more than 1,000 chunks"):
+            load_clip(data)
+
+
+def box(kind: bytes, *words: int) -> bytes:
+    body = struct.pack(f">{len(words)}I", *words)
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("tables", "count"),
+    [
+        ([box(b"stsz", 0, 1, 4 * MILLION)], 4 * MILLION),
+        ([box(b"trun", 0, 4 * MILLION)], 4 * MILLION),
+        ([box(b"stts", 0, 2, 3 * MILLION, 1, MILLION, 1)], 4 * MILLION),
+        ([box(b"stsz", 0, 1, 2 * MILLION), box(b"elst", 0, 2)], 4 * MILLION),  # each edit repeats the samples
+        ([box(b"stsz", 0, 1, 3 * MILLION), box(b"trun", 0, MILLION)], 4 * MILLION),
+        # 10 chunks: 4 of 100,000 samples, 6 of 600,000
+        ([box(b"stsc", 0, 2, 1, 100_000, 1, 5, 600_000, 1), box(b"stco", 0, 10)], 4 * MILLION),
+    ],
+)
+def test_mp4_tables_may_declare_4_million_samples(tables: list[bytes], count: int) -> None:
+    def check(parts: list[bytes]) -> None:
+        body = b"".join(parts)
+        data = struct.pack(">I", 8 + len(body)) + b"moov" + body
+        check_tables(io.BytesIO(data), len(data), "x")
+
+    check(tables)
+    with pytest.raises(AudioError, match=f"declares {count + 1:,} packets"):
+        check([*tables, box(b"trun", 0, 1)])
+
+
+def test_packets_are_counted_against_the_accepted_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 s of AAC at 44.1 kHz are 87 packets of 1,024 samples, one of padding, and FFmpeg's one at the end."""
+    data = muxed(tone(44_100), 44_100, "ipod", "aac")
+    monkeypatch.setattr("core.audio.av_track.MAX_PACKETS_PER_SECOND", 0)
+    counted: list[int] = []
+    check = AvTrack._check_packets
+    monkeypatch.setattr(AvTrack, "_check_packets", lambda self, n: (counted.append(n), check(self, n))[1])
+    load_clip(data)
+    packets = counted[-1]
+    assert 87 <= packets <= 90
+    assert counted == list(range(1, packets + 1))
+    monkeypatch.setattr("core.audio.av_track.SPARE_PACKETS", packets)
+    load_clip(data)
+    monkeypatch.setattr("core.audio.av_track.SPARE_PACKETS", packets - 1)
+    with pytest.raises(AudioError, match="more packets than"):
+        load_clip(data)
+    load_clip(data, max_seconds=None)
