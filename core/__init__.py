@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ModelError,
         PannscopeError,
         PruningError,
+        SettingsError,
     )
     from core.tagging import Tagger, Tags, load_tagger
 
@@ -43,6 +44,7 @@ API = {
     "ExportError": "core.errors",
     "ModelError": "core.errors",
     "PruningError": "core.errors",
+    "SettingsError": "core.errors",
 }
 """Every public name and its module, which is imported when the name is first used: torch takes seconds, the errors nothing."""
 
@@ -56,6 +58,7 @@ __all__ = [
     "ModelError",
     "PannscopeError",
     "PruningError",
+    "SettingsError",
     "Tagger",
     "Tags",
     "load_clip",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ModelError,
         PannscopeError,
         PruningError,
+        SettingsError,
     )
     from core.export import export
     from core.tagging import Tagger, Tags, load_tagger
@@ -42,6 +43,7 @@ __all__ = [
     "ModelError",
     "PannscopeError",
     "PruningError",
+    "SettingsError",
     "Tagger",
     "Tags",
     "compare",

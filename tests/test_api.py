@@ -15,6 +15,7 @@ import pytest
 
 import core
 import pannscope
+from core import errors
 from core.audio import encode_wav
 from core.examples import example_clip
 
@@ -39,6 +40,12 @@ def test_pannscope_offers_what_core_lists() -> None:
     assert dir(pannscope) == pannscope.__all__
     for name in pannscope.__all__:
         assert getattr(pannscope, name).__name__ == name
+
+
+def test_every_error_is_public() -> None:
+    assert {name for name in vars(errors) if name.endswith("Error")} == {
+        name for name in core.API if name.endswith("Error")
+    }
 
 
 def test_core_offers_every_name_that_no_module_of_its_own_has() -> None:
