@@ -99,6 +99,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number}{NBSP}{noun if number == 1 else noun + 's'}"
 
 
+def waiting(requests_ahead: int) -> str:
+    """The place in the inference queue: 'Waiting: 2 requests ahead of you'."""
+    return f"Waiting: {plural(requests_ahead, 'request')} ahead of you"
+
+
 def escaped(text: str) -> str:
     """Text from outside, such as a file's name, with every character escaped that has a meaning in markdown."""
     return "".join("\\" + letter if letter in r"\`*_{}[]()#+-.!|~<>$:&" else letter for letter in text)

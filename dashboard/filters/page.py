@@ -1,4 +1,4 @@
-"""Filters: which of a layer's filters go, what they look like, and how sure the ranking is."""
+"""Filters: which of a layer's filters pruning removes, what they look like, and how reliable the ranking is."""
 
 from __future__ import annotations
 
@@ -8,75 +8,74 @@ from core.errors import PannscopeError
 from core.models.widths import kept_count
 from core.pruning.ranking import ranks
 from dashboard import formats
-from dashboard.filters import parts, sections, settings
-from dashboard.filters.sections import View
+from dashboard.filters import criteria, feature_map, order, sections, settings
+from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 
 _ABOUT = """
 A convolution's filter is a stack of small kernels, three by three weights each, one for every channel of the layer before. It
-slides over time and frequency and responds where the sound looks like its weights. Pruning removes whole filters: their
-weights, what they hand on, and the part of the next layer that listened to them.
+slides over time and frequency and responds where its input resembles its weights. Pruning removes whole filters: their
+weights, their output channels, and the corresponding input channels of the next layer.
 
-A criterion ranks the filters of one layer by their weights alone, no sound is involved. The filters that rank last go. What
-a ranking is worth is another matter: the parts *Criteria* and *Order* show how far criteria agree, and how much of the
-published one depends on the order in which a file holds its filters.
+A criterion ranks the filters of one layer by their weights alone; no audio is involved. The lowest-ranked filters are removed.
+How reliable a ranking is, is another question: the parts *Criteria* and *Order* show how far criteria agree, and how much the
+published one depends on the order in which a checkpoint stores its filters.
 
-A filter's feature map is what it makes of a sound. Deeper layers see less of time and frequency, since the network halves
-both five times on its way.
+A filter's feature map is its output for a clip. Deeper layers have a lower resolution in time and frequency, since the network
+halves both five times.
 """
 
 
 def page() -> None:
     """Read the widgets, ask ``core``, draw."""
-    st.title("Look at the filters that go", anchor=False)
-    chosen = settings.choose()
+    st.title("Look at the filters that pruning removes", anchor=False)
     try:
-        _layer(_view(chosen))
+        _layer(_view(settings.choose()))
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
 
 
-def _view(chosen: settings.FilterSettings) -> View:
-    server, place = get_server(), st.empty()
-
-    def on_wait(ahead: int) -> None:
-        place.caption(f"Somebody else's job is running: {formats.plural(ahead, 'turn')} before yours.")
-
+def _view(chosen: settings.FilterSettings) -> LayerView:
+    server, placeholder = get_server(), st.empty()
     if not server.has_scores(chosen.network, chosen.layer, chosen.criterion):
-        with place.container():
-            st.skeleton(height=360)
-    scores = server.scores(chosen.network, chosen.layer, chosen.criterion, on_wait)
-    place.empty()
-    order = ranks(scores).argsort().tolist()
-    kept = kept_count(len(order), chosen.ratio)
-    return View(chosen, scores, order, kept, settings.selected_filter(order, kept))
+        placeholder.skeleton(height=360)
+    scores = server.scores(
+        chosen.network,
+        chosen.layer,
+        chosen.criterion,
+        lambda ahead: placeholder.caption(formats.waiting(ahead)),
+    )
+    placeholder.empty()
+    ranked = ranks(scores).argsort().tolist()
+    kept = kept_count(len(ranked), chosen.ratio)
+    return LayerView(chosen, scores, ranked, kept, settings.selected_filter(ranked, kept))
 
 
-def _layer(view: View) -> None:
-    st.subheader(sections.answer(view), anchor=False)
+def _layer(view: LayerView) -> None:
+    st.subheader(view.answer(), anchor=False)
     sections.ranking(view)
     part = settings.choose_part()
     if part == "Criteria":
-        sections.criteria(view)
+        criteria.agreement(view)
     elif part == "Order":
-        parts.order(view)
+        order.dependence(view)
     else:
         _filters(view)
 
 
-def _filters(view: View) -> None:
+def _filters(view: LayerView) -> None:
     left, right = st.columns([6, 5], gap="large")
     with left:
         sections.tiles(view)
     with right:
-        sections.picked(view)
+        sections.selected_filter(view)
     left, right = st.columns([6, 5], gap="large")
     with left:
-        parts.feature_map(view)
+        feature_map.feature_map(view)
     with right:
-        sections.score_table(view)
+        criteria.score_table(view)
 
 
 page()

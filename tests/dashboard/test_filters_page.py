@@ -84,7 +84,7 @@ def test_the_page_opens_with_an_answer_and_the_filters_at_the_cut(
     gone = reference.removed_filters(scores, 64)
     lost = 100 * scores[gone].sum() / scores.sum()
     assert page.subheader[0].value.replace("\u00a0", " ") == (
-        f"C7 keeps 64 of 128 filters · those that go have {lost:.0f} % of all importance"
+        f"C7 keeps 64 of 128 filters · the removed ones have {lost:.0f} % of the total importance"
     )
     tiles = specs(page)[1]
     for name, color in zip(names(tiles), frames(tiles), strict=True):
@@ -113,7 +113,7 @@ def test_a_picked_filter_has_its_scores_ranks_and_neighbours(page: AppTest, netw
         "geometric-mean": (np.exp(np.log(np.abs(flat)).mean()) - geometric) ** 2,
     }
     for name, importance, rank, fate in table.itertuples(index=False):
-        assert fate == ("stays" if rank <= 64 else "goes")
+        assert fate == ("stays" if rank <= 64 else "removed")
         if name in by_definition:
             scores = by_definition[name]
             assert importance == pytest.approx(scores[17] / scores.max())
@@ -221,7 +221,7 @@ def test_the_order_part_says_how_much_the_order_decides(network: reference.State
     page.segmented_control(key="layer").set_value("C1").run()
     assert "The order does not matter in C1" in shown(page)
     page.slider(key="cut").set_value(0).run()
-    assert "everything stays in any order" in shown(page)
+    assert "all filters stay in any order" in shown(page)
 
 
 def test_a_link_restores_the_view_and_a_foolish_one_falls_back(embedded: None) -> None:

@@ -193,6 +193,7 @@ def test_whole_numbers_rates_channels_and_plurals() -> None:
         "11.025\u00a0kHz",
         "44.1\u00a0kHz",
     ]
+    assert formats.waiting(1) == "Waiting: 1\u00a0request ahead of you"
     assert [formats.plural(n, "clip") for n in (0, 1, 2)] == ["0\u00a0clips", "1\u00a0clip", "2\u00a0clips"]
 
 
