@@ -370,6 +370,57 @@ def test_a_full_disk_is_found_before_the_request(
         fetch(small(size_bytes=None))
 
 
+SPARE = 64 * 1024 * 1024  # left free on the disk
+
+
+@pytest.mark.parametrize(
+    ("there", "free", "enough"),
+    [
+        (0, SPARE + len(CONTENT), True),
+        (0, SPARE + len(CONTENT) - 1, False),
+        (400_000, SPARE + len(CONTENT) - 400_000, True),  # what has arrived takes no room again
+        (400_000, SPARE + len(CONTENT) - 400_001, False),
+    ],
+)
+@pytest.mark.parametrize("size_known", [True, False])
+def test_room_is_needed_for_what_is_still_to_come(
+    site: Site, weights: Path, monkeypatch: pytest.MonkeyPatch, there, free, enough, size_known
+) -> None:
+    if there:
+        begun(weights, CONTENT[:there])
+    usage = shutil.disk_usage(weights)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    entry = small(size_bytes=len(CONTENT) if size_known else None)
+    if enough:
+        assert fetch(entry).sha256 == SHA256
+    else:
+        with pytest.raises(DownloadError, match=r"are needed in .* free some space"):
+            fetch(entry)
+        assert not (weights / FILE).exists()
+
+
+def test_a_server_that_sends_more_than_the_file_is_cut_off(site: Site, weights: Path) -> None:
+    site.content, site.answers = CONTENT + b"x", ["no-length"]
+    with pytest.raises(DownloadError, match=r"sends more than the 1000003 bytes.*nothing was installed"):
+        fetch(small())
+    assert [path.name for path in weights.iterdir()] == [FILE + ".lock"]
+
+
+def test_a_checksum_may_be_written_in_capitals(site: Site) -> None:
+    assert fetch(small(md5=MD5.upper(), sha256=SHA256.upper())).sha256 == SHA256
+
+
+def test_an_installed_file_that_the_manifest_no_longer_lists_is_noticed(site: Site) -> None:
+    fetch(small())
+    for changes in (
+        {"md5": "0" * 32},
+        {"sha256": "0" * 64},
+        {"size_bytes": len(CONTENT) + 1, "md5": "0" * 32},
+    ):
+        with pytest.raises(DownloadError, match="not the published file"):
+            fetch(small(**changes))
+
+
 def test_a_folder_that_cannot_be_made(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path / "file" / "weights"))

@@ -54,6 +54,13 @@ def network(widths: tuple[int, ...] = WIDTHS, classes: int = 527, embedding: int
     return model
 
 
+def with_nan(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with one entry that is not a number."""
+    changed = tensor.clone()
+    changed[100, 20] = float("nan")
+    return changed
+
+
 MODEL = network()
 WAVEFORM = torch.rand(1, 32_000, generator=torch.Generator().manual_seed(4)) - 0.5
 
@@ -209,6 +216,7 @@ def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str) -> None
         ({"bn0.running_var": torch.full((64,), float("nan"))}, "bn0.running_var that are not finite"),
         ({"fc_audioset.weight": None}, "no CNN14: fc_audioset.weight is missing"),
         ({"logmel_extractor.melW": FRONT_END["logmel_extractor.melW"] * 1.01}, "another front end"),
+        ({"logmel_extractor.melW": with_nan(FRONT_END["logmel_extractor.melW"])}, "another front end"),
         (dict(front_end(fmax=16_000.0)), "another front end .its mel filters differ"),
         (dict(front_end(16_000, 512, 8_000.0)), r"another front end .*conv_real.weight is \(257, 1, 512\), here it is \(513, 1, 1024\)"),
         ({"bn0.bias": torch.zeros(64, 0)}, "'bn0.bias' has no elements"),
@@ -243,8 +251,11 @@ def test_ratio(tmp_path: Path) -> None:
     path = save(tmp_path / "x.pth", network(half).state_dict())
     assert load_checkpoint(path, ratio=0.5).info.widths == half
     refused(path, "which a ratio of 0.25 does not give", ratio=0.25)
-    with pytest.raises(CheckpointError, match=r"at least 0 and under 1; got 1\.5"):
-        load_checkpoint(path, ratio=1.5)
+    for ratio in (1.0, 1.5, -0.01, float("nan")):
+        with pytest.raises(CheckpointError, match=f"at least 0 and under 1; got {ratio}"):
+            load_checkpoint(path, ratio=ratio)
+    refused(path, "which a ratio of 0.0 does not give", ratio=0.0)
+    assert load_checkpoint(save(path, network(widths).state_dict()), ratio=0.0).info.widths == widths
 
 
 def test_an_unknown_architecture(tmp_path: Path) -> None:

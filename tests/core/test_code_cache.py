@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -43,11 +44,40 @@ def test_what_was_damaged_is_made_again(here):
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no modes of files here")
 @pytest.mark.parametrize("which", ["file", "folder"])
-def test_what_others_could_have_written_is_not_run(here, which):
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_what_others_could_have_written_is_not_run(here, which, mode):
     kept(b"key", lambda: b"code")
     (path,) = here.iterdir()
-    (path if which == "file" else here).chmod(0o777)
+    (path if which == "file" else here).chmod(mode)
     assert kept(b"key", lambda: b"anew") == b"anew"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of files here")
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_what_belongs_to_another_user_is_not_run(here, which, monkeypatch):
+    kept(b"key", lambda: b"code")
+    theirs = next(here.iterdir()) if which == "file" else here
+    true_stat = Path.stat
+
+    def of_another(self: Path, **options: bool) -> os.stat_result:
+        found = true_stat(self, **options)
+        return os.stat_result((*found[:4], 12_345, *found[5:])) if self == theirs else found
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert kept(b"key", lambda: b"anew") == b"anew"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no modes of files here")
+def test_it_is_the_users_alone_whatever_the_umask(here):
+    before = os.umask(0)
+    try:
+        kept(b"key", lambda: b"code")
+    finally:
+        os.umask(before)
+    (path,) = here.iterdir()
+    assert [stat.S_IMODE(of.stat().st_mode) for of in (here, path)] == [0o700, 0o600]
+    assert kept(b"key", never) == b"code"
 
 
 def test_it_stays_small(here):

@@ -43,6 +43,47 @@ def test_limits_of_version_2(tmp_path):
     assert usable_memory(root) == 10_240
 
 
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [(1_000, 1), (100_000, 1), (100_001, 2), (150_000, 2), (200_000, 2), (799_000, 8), (6_400_000, 8)],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_part_of_a_core_counts_as_one(eight_cores, quota, cores, version, tmp_path):
+    if version == 2:
+        files(tmp_path, proc__self__cgroup="0::/\n", **{"sys/fs/cgroup/cpu.max": f"{quota} 100000\n"})
+    else:
+        group = "sys/fs/cgroup/cpu/cpu.cfs"
+        limits = {f"{group}_quota_us": f"{quota}\n", f"{group}_period_us": "100000\n"}
+        files(tmp_path, proc__self__cgroup="1:cpu:/\n", **limits)
+    assert usable_cpus(tmp_path) == cores
+
+
+def test_the_tightest_group_counts(eight_cores, tmp_path):
+    group = "sys/fs/cgroup/a"
+    files(tmp_path, proc__self__cgroup="0::/a/b\n")
+    files(tmp_path, **{f"{group}/b/cpu.max": "400000 100000\n", f"{group}/cpu.max": "300000 100000\n"})
+    assert usable_cpus(tmp_path) == 3
+    limits = {"b/memory.max": "900", "b/memory.current": "100", "memory.max": "1000", "memory.current": "300"}
+    files(tmp_path, **{f"{group}/{name}": text for name, text in limits.items()})
+    assert usable_memory(tmp_path) == 700
+    files(tmp_path, **{f"{group}/memory.current": "1200"})
+    assert usable_memory(tmp_path) == 0  # over the limit
+    files(tmp_path, **{f"{group}/memory.stat": "inactive_file 5000\n", f"{group}/b/memory.max": "max"})
+    assert usable_memory(tmp_path) == 1000  # all of it can be dropped, and no more than all
+
+
+def test_without_affinity_the_systems_count_stands(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for count, cores in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert usable_cpus(tmp_path) == cores
+
+
 def test_limits_of_version_1(tmp_path):
     root = files(tmp_path, proc__self__cgroup="4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n0::/\n")
     files(
@@ -95,6 +136,10 @@ def test_the_profile_goes_by_memory(monkeypatch):
     late = 256 * 512 + 512**2 + 512 * 1024 + 1024**2
     assert PROFILES["small"].weight_bytes(config) == 4 * 9 * (64 + 4 * (tiled - late) + 4 * late // 3 + deep)
     for free, name in ((8 * 2**30, "fast"), (2**30, "small"), (None, "fast")):
+        monkeypatch.setattr("core.runtime.profiles.usable_memory", lambda free=free: free)
+        assert choose_profile(config)[0].name == name
+    needed = 3 * PROFILES["fast"].weight_bytes(config)
+    for free, name in ((needed, "fast"), (needed - 1, "small")):
         monkeypatch.setattr("core.runtime.profiles.usable_memory", lambda free=free: free)
         assert choose_profile(config)[0].name == name
     monkeypatch.setattr("core.runtime.profiles.usable_memory", lambda: 2**30)
