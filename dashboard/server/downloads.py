@@ -1,35 +1,33 @@
-"""Downloads of official checkpoints in the background, for every visitor of the server alike.
+"""Downloads of official checkpoints in the background, for all visitors of the server together.
 
-One thread downloads one file after the other; pages read its progress as a frozen snapshot, and may cancel it.
+One task downloads one file after the other; pages read its progress as a frozen snapshot, and may cancel it.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import PannscopeError
-
-log = logging.getLogger(__name__)
+from core.runtime.background import BackgroundTask
 
 Fetch = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a download stands.
+class DownloadStatus:
+    """How far a download is.
 
     Attributes
     ----------
-    names : what was asked for, in order.
+    names : what was requested, in order.
     current : the one being downloaded, or None.
     received, total : bytes of ``current``; ``total`` is None where the server does not say.
     finished : names that are installed.
+    active : whether it runs.
     message : why it stopped, in one line, if it failed or was cancelled.
-    active : whether the thread is at work.
     """
 
     names: tuple[str, ...] = ()
@@ -37,82 +35,68 @@ class Progress:
     received: int = 0
     total: int | None = None
     finished: tuple[str, ...] = ()
-    message: str | None = None
     active: bool = False
+    message: str | None = None
 
     @property
-    def share(self) -> float | None:
-        """The part of the current file that has arrived, 0 to 1, or None where its size is not known."""
-        return min(1.0, self.received / self.total) if self.total else None
+    def share(self) -> float:
+        """The part of the current file that has arrived, 0 to 1; 0 where its size is not known."""
+        return min(1.0, self.received / self.total) if self.total else 0.0
 
     @property
     def done(self) -> bool:
-        """Whether everything that was asked for is installed."""
+        """Whether everything that was requested is installed."""
         return bool(self.names) and not self.active and len(self.finished) == len(self.names)
 
 
 class Downloads:
-    """Runs downloads one at a time; ``fetch`` is ``core.checkpoints.fetch`` or what stands in for it."""
+    """Runs downloads one at a time; ``fetch`` is ``core.checkpoints.fetch`` or a test's stand-in for it."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._lock = threading.Lock()
-        self._cancel = threading.Event()
-        self._progress = Progress()
+        self._task: BackgroundTask | None = None
+        self._status = DownloadStatus()
 
-    def progress(self) -> Progress:
-        """Where the latest download stands."""
+    @property
+    def status(self) -> DownloadStatus:
+        """How far the latest download is."""
         with self._lock:
-            return self._progress
+            return self._status
 
     def start(self, names: Sequence[str]) -> None:
-        """Begin to download ``names``; nothing happens where a download is under way or there is nothing to get."""
+        """Download ``names``; does nothing where a download is under way or there is nothing to download."""
         with self._lock:
-            if self._progress.active or not names:
+            if self._status.active or not names:
                 return
-            self._cancel = threading.Event()
-            self._progress = Progress(names=tuple(names), current=names[0], active=True)
-        threading.Thread(
-            target=self._run, args=(tuple(names), self._cancel), daemon=True, name="fetch"
-        ).start()
+            self._status = DownloadStatus(names=tuple(names), current=names[0], active=True)
+            self._task = BackgroundTask(self._run, "download", self._end).start()
 
     def cancel(self) -> None:
-        """Ask the download to stop; what has arrived is kept, and a later start goes on from there."""
-        self._cancel.set()
+        """Ask the download to stop; what has arrived is kept, and a later start resumes from there."""
+        if self._task is not None:
+            self._task.cancel()
 
-    def forget(self) -> None:
-        """Clear what an earlier download left to say."""
-        with self._lock:
-            if not self._progress.active:
-                self._progress = Progress()
-
-    def _run(self, names: tuple[str, ...], cancelled: threading.Event) -> None:
-        for name in names:
+    def _run(self, cancelled: threading.Event) -> None:
+        for name in self.status.names:
             self._set(current=name, received=0, total=None)
-            try:
-                self._fetch(name, progress=self._advance, cancelled=cancelled.is_set)
-            except PannscopeError as error:
-                stopped = (
-                    "The download was stopped; what has arrived is kept."
-                    if cancelled.is_set()
-                    else str(error)
-                )
-                self._set(active=False, current=None, message=stopped)
-                return
-            except Exception:  # whatever goes wrong in a thread must end as a line on the page
-                log.exception("downloading %s failed", name)
-                self._set(
-                    active=False,
-                    current=None,
-                    message=f"{name} could not be downloaded; see the server's log.",
-                )
-                return
-            self._set(finished=(*self.progress().finished, name))
-        self._set(active=False, current=None)
+            self._fetch(
+                name,
+                progress=lambda received, total: self._set(received=received, total=total),
+                cancelled=cancelled.is_set,
+            )
+            self._set(finished=(*self.status.finished, name))
 
-    def _advance(self, received: int, total: int | None) -> None:
-        self._set(received=received, total=total)
+    def _end(self, error: Exception | None) -> None:
+        message: str | None = None
+        if error is not None and self._task is not None and self._task.cancelled:
+            message = "The download was stopped; what has arrived is kept."
+        elif isinstance(error, PannscopeError):
+            message = str(error)
+        elif error is not None:
+            message = f"{self.status.current} could not be downloaded; see the server's log."
+        self._set(active=False, current=None, message=message)
 
     def _set(self, **changes: Any) -> None:
         with self._lock:
-            self._progress = replace(self._progress, **changes)
+            self._status = replace(self._status, **changes)

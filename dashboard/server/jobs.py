@@ -6,47 +6,39 @@ inference queue, and lets other requests run after every step: tags never wait f
 
 from __future__ import annotations
 
-import logging
 import threading
-import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from core.errors import PannscopeError
+from core.runtime.background import BackgroundTask, TaskCancelledError
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.inference_queue import InferenceQueue
-
-log = logging.getLogger(__name__)
 
 MAX_ACTIVE = 6
 """Jobs that may be under way at once, for all visitors together."""
 
-_MESSAGES_KEPT = 32
-_LAST_STEP_S = 5.0  # that a job may take for its present step once the program wants to end
-_SMALL = 16_384  # bytes that a result without a weight of its own is taken for
+_STATUSES_KEPT = 32
+_SMALL = 16_384  # bytes that a result without ``nbytes`` is counted as
 
 
 class Step(Protocol):
-    """Told after every step: how many are done, of how many, and what is being done."""
+    """Called by a job after every step: how many are done, of how many, and what is being done."""
 
     def __call__(self, done: int, total: int, doing: str = "") -> None: ...
 
 
-class CancelledError(Exception):
-    """The work was told to stop; raised from ``Step`` inside of it."""
-
-
 @dataclass(frozen=True)
 class JobStatus:
-    """Where a job stands.
+    """How far a job is.
 
     Attributes
     ----------
     done, total : steps; ``total`` is 0 until the first is known.
-    doing : what the steps are, where there are several kinds.
+    doing : what the steps are.
     ahead : requests ahead of it in the queue.
-    active : whether it is at work.
+    active : whether it runs or waits.
     message : why it ended without a result, in one line.
     """
 
@@ -63,109 +55,97 @@ class JobStatus:
         return min(1.0, self.done / self.total) if self.total else 0.0
 
 
-def _end(cancels: dict[Hashable, threading.Event], threads: dict[Hashable, threading.Thread]) -> None:
-    """When the program ends: Python stops threads inside of torch's code in a way that ends the process with an abort."""
-    for cancelled in list(cancels.values()):
-        cancelled.set()
-    for thread in list(threads.values()):
-        thread.join(_LAST_STEP_S)
-
-
 class Jobs:
-    """Runs jobs, each in a thread of its own and all by turns; results are kept on a shelf."""
+    """Runs jobs, each in a thread of its own and one step at a time; results are cached."""
 
     def __init__(self, queue: InferenceQueue, budget_bytes: int) -> None:
         self._queue = queue
         self._lock = threading.Lock()
         self._statuses: dict[Hashable, JobStatus] = {}
-        self._cancels: dict[Hashable, threading.Event] = {}
-        self._threads: dict[Hashable, threading.Thread] = {}
-        weakref.finalize(self, _end, self._cancels, self._threads)
+        self._tasks: dict[Hashable, BackgroundTask] = {}
         self._results: ByteLruCache[Any] = ByteLruCache(
             budget_bytes, lambda result: getattr(result, "nbytes", _SMALL)
         )
 
     def keep(self, key: Hashable, result: Any) -> None:
-        """Store what a job found on its way to something else."""
+        """Store an intermediate result of a job."""
         self._results.put(key, result)
 
     def result(self, key: Hashable) -> Any | None:
-        """What the job found, or None where it has not ended or its result has been let go of."""
+        """The job's result, or None where it has not ended or its result was evicted."""
         return self._results.get(key)
 
     def status(self, key: Hashable) -> JobStatus | None:
-        """Where the job stands, or None where nobody asked for it."""
+        """How far the job is, or why it ended without a result; None where it was not started, or has its result."""
         with self._lock:
             return self._statuses.get(key)
 
-    def start(self, key: Hashable, work: Callable[[Step], Any]) -> None:
-        """Begin, unless it is under way or done. ``work`` is given the function to call after every step."""
+    def start(self, key: Hashable, work: Callable[[Step], Any], doing: str = "") -> None:
+        """Start a job, unless it is under way or done.
+
+        Parameters
+        ----------
+        work : called with the function to call after every step.
+        doing : what it does until its first step says more.
+        """
         with self._lock:
-            at_work = sum(status.active for status in self._statuses.values())
-            known = self._statuses.get(key)
-            if (known is not None and known.active) or self._results.get(key) is not None:
+            if key in self._tasks or self._results.get(key) is not None:
                 return
-            if at_work >= MAX_ACTIVE:
+            if len(self._tasks) >= MAX_ACTIVE:
                 self._statuses[key] = JobStatus(
-                    active=False,
-                    message="This server is busy with others' measurements. Try again in a minute.",
+                    active=False, message="This server is busy with other measurements. Try again in a minute."
                 )
                 return
-            ended = [each for each, status in self._statuses.items() if not status.active]
-            for old in ended[:-_MESSAGES_KEPT]:
+            ended = [other for other, status in self._statuses.items() if not status.active]
+            for old in ended[:-_STATUSES_KEPT]:
                 del self._statuses[old]
-            self._statuses[key] = JobStatus()
-            self._cancels[key] = threading.Event()
-            self._threads[key] = threading.Thread(target=self._run, args=(key, work), daemon=True, name="job")
-            self._threads[key].start()
+            self._statuses[key] = JobStatus(doing=doing)
+            self._tasks[key] = BackgroundTask(
+                lambda cancelled: self._run(key, work, cancelled), "job", lambda error: self._end(key, error)
+            ).start()
 
     def cancel(self, key: Hashable) -> None:
         """Ask a job to stop after its present step."""
         with self._lock:
-            if key in self._cancels:
-                self._cancels[key].set()
+            if key in self._tasks:
+                self._tasks[key].cancel()
+
+    def cancel_all(self) -> None:
+        """Ask every job to stop after its present step."""
+        with self._lock:
+            for task in self._tasks.values():
+                task.cancel()
 
     def forget(self, key: Hashable) -> None:
-        """Clear what an ended job left to say."""
+        """Clear the message of a job that has ended."""
         with self._lock:
-            status = self._statuses.get(key)
-            if status is not None and not status.active:
-                del self._statuses[key]
-
-    def _run(self, key: Hashable, work: Callable[[Step], Any]) -> None:
-        cancelled = self._cancels[key]
-
-        def wait(ahead: int) -> None:
-            self._set(key, ahead=ahead)
-            if cancelled.is_set():
-                raise CancelledError
-
-        message: str | None = None
-        try:
-            with self._queue.slots(wait) as yield_slot:
-
-                def step(done: int, total: int, doing: str = "") -> None:
-                    self._set(key, done=done, total=total, doing=doing, ahead=0)
-                    if cancelled.is_set():
-                        raise CancelledError
-                    yield_slot()
-
-                self._results.put(key, work(step))
-        except CancelledError:
-            message = "Stopped."
-        except PannscopeError as error:
-            message = str(error)
-        except Exception:  # whatever goes wrong in a thread must end as a line on the page
-            log.exception("a measurement failed")
-            message = "The measurement failed; see the server's log."
-        with self._lock:
-            self._cancels.pop(key, None)
-            self._threads.pop(key, None)
-            if message is None:
+            if key not in self._tasks:
                 self._statuses.pop(key, None)
-            else:
-                self._statuses[key] = replace(self._statuses[key], active=False, message=message)
 
-    def _set(self, key: Hashable, **changes: Any) -> None:
+    def _run(self, key: Hashable, work: Callable[[Step], Any], cancelled: threading.Event) -> None:
+        def report(**changes: Any) -> None:
+            with self._lock:
+                self._statuses[key] = replace(self._statuses[key], **changes)
+            if cancelled.is_set():
+                raise TaskCancelledError
+
+        with self._queue.slots(lambda ahead: report(ahead=ahead)) as yield_slot:
+
+            def step(done: int, total: int, doing: str = "") -> None:
+                report(done=done, total=total, ahead=0, **({"doing": doing} if doing else {}))
+                yield_slot()
+
+            self._results.put(key, work(step))
+
+    def _end(self, key: Hashable, error: Exception | None) -> None:
         with self._lock:
-            self._statuses[key] = replace(self._statuses[key], **changes)
+            del self._tasks[key]
+            if error is None:
+                del self._statuses[key]
+                return
+            message = "The measurement failed; see the server's log."
+            if isinstance(error, PannscopeError):
+                message = str(error)
+            elif isinstance(error, TaskCancelledError):
+                message = "Stopped."
+            self._statuses[key] = replace(self._statuses[key], active=False, message=message)

@@ -1,0 +1,78 @@
+"""A fragment that follows a job or a download: its progress with a way to cancel it, and otherwise its result, or the way to start it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import streamlit as st
+
+from dashboard import formats
+from dashboard.server.jobs import JobStatus
+
+_POLL_S = 0.6
+
+
+class Status(Protocol):
+    """How far work in the background is; ``JobStatus`` and ``DownloadStatus`` are of this kind."""
+
+    @property
+    def active(self) -> bool: ...
+    @property
+    def share(self) -> float: ...
+
+
+AnyStatus = TypeVar("AnyStatus", bound=Status)
+
+
+def job_panel(
+    name: str,
+    status: Callable[[], AnyStatus | None],
+    progress: Callable[[AnyStatus], str],
+    cancel: Callable[[], object],
+    idle: Callable[[AnyStatus | None], object],
+    *,
+    above: Callable[[], object] = lambda: None,
+    outdated: Callable[[], bool] = lambda: False,
+) -> None:
+    """Draw the panel, and draw it again as the work goes on; the page runs again when the work begins or ends.
+
+    Parameters
+    ----------
+    name : of the panel's widgets: "cancel_<name>".
+    status : reads how far the work is; None where there is none.
+    progress : the words beside the bar.
+    cancel : stops the work.
+    idle : draws what there is while nothing runs, given the last status: a result, a message, a button that starts the work.
+    above : draws what grows while the work goes on, over the panel.
+    outdated : whether the page has to run again for another reason.
+    """
+    active = _active(status())
+
+    @st.fragment(run_every=_POLL_S if active else None)
+    def panel() -> None:
+        now = status()
+        if _active(now) != active or outdated():
+            st.rerun()  # the whole page: the fragment alone cannot change its clock
+        above()
+        if now is None or not now.active:
+            idle(now)
+            return
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(now.share, text=progress(now))
+            st.button("Cancel", key=f"cancel_{name}", on_click=cancel)
+
+    panel()
+
+
+def job_progress(status: JobStatus) -> str:
+    """What a job is doing, in words."""
+    if status.ahead:
+        return f"Waiting: {formats.plural(status.ahead, 'request')} ahead of you"
+    if status.total:
+        return f"{status.doing}: {status.done} of {status.total}"
+    return status.doing or "Starting"
+
+
+def _active(status: Status | None) -> bool:
+    return status is not None and status.active
