@@ -13,6 +13,7 @@ from dashboard.server.clips import OpenedClip
 from dashboard.server.models import usable_models
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, tables
+from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
 Both networks listen to the same waveform: mixed to mono, resampled to 32 kHz, and turned into a log-mel spectrogram of
@@ -81,13 +82,13 @@ def _result(
     with measures:
         sections.agreement(comparison, titles)
     with tags:
-        sections.all_tags(comparison, titles, chosen)
+        tables.all_tags(comparison, titles, chosen.categories)
     with files:
         st.caption("This clip")
-        sections.downloads([comparison], "pannscope-clip")
+        comparison_downloads([comparison], "pannscope-clip")
         if len(every) > 1:
             st.caption(f"All {len(every)} clips")
-            sections.downloads(every, "pannscope-all")
+            comparison_downloads(every, "pannscope-all")
     with costs:
         try:
             sections.figures(chosen, titles)

@@ -9,59 +9,52 @@ from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 from dashboard import formats
 from dashboard.compare import settings
 from dashboard.compare.settings import Settings
-from dashboard.server.downloads import Progress
+from dashboard.server.downloads import DownloadStatus
 from dashboard.server.models import missing_official
 from dashboard.server.server import get_server
+from dashboard.widgets.job_panel import job_panel
 
 _BYTES_PER_PARAMETER = 4
 
 
 def networks(chosen: Settings) -> None:
-    """Say what is shown; offer, follow or report the download of the published pair."""
-    progress = get_server().downloads.progress()
-    if progress.active:
+    """Say what is shown; offer the download of the published pair, follow it, or say why it failed."""
+    downloads = get_server().downloads
+    status = downloads.status
+    if status.active:
         st.session_state["following"] = True
     elif st.session_state.pop("following", False):
-        st.session_state["fetch_message"] = progress.message
-        if progress.done and chosen.models == EMBEDDED_PAIR:
+        st.session_state["fetch_message"] = status.message
+        if status.done and chosen.models == EMBEDDED_PAIR:
             settings.use_pair(*OFFICIAL_PAIR)
             st.rerun()
-    _line(chosen, progress.active)
+    job_panel(
+        "fetch",
+        lambda: downloads.status,
+        _progress,
+        downloads.cancel,
+        lambda _status: _offer(chosen, st.session_state.get("fetch_message")),
+        outdated=lambda: _ended(downloads.status) or settings.pair_is_waiting(),
+    )
 
 
-def _line(chosen: Settings, active: bool) -> None:
-    @st.fragment(run_every=1.0 if active else None)
-    def line() -> None:
-        progress = get_server().downloads.progress()
-        ended = not progress.active and "following" in st.session_state
-        if progress.active != active or ended or settings.pair_is_waiting():
-            st.rerun()  # the whole page: a button in a fragment, and the clock, run the fragment alone
-        if progress.active:
-            _underway(progress)
-        else:
-            _offer(chosen, st.session_state.get("fetch_message"))
-
-    line()
+def _ended(status: DownloadStatus) -> bool:
+    """Whether a download ended that this visitor followed."""
+    return not status.active and "following" in st.session_state
 
 
 def _start(names: tuple[str, ...]) -> None:
-    """Begin a download, and let this visitor, who asked for it, hear of its end."""
+    """Begin a download that this visitor follows to its end."""
     st.session_state["following"] = True
     st.session_state.pop("fetch_message", None)
     get_server().downloads.start(names)
 
 
-def _underway(progress: Progress) -> None:
-    current = progress.current or progress.names[-1]
-    title = checkpoints.entry(current).title
-    place = (
-        f" ({progress.names.index(current) + 1} of {len(progress.names)})" if len(progress.names) > 1 else ""
-    )
-    arrived = formats.file_size(progress.received)
-    whole = f" of {formats.file_size(progress.total)}" if progress.total else ""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(progress.share or 0.0, text=f"Fetching {title}{place}: {arrived}{whole}")
-        st.button("Cancel", key="cancel_fetch", on_click=get_server().downloads.cancel)
+def _progress(status: DownloadStatus) -> str:
+    current = status.current or status.names[-1]
+    number = f" ({status.names.index(current) + 1} of {len(status.names)})" if len(status.names) > 1 else ""
+    total = f" of {formats.file_size(status.total)}" if status.total else ""
+    return f"Fetching {checkpoints.entry(current).title}{number}: {formats.file_size(status.received)}{total}"
 
 
 def _offer(chosen: Settings, failure: str | None) -> None:

@@ -22,6 +22,7 @@ from dashboard.server.models import file_bytes
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import engine_text, tables
+from dashboard.widgets.metric_card import card, metric_card
 from dashboard.widgets.theme import palette
 
 EXAMPLE = {example.key: example for example in EXAMPLES}
@@ -96,18 +97,18 @@ def comparison_title(comparison: Comparison) -> str:
 
 
 def figures(settings: Settings, titles: tuple[str, str]) -> None:
-    """What the networks cost: four chips, the measured one filled in last."""
+    """What the networks cost: four cards, the measured one filled in last."""
     first, second = (get_server().counts(name) for name in settings.models)
     sizes = [file_bytes(name) for name in settings.models]
     with st.grid(4, min_column_width=160, gap="small"):
-        _chip(
+        metric_card(
             "Parameters",
             (first.params_trainable, second.params_trainable),
             formats.count,
             "Weights that training sets: convolutions, batch norms and linear layers. The front end's frozen weights are "
             "left out, as in the papers. Counted here from the shape of each network.",
         )
-        _chip(
+        metric_card(
             "MACs for 10 s",
             (first.macs, second.macs),
             formats.count,
@@ -116,7 +117,7 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
             f"Convolutions and linear layers alone: {formats.count(first.macs_network)} and "
             f"{formats.count(second.macs_network)}. Counted here.",
         )
-        _chip(
+        metric_card(
             "File size",
             (sizes[0], sizes[1]),
             formats.file_size,
@@ -129,11 +130,11 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
 def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
     if get_server().known_latencies(settings.models) is None:
         with slot.container():
-            _frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
+            card("Time here", "measuring …", None, "Both networks are being timed, turn about.")
     measured = get_server().latencies(settings.models)
     first, second = (each.latency for each in measured)
     with slot.container():
-        _chip(
+        metric_card(
             engine_text.label(measured),
             (first.median_ms, second.median_ms),
             formats.milliseconds,
@@ -176,65 +177,6 @@ def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
         f"**Lost at {threshold}**", help=f"Tags to which only {titles[0]} gives {threshold} or more."
     )
     right.markdown(_listed(measured.lost))
-
-
-def all_tags(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
-    """Every tag as a sortable table."""
-    rows = tables.shown_rows(comparison, categories=settings.categories)
-    left, right = titles if titles[0] != titles[1] else (f"{titles[0]} (left)", f"{titles[1]} (right)")
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        tables.tag_frame(rows, baseline=left, candidate=right),
-        hide_index=True,
-        height=min(420, 38 + 35 * max(1, len(rows))),
-        column_config={
-            "Tag": st.column_config.TextColumn(width="medium", pinned=True),
-            left: number(format="%.3f", width="small"),
-            right: number(format="%.3f", width="small"),
-            "Difference": number(format="%+.3f", width="small", help=f"{right} minus {left}."),
-            "Category": st.column_config.TextColumn(help="AudioSet's top-level category, or several."),
-        },
-        column_order=["Tag", left, right, "Difference", "Category"],
-        placeholder=formats.DASH,
-        alt=f"Probabilities of all tags by {left} and {right}",
-    )
-
-
-def downloads(comparisons: Sequence[Comparison], name: str) -> None:
-    """JSON and CSV of the open clip, or of all clips."""
-    with st.container(horizontal=True, gap="small"):
-        st.download_button(
-            "JSON",
-            lambda: tables.json_text(comparisons),
-            file_name=f"{name}.json" if len(comparisons) == 1 else f"{name}.jsonl",
-            mime="application/json" if len(comparisons) == 1 else "application/x-ndjson",
-            icon=":material/download:",
-            on_click="ignore",
-            key=f"json_{name}",
-            help="The document that `pannscope compare --json` prints, with every tag.",
-        )
-        st.download_button(
-            "CSV",
-            lambda: tables.csv_text(comparisons),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            key=f"csv_{name}",
-            help="One line a tag, for a spreadsheet.",
-        )
-
-
-def _chip(label: str, values: tuple[float, float], form: formats.Form, help_text: str) -> None:
-    figure = f":blue[**{form(values[0])}**] → :orange[**{form(values[1])}**]"
-    _frame(label, figure, formats.change(*values), help_text)
-
-
-def _frame(label: str, figure: str, change: str | None, help_text: str) -> None:
-    with st.container(border=True, gap="xsmall"):
-        st.markdown(f":small[{label}]", help=help_text)
-        # On a line of its own at every width: beside the figures it would wrap in some cards and not in others.
-        st.markdown(f"{figure}  \n" + (f":gray-badge[{change}]" if change else formats.NBSP))
 
 
 def _spread(latency: Latency) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -15,9 +15,9 @@ from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import TOP_K, Cut
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
+from dashboard.widgets.job_panel import job_panel, job_progress
 from dashboard.widgets.theme import palette
 
-_LOOK_EVERY_S = 0.6
 _TITLE = "**How far it still agrees, at every ratio**"
 _HEIGHT_PX = 420  # the choice of measure, the chart and its caption
 _TENTHS = tuple((step / 5, formats.probability(step / 5)) for step in range(6))
@@ -53,42 +53,43 @@ def draw(cut: Cut) -> None:
         unasked = cut.small and (kind == "off" or cut.settings.repair != "off")
         if (unasked or (cut.name, kind) in wanted) and jobs.status(key) is None:
             measurements.start_curve(cut.source, cut.name, cut.settings, kind)
-    active = any(_active(jobs.status(key)) for key in keys.values())
-
-    @st.fragment(run_every=_LOOK_EVERY_S if active else None)
-    def look() -> None:
-        standings = [jobs.status(key) for key in keys.values()]
-        if any(_active(standing) for standing in standings) != active:
-            st.rerun()  # the clock can only be stopped by the whole page
-        _chart(cut, kinds)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if active:
-                now = next(standing for standing in standings if _active(standing))
-                st.progress(now.share if now else 0.0, text="Measuring …")
-                st.button("Cancel", key="cancel_curve", on_click=_cancel, args=tuple(keys.values()))
-            else:
-                _offer(cut, kinds, repaired, standings)
-
-    look()
+    job_panel(
+        "curve",
+        lambda: _running([jobs.status(key) for key in keys.values()]),
+        job_progress,
+        lambda: _cancel(keys.values()),
+        lambda status: _offer(cut, kinds, repaired, status),
+        above=lambda: _chart(cut, kinds),
+    )
 
 
-def _offer(cut: Cut, kinds: list[str], repaired: str, standings: list[JobStatus | None]) -> None:
-    """What may be measured further."""
-    told = [standing.message for standing in standings if standing is not None and standing.message]
+def _running(statuses: list[JobStatus | None]) -> JobStatus | None:
+    """The status of the curve that is being measured, or else of one that was stopped."""
+    known = [status for status in statuses if status is not None]
+    return next((status for status in known if status.active), known[0] if known else None)
+
+
+def _offer(cut: Cut, kinds: list[str], repaired: str, status: JobStatus | None) -> None:
+    """What can be measured further."""
+    message = status.message if status else None
     missing = [
         kind
         for kind in kinds
         if len(measurements.curve(cut.source, cut.name, cut.settings, kind)) < len(measurements.CURVE)
     ]
     if missing:
-        st.button(
-            "Go on" if told else "Measure every ratio",
-            key="want_curves",
-            on_click=_want,
-            args=(cut, missing),
-            icon=":material/timeline:",
-        )
-        st.caption(told[0] if told else "Ten pruned networks listen to this clip.", width="content")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                "Resume" if message else "Measure every ratio",
+                key="want_curves",
+                on_click=_want,
+                args=(cut, missing),
+                icon=":material/timeline:",
+            )
+            st.caption(
+                formats.escaped(message) if message else "Runs ten pruned networks on this clip.",
+                width="content",
+            )
     elif repaired not in kinds:
         st.button(
             "Add the repaired network",
@@ -173,10 +174,6 @@ def _value(measured: Agreement, measure: str) -> float:
     return measured.top_k_overlap / measured.top_k
 
 
-def _active(standing: JobStatus | None) -> bool:
-    return standing is not None and standing.active
-
-
-def _cancel(*keys: Hashable) -> None:
+def _cancel(keys: Iterable[Hashable]) -> None:
     for key in keys:
         get_server().jobs.cancel(key)

@@ -11,12 +11,13 @@ from core.errors import PannscopeError
 from core.export import FORMATS, Exported, Format, export_bytes
 from dashboard import formats
 from dashboard.prune.cut import Cut
-from dashboard.server.jobs import Step
+from dashboard.server.jobs import JobStatus, Step
 from dashboard.server.pruned import Pruned
 from dashboard.server.server import get_server
 from dashboard.widgets import query_params
+from dashboard.widgets.download_buttons import download_button
+from dashboard.widgets.job_panel import job_panel, job_progress
 
-_LOOK_EVERY_S = 0.5
 _HALF = "safetensors-half"
 
 
@@ -78,26 +79,13 @@ def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
             st.error(formats.escaped(str(error)), icon=":material/error:")
             return
         _start(key, ready, form, half, cut)
-    active = _active(key)
-
-    @st.fragment(run_every=_LOOK_EVERY_S if active else None)
-    def look() -> None:
-        if _active(key) != active:
-            st.rerun()
-        if active:
-            st.progress(0.5, text="Writing the file, reading it back and comparing …")
-            return
-        _offer(jobs.result(key))
-        standing = jobs.status(key)
-        if standing is not None and standing.message:
-            st.error(formats.escaped(standing.message), icon=":material/error:")
-
-    look()
-
-
-def _active(key: Hashable) -> bool:
-    standing = get_server().jobs.status(key)
-    return standing is not None and standing.active
+    job_panel(
+        "export",
+        lambda: jobs.status(key),
+        job_progress,
+        lambda: jobs.cancel(key),
+        lambda status: _offer(key, status),
+    )
 
 
 def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> None:
@@ -107,22 +95,19 @@ def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> 
         data, done = export_bytes(ready.tagger, form.name, waveforms=waveforms, half=half)
         return File(data, done, done.path.name)
 
-    get_server().jobs.start(key, work)
+    get_server().jobs.start(key, work, "Writing the file, reading it back and comparing")
 
 
-def _offer(file: File | None) -> None:
+def _offer(key: Hashable, status: JobStatus | None) -> None:
+    """The finished file, or why there is none."""
+    if status is not None and status.message:
+        st.error(formats.escaped(status.message), icon=":material/error:")
+    file: File | None = get_server().jobs.result(key)
     if file is None:
         return
     done = file.done
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.download_button(
-            f"Download {file.name}",
-            file.data,
-            file_name=file.name,
-            icon=":material/download:",
-            on_click="ignore",
-            key="download_file",
-        )
+        download_button(f"Download {file.name}", file.data, file.name, key="download_file")
         st.caption(
             f"{formats.file_size(len(file.data))} · differs from the network by at most {done.max_abs_difference:.1g} on "
             f"{formats.plural(done.clips, 'clip')}, {formats.seconds(done.audio_seconds)} of audio.",
@@ -134,14 +119,12 @@ def _offer(file: File | None) -> None:
 
 def _plan(cut: Cut) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.download_button(
+        download_button(
             "Plan as JSON",
             cut.plan.text,
-            file_name=f"{cut.name}-plan.json",
-            mime="application/json",
-            icon=":material/download:",
-            on_click="ignore",
+            f"{cut.name}-plan.json",
             key="download_plan",
-            help="Which filters stay, and how they were chosen: this page and `pannscope prune --plan` read it back.",
+            mime="application/json",
+            help_text="Which filters stay, and how they were chosen: this page and `pannscope prune --plan` read it back.",
         )
         st.caption("A plan is small, and can be carried out again on the same network.", width="stretch")

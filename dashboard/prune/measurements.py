@@ -68,15 +68,16 @@ def start_curve(source: Source, name: str, settings: PruneSettings, repair_on: s
         network = build_pruned(tagger, made, load() if ratio else (), lambda *_: pause())
         return network.tagger.tag(clip)
 
-    def work(step: Step) -> bool:
+    def work(step: Step) -> dict[float, Tags]:
+        points: dict[float, Tags] = server.jobs.result(("points", *base)) or {}
         for number, ratio in enumerate(CURVE):
-            if server.jobs.result(("point", ratio, *base)) is None:
-                pause = partial(step, number, len(CURVE))
-                server.jobs.keep(("point", ratio, *base), measure(ratio, pause))
+            if ratio not in points:
+                points = {**points, ratio: measure(ratio, partial(step, number, len(CURVE)))}
+                server.jobs.keep(("points", *base), points)
             step(number + 1, len(CURVE))
-        return True
+        return points
 
-    server.jobs.start(curve_key(source, name, settings, repair_on), work)
+    server.jobs.start(curve_key(source, name, settings, repair_on), work, "Measuring")
 
 
 def curve(
@@ -88,8 +89,10 @@ def curve(
     base = _curve_base(source, name, settings, repair_on)
     if left is None:
         return []
-    points = ((ratio, server.jobs.result(("point", ratio, *base))) for ratio in CURVE)
-    return [(ratio, agreement(left, right)) for ratio, right in points if right is not None]
+    points: dict[float, Tags] = (
+        server.jobs.result(("curve", *base)) or server.jobs.result(("points", *base)) or {}
+    )
+    return [(ratio, agreement(left, right)) for ratio, right in sorted(points.items())]
 
 
 def sensitivity_key(question: Asked, criterion: str) -> Hashable:

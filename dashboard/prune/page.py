@@ -7,12 +7,12 @@ import streamlit as st
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
 from dashboard import formats
-from dashboard.compare import sections as compare_sections
 from dashboard.prune import curve, export, search, sections, settings, tags
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.widgets import clip_input, network_select
+from dashboard.widgets import clip_input, network_select, tables
+from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
 A convolution has many filters, and each makes one feature map. Pruning ranks them, removes the lowest for good, and with them
@@ -86,8 +86,8 @@ def _result(cut: Cut) -> None:
         curve_place.empty()
         return
     with tabs[3]:
-        sections.all_tags(compared, cut.title)
-        compare_sections.downloads([compared], "pannscope-pruned")
+        tables.all_tags(compared, (cut.title, sections.PRUNED))
+        comparison_downloads([compared], "pannscope-pruned")
     tags.timing(cut, time_place)
     with curve_place.container():
         curve.draw(cut)

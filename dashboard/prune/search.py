@@ -16,13 +16,15 @@ from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements, settings
 from dashboard.prune.cut import Cut
+from dashboard.server.jobs import JobStatus
 from dashboard.server.pruned import plan_digest
 from dashboard.server.server import get_server
 from dashboard.server.source import Source, example_sources
 from dashboard.widgets import clip_input
+from dashboard.widgets.download_buttons import download_button
+from dashboard.widgets.job_panel import job_panel, job_progress
 from dashboard.widgets.theme import palette
 
-_LOOK_EVERY_S = 0.6
 _CLIPS = {"examples": "The 12 examples", "own": "My recordings", "both": "Both"}
 _BUDGETS = {"params": "Parameters", "macs": "MACs", "time": "Time", "loss": "Tolerated loss"}
 _TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -197,32 +199,25 @@ def _job(
 ) -> None:
     """A button that begins a job, its progress with a way to stop it, and what it found."""
     jobs = get_server().jobs
-    standing = jobs.status(key)
-    active = standing is not None and standing.active
     known = jobs.result(key) is not None
 
-    @st.fragment(run_every=_LOOK_EVERY_S if active else None)
-    def look() -> None:
-        now = jobs.status(key)
-        if (now is not None and now.active) != active or (jobs.result(key) is not None) != known:
-            st.rerun()  # the clock can only be started and stopped by the whole page
-        if now is not None and now.active:
-            doing = f"{now.doing}: {now.done} of {now.total}" if now.total else "Beginning"
-            if now.ahead and not now.total:
-                doing = f"{formats.plural(now.ahead, 'turn')} before yours"
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.progress(now.share, text=doing)
-                st.button("Cancel", key=f"cancel_{name}", on_click=jobs.cancel, args=(key,))
-            return
+    def idle(status: JobStatus | None) -> None:
         if not known:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.button(label, key=name, on_click=start)
                 st.caption(about, width="content")
-            if now is not None and now.message:
-                st.caption(formats.escaped(now.message))
+            if status is not None and status.message:
+                st.caption(formats.escaped(status.message))
         draw()
 
-    look()
+    job_panel(
+        name,
+        lambda: jobs.status(key),
+        job_progress,
+        lambda: jobs.cancel(key),
+        idle,
+        outdated=lambda: (jobs.result(key) is not None) != known,
+    )
 
 
 def _map(found: Sensitivity, heard: str) -> None:
@@ -237,14 +232,12 @@ def _map(found: Sensitivity, heard: str) -> None:
     st.caption(
         f"Divergence from the unpruned network in nats, mean over {heard}, by {found.criterion}: one layer pruned, all others whole."
     )
-    st.download_button(
+    download_button(
         "JSON",
         lambda: json.dumps(found.document(), indent=2),
-        file_name="pannscope-sensitivity.json",
-        mime="application/json",
-        icon=":material/download:",
-        on_click="ignore",
+        "pannscope-sensitivity.json",
         key="sensitivity_json",
+        mime="application/json",
     )
 
 

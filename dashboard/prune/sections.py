@@ -28,6 +28,7 @@ from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import tables
+from dashboard.widgets.metric_card import card, metric_card
 from dashboard.widgets.theme import palette
 
 PRUNED = "Pruned"
@@ -57,14 +58,14 @@ def figures(before: Cnn14Config, after: Cnn14Config) -> DeltaGenerator:
     """What the cut saves, as cards; gives the place of the last one, the measured time."""
     old, new = count(before, _SECONDS), count(after, _SECONDS)
     with st.grid(5, min_column_width=150, gap="small"):
-        card(
+        metric_card(
             "Parameters",
             (old.params_trainable, new.params_trainable),
             formats.count,
             "Weights that training sets: convolutions, batch norms and linear layers. The front end's frozen weights are left "
             "out, as in the papers. Counted from the widths.",
         )
-        card(
+        metric_card(
             "MACs for 10 s",
             (old.macs, new.macs),
             formats.count,
@@ -72,7 +73,7 @@ def figures(before: Cnn14Config, after: Cnn14Config) -> DeltaGenerator:
             "and the spectrogram as the reference's two convolutions, which pruning leaves alone. Convolutions and linear layers "
             f"alone: {formats.count(old.macs_network)} and {formats.count(new.macs_network)}.",
         )
-        card(
+        metric_card(
             "Size, float32",
             (old.file_bytes, new.file_bytes),
             formats.file_size,
@@ -81,7 +82,7 @@ def figures(before: Cnn14Config, after: Cnn14Config) -> DeltaGenerator:
             f"with the front end, as the published files store it, {formats.file_size(old.size_bytes)} and "
             f"{formats.file_size(new.size_bytes)}.",
         )
-        card(
+        metric_card(
             "Peak memory",
             (activation_bytes(before, _SECONDS), activation_bytes(after, _SECONDS)),
             formats.file_size,
@@ -90,7 +91,7 @@ def figures(before: Cnn14Config, after: Cnn14Config) -> DeltaGenerator:
         )
         place = st.empty()
         with place.container():
-            frame("Time here", ":gray[…]", None, "Both networks listen to 10 s of audio on this machine.")
+            card("Time here", ":gray[…]", None, "Both networks listen to 10 s of audio on this machine.")
         return place
 
 
@@ -222,39 +223,6 @@ def mirrored(compared: Comparison, title: str) -> None:
         key="mirrored_tags",
         alt=mirrored_tags_alt(rows, baseline=title, candidate=PRUNED),
     )
-
-
-def all_tags(compared: Comparison, title: str) -> None:
-    """Every tag as a sortable table."""
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        tables.tag_frame(tables.shown_rows(compared), baseline=title, candidate=PRUNED),
-        hide_index=True,
-        height=420,
-        column_config={
-            "Tag": st.column_config.TextColumn(width="medium", pinned=True),
-            title: number(format="%.3f", width="small"),
-            PRUNED: number(format="%.3f", width="small"),
-            "Difference": number(format="%+.3f", width="small", help=f"{PRUNED} minus {title}."),
-            "Category": st.column_config.TextColumn(help="AudioSet's top-level category, or several."),
-        },
-        column_order=["Tag", title, PRUNED, "Difference", "Category"],
-        placeholder=formats.DASH,
-        alt=f"Probabilities of all tags by {title} and by the pruned network",
-    )
-
-
-def card(label: str, values: tuple[float, float], form: formats.Form, help_text: str) -> None:
-    """A figure before and after, and its change."""
-    figure = f":blue[**{form(values[0])}**] → :orange[**{form(values[1])}**]"
-    frame(label, figure, formats.change(*values), help_text)
-
-
-def frame(label: str, figure: str, change: str | None, help_text: str) -> None:
-    """A card; the change stands on a line of its own at every width, so that all are of one height."""
-    with st.container(border=True, gap="xsmall", height="stretch"):
-        st.markdown(f":small[{label}]", help=help_text)
-        st.markdown(f"{figure}  \n" + (f":gray-badge[{change}]" if change else formats.NBSP))
 
 
 def _params(counts: Counts) -> float:

@@ -14,6 +14,7 @@ from dashboard.prune import sections
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.widgets import engine_text
+from dashboard.widgets.metric_card import card, metric_card
 
 _PROGRESS_STEPS = 40  # of the bar; repair tells of its progress hundreds of times
 
@@ -73,7 +74,7 @@ def timing(cut: Cut, place: DeltaGenerator) -> None:
     measured = get_server().known_pruned_latencies(cut)
     if measured is None and st.session_state.pop("measure_time", False):
         with place.container():
-            sections.frame("Time here", "measuring …", None, "Both networks are being timed, turn about.")
+            card("Time here", "measuring …", None, "Both networks are being timed, turn about.")
         try:
             measured = get_server().pruned_latencies(cut)
         except PannscopeError as error:
@@ -86,7 +87,7 @@ def timing(cut: Cut, place: DeltaGenerator) -> None:
                 f"{formats.milliseconds(each.lower_quartile_ms)} to {formats.milliseconds(each.upper_quartile_ms)}"
                 for each in (before, after)
             ]
-            sections.card(
+            metric_card(
                 engine_text.label(measured),
                 (before.median_ms, after.median_ms),
                 formats.milliseconds,

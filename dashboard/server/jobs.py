@@ -93,7 +93,8 @@ class Jobs:
                 return
             if len(self._tasks) >= MAX_ACTIVE:
                 self._statuses[key] = JobStatus(
-                    active=False, message="This server is busy with other measurements. Try again in a minute."
+                    active=False,
+                    message="This server is busy with other measurements. Try again in a minute.",
                 )
                 return
             ended = [other for other, status in self._statuses.items() if not status.active]
@@ -109,12 +110,6 @@ class Jobs:
         with self._lock:
             if key in self._tasks:
                 self._tasks[key].cancel()
-
-    def cancel_all(self) -> None:
-        """Ask every job to stop after its present step."""
-        with self._lock:
-            for task in self._tasks.values():
-                task.cancel()
 
     def forget(self, key: Hashable) -> None:
         """Clear the message of a job that has ended."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
+import streamlit as st
 
 from core.classes import audioset
 from core.compare import Comparison, Row, rows
@@ -47,6 +48,28 @@ def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.D
             candidate: [row.candidate for row in listed],
             "Difference": [row.difference for row in listed],
         }
+    )
+
+
+def all_tags(comparison: Comparison, titles: tuple[str, str], categories: Sequence[str] = ()) -> None:
+    """Every tag as a sortable table."""
+    listed = shown_rows(comparison, categories=categories)
+    left, right = titles if titles[0] != titles[1] else (f"{titles[0]} (left)", f"{titles[1]} (right)")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        tag_frame(listed, baseline=left, candidate=right),
+        hide_index=True,
+        height=min(420, 38 + 35 * max(1, len(listed))),
+        column_config={
+            "Tag": st.column_config.TextColumn(width="medium", pinned=True),
+            left: number(format="%.3f", width="small"),
+            right: number(format="%.3f", width="small"),
+            "Difference": number(format="%+.3f", width="small", help=f"{right} minus {left}."),
+            "Category": st.column_config.TextColumn(help="AudioSet's top-level category, or several."),
+        },
+        column_order=["Tag", left, right, "Difference", "Category"],
+        placeholder=formats.DASH,
+        alt=f"Probabilities of all tags by {left} and {right}",
     )
 
 

@@ -204,7 +204,7 @@ def test_the_published_pair_is_fetched_followed_and_shown(own_server: Server, em
     page = AppTest.from_file(APP, default_timeout=60).run()
     page.button(key="fetch_official").click()
     page.run()
-    wait_until(lambda: own_server.downloads.progress().received > 0)
+    wait_until(lambda: own_server.downloads.status.received > 0)
     page.run()
     bar = page.get("progress")[0].proto
     assert bar.text.replace("\u00a0", " ") == "Fetching CNN14 (1 of 2): 82.0 MB of 327 MB"
@@ -212,7 +212,7 @@ def test_the_published_pair_is_fetched_followed_and_shown(own_server: Server, em
     assert page.button(key="cancel_fetch").label == "Cancel"
     assert page.subheader[0].value.startswith("They agree on ")
     go_on.set()
-    wait_until(lambda: own_server.downloads.progress().done)
+    wait_until(lambda: own_server.downloads.status.done)
     page.run()
     assert not page.exception
     assert (page.selectbox(key="baseline").value, page.selectbox(key="candidate").value) == (

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 
 from core.errors import DownloadError
-from dashboard.server.downloads import Downloads, Progress
+from dashboard.server.downloads import Downloads, DownloadStatus
 
 
-def settled(downloads: Downloads) -> Progress:
+def settled(downloads: Downloads) -> DownloadStatus:
     end = time.monotonic() + 5
-    while downloads.progress().active and time.monotonic() < end:
+    while downloads.status.active and time.monotonic() < end:
         time.sleep(0.005)
-    return downloads.progress()
+    return downloads.status
 
 
 def test_files_come_one_after_the_other_with_their_progress() -> None:
@@ -24,7 +24,7 @@ def test_files_come_one_after_the_other_with_their_progress() -> None:
         name: str, *, progress: Callable[[int, int | None], None], cancelled: Callable[[], bool]
     ) -> None:
         progress(50, 200)
-        seen.append((name, downloads.progress().share))
+        seen.append((name, downloads.status.share))
 
     downloads = Downloads(fetch)
     downloads.start(["cnn14", "epanns"])

@@ -35,7 +35,7 @@ def prune_page(embedded: None) -> Iterator[AppTest]:
     """The Prune page as it opens, with its first curve measured, so that no test waits for another's."""
     page = open_page()
     yield page
-    for key in list(get_server().jobs._cancels):
+    for key in list(get_server().jobs._tasks):
         get_server().jobs.cancel(key)
 
 
