@@ -7,20 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+PACKAGES = ("core", "dashboard", "pannscope")
+
 # From the bottom up. A part imports from the layers below its own, never from its own layer or from one above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.errors", "core.units"),
-    ("core.settings",),
-    ("core.files", "core.classes"),
-    ("core.audio", "core.models"),
-    ("core.windows",),
-    ("core.examples", "core.checkpoints", "core.runtime", "core.windows"),
-    ("core.tagging",),
-    ("core.compare", "core.profiling", "core.training"),
+    ("core.settings", "core.files", "core.classes", "core.audio", "core.models"),
+    ("core.windows", "core.examples", "core.checkpoints", "core.runtime"),
+    ("core.tagging", "core.profiling"),
+    ("core.compare", "core.training"),
     ("core.pruning",),
-    ("core.export",),
-    ("core.api",),
-    ("core.api",),
+    ("core.api", "core.export"),
     ("core.benchmark",),
     ("core.cli",),
     ("pannscope",),

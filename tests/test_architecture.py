@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.import_graph import LAYERS, Import, imports, layer, modules, part
+from scripts import architecture_picture
+from scripts.import_graph import LAYERS, PACKAGES, Import, imports, layer, modules, part
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("core", "dashboard", "pannscope")
 MAX_LINES = 350
 PAGES = ("dashboard.compare", "dashboard.prune", "dashboard.filters")
 
@@ -136,3 +136,15 @@ def test_a_name_has_one_import_path() -> None:
 
     users = imports(ROOT, (*PACKAGES, "benchmarks", "scripts", "tests"))
     assert [f"{found}: take it from {face(found)}" for found in users if face(found)] == []
+
+
+def test_picture_and_table_are_current() -> None:
+    """scripts/architecture_picture.py writes them anew."""
+    for path, text in architecture_picture.current().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run scripts/architecture_picture.py"
+
+
+def test_the_picture_is_drawn_the_same_every_time() -> None:
+    graph = architecture_picture.part_imports()
+    backwards = dict(reversed(graph.items()))
+    assert architecture_picture.draw(graph) == architecture_picture.draw(backwards)
