@@ -1,4 +1,4 @@
-"""The tables of the embedded pair's model cards, from the scores that scripts/train-demo left: Markdown on stdout.
+"""The tables of the embedded pair's model cards, from the scores that scripts/train-demo wrote: Markdown on stdout.
 
 python scripts/demo_figures.py OUT
 """
@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     _print_row(*["---"] * 7)
     for fold in FOLDS:
         row = [scores[fold, model] for model in MODELS]
-        figures = [f"{each['mAP']:.3f}" for each in row] + [f"{row[0]['auc']:.4f}", f"{row[2]['auc']:.4f}"]
+        figures = [f"{score['mAP']:.3f}" for score in row] + [f"{row[0]['auc']:.4f}", f"{row[2]['auc']:.4f}"]
         _print_row(fold, str(row[0]["clips"]), *figures)
     means = [_mean([scores[fold, model]["mAP"] for fold in FOLDS]) for model in MODELS]
     aucs = [_mean([scores[fold, model]["auc"] for fold in FOLDS]) for model in (MODELS[0], MODELS[2])]
@@ -41,9 +41,9 @@ def main(folder: Path) -> None:
     _print_row("class", "clips", *TITLES)
     _print_row(*["---"] * 5)
     for name in sorted({entry["name"] for score in scores.values() for entry in score["per_class"]}):
-        found = [[_of_class(scores[fold, model], name) for fold in FOLDS] for model in MODELS]
-        clips = sum(entry["positives"] for entry in found[0] if entry)
-        precision = [_mean([entry["average_precision"] for entry in each if entry]) for each in found]
+        entries = [[_of_class(scores[fold, model], name) for fold in FOLDS] for model in MODELS]
+        clips = sum(entry["positives"] for entry in entries[0] if entry)
+        precision = [_mean([entry["average_precision"] for entry in folds if entry]) for folds in entries]
         _print_row(name, str(clips), *(f"{value:.3f}" for value in precision))
 
 

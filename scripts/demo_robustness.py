@@ -2,8 +2,8 @@
 
     python scripts/demo_robustness.py CLIPS OUT
 
-CLIPS and OUT are those of scripts/train-demo. Each fold's networks hear the fold that they were not trained on, as it is and disguised;
-the disguises are made here, by other means than those of training (core/training/augment.py).
+CLIPS and OUT are those of scripts/train-demo. Each fold's networks run on the fold that they were not trained on, as recorded and
+altered; the alterations are made here, by other means than those of training (core/training/augment.py).
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from core.training.metrics import quality
 
 FOLDS = ("1", "2", "3", "4")
 MODELS = {"cnn14": "demo-cnn14", "epanns": "demo-epanns"}
-Disguise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Alteration = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def band_limited(cutoff_hz: float) -> Disguise:
+def band_limited(cutoff_hz: float) -> Alteration:
     """Nothing above ``cutoff_hz``: a brick wall, as a resampler makes it."""
 
-    def disguise(waveform: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    def alter(waveform: np.ndarray, _: np.random.Generator) -> np.ndarray:
         spectrum = np.fft.rfft(waveform)
         spectrum[np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE) > cutoff_hz] = 0
         return np.fft.irfft(spectrum, len(waveform))
 
-    return disguise
+    return alter
 
 
-def noisy(snr_db: float) -> Disguise:
+def noisy(snr_db: float) -> Alteration:
     """Pink noise over the full band, ``snr_db`` below the clip's mean level."""
 
-    def disguise(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def alter(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
         spectrum = np.fft.rfft(random.standard_normal(len(waveform)))
         spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE), 50.0))
         noise = np.fft.irfft(spectrum, len(waveform))
         level = np.sqrt(np.mean(waveform**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
         return waveform + level * noise
 
-    return disguise
+    return alter
 
 
-def quieter(decibels: float) -> Disguise:
+def quieter(decibels: float) -> Alteration:
     """The whole clip ``decibels`` down."""
     return lambda waveform, _: waveform * 10 ** (-decibels / 20)
 
 
-DISGUISES: dict[str, Disguise] = {
+ALTERATIONS: dict[str, Alteration] = {
     "as recorded": lambda waveform, _: waveform,
     "cut off at 8 kHz": band_limited(8000.0),
     "cut off at 4 kHz": band_limited(4000.0),
@@ -63,37 +63,37 @@ DISGUISES: dict[str, Disguise] = {
 
 
 def main(clips_folder: Path, runs: Path) -> None:
-    """Print, for every disguise and both networks: mAP, speech that is found, and other clips taken for speech."""
+    """Print, for every alteration and both networks: mAP, detected speech, and other clips detected as speech."""
     clips = read_manifest(clips_folder / "meta.csv", clips_folder / "audio")
     speech = clips.classes.names.index("Speech")
     print(
         "| held-out clips | "
-        + " | ".join(f"mAP {name} | speech found | others taken for speech" for name in MODELS.values())
+        + " | ".join(f"mAP {name} | speech detected | false detections" for name in MODELS.values())
         + " |"
     )
     print("|---" * (1 + 3 * len(MODELS)) + "|")
-    for title, disguise in DISGUISES.items():
+    for title, alter in ALTERATIONS.items():
         cells = []
         for model in MODELS:
-            targets, found, precisions = [], [], []
+            targets, detections, precisions = [], [], []
             for fold in FOLDS:
                 held_out = clips.select([fold])
                 tagger = load_tagger(checkpoint=runs / f"fold{fold}-{model}.safetensors")
                 random = np.random.default_rng(int(fold))
-                heard = [
-                    tagger.probabilities(disguise(load_clip(path).waveform, random).astype(np.float32))
+                probabilities = [
+                    tagger.probabilities(alter(load_clip(path).waveform, random).astype(np.float32))
                     for path in held_out.paths
                 ]
                 precisions.append(
-                    quality(held_out.targets, np.stack(heard), clips.classes).mean_average_precision
+                    quality(held_out.targets, np.stack(probabilities), clips.classes).mean_average_precision
                 )
                 targets.append(held_out.targets[:, speech] > 0)
-                found.append(np.stack(heard)[:, speech] >= 0.5)
-            truth, said = np.concatenate(targets), np.concatenate(found)
+                detections.append(np.stack(probabilities)[:, speech] >= 0.5)
+            truth, detected = np.concatenate(targets), np.concatenate(detections)
             cells += [
                 f"{np.mean(precisions):.3f}",
-                f"{np.sum(said & truth)} of {np.sum(truth)}",
-                f"{np.sum(said & ~truth)} of {np.sum(~truth)}",
+                f"{np.sum(detected & truth)} of {np.sum(truth)}",
+                f"{np.sum(detected & ~truth)} of {np.sum(~truth)}",
             ]
         print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
 
