@@ -18,7 +18,7 @@ RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin pan
 
 WORKDIR /app
 
-# The dependencies change seldom and weigh most: a layer of their own, below the code.
+# The dependencies change rarely and are the largest part: a layer of their own, below the code.
 COPY requirements.txt ./
 COPY scripts/torch-cpu ./scripts/torch-cpu
 RUN pip install -r requirements.txt

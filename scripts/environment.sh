@@ -1,13 +1,13 @@
-# Sourced by scripts/serve and scripts/test: makes the virtual environment, or finds it ready.
+# Sourced by scripts/serve and scripts/test: makes the virtual environment unless it is ready.
 #
 #   set_up              what requirements.txt and pyproject.toml ask for
 #   set_up test         the same and the extra `test`
 #
 # Afterwards $python is the environment's interpreter and the working directory is the repository root. PANNSCOPE_VENV names another
-# place than .venv, PANNSCOPE_PYTHON the interpreter to build it with.
+# folder than .venv, PANNSCOPE_PYTHON the interpreter to build it with.
 #
 # An environment counts as ready when its stamp says what would be installed now. The stamp is written last, so an interrupted
-# set-up is taken up again; a lock keeps two starts apart; an environment that runs is updated, never deleted.
+# installation resumes; a lock keeps two starts apart; an environment that runs is updated, never deleted.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -25,8 +25,8 @@ die() {
     exit 1
 }
 
-# Prints nothing if interpreter $1 is of a version of ours and can make environments, else one line that says why not.
-objection() {
+# Prints nothing if interpreter $1 is a supported version and can make environments, else one line that says why not.
+problem_with() {
     "$1" - 2>/dev/null <<'PYTHON' || echo "$1 does not run"
 import sys
 version = ".".join(map(str, sys.version_info[:3]))
@@ -46,19 +46,19 @@ find_interpreter() {
     [[ -z ${PANNSCOPE_PYTHON:-} ]] || candidates=("$PANNSCOPE_PYTHON")
     for candidate in "${candidates[@]}"; do
         type -P "$candidate" >/dev/null || continue
-        problem=$(objection "$candidate")
+        problem=$(problem_with "$candidate")
         if [[ -z $problem ]]; then
             interpreter=$candidate
             return
         fi
-        # A version manager's shim that leads nowhere is no news; an interpreter that nearly does is.
+        # A version manager's shim without a version behind it is not worth reporting.
         [[ -n $first_problem || $problem == *"does not run" ]] || first_problem=$problem
     done
     [[ -z ${PANNSCOPE_PYTHON:-} ]] || die "PANNSCOPE_PYTHON=$PANNSCOPE_PYTHON: ${problem:-no such program}; Python 3.11 to 3.14 with venv is needed"
     die "Python 3.11 to 3.14 with venv is needed (${first_problem:-no python3 on the PATH}): install one, or name it in PANNSCOPE_PYTHON"
 }
 
-# Whether the environment's interpreter runs, is of a version of ours and has pip.
+# Whether the environment's interpreter runs, is a supported version and has pip.
 runs() {
     "$python" -c '
 import pip, sys
@@ -66,18 +66,18 @@ raise SystemExit(not ((3, 11) <= sys.version_info[:2] <= (3, 14) and sys.prefix 
 ' 2>/dev/null
 }
 
-# Makes the environment, or mends one that does not run. What runs stays.
+# Makes the environment, or repairs one that does not run.
 make_environment() {
     if ! "$python" -c '' 2>/dev/null; then
         "$interpreter" -m venv --clear "$venv" || die "$interpreter could not make a virtual environment in $venv"
     elif ! "$python" -m pip --version >/dev/null 2>&1; then
         "$python" scripts/forget_incomplete.py
-        "$python" -m ensurepip --default-pip >/dev/null || die "there is no pip in $venv and none could be made: delete it"
+        "$python" -m ensurepip --default-pip >/dev/null || die "pip is missing in $venv and could not be installed: delete that folder"
     fi
-    runs || die "$venv is of another Python than 3.11 to 3.14: move it away, or name another place in PANNSCOPE_VENV"
+    runs || die "$venv is not of Python 3.11 to 3.14: move it away, or name another folder in PANNSCOPE_VENV"
 }
 
-# What would be installed now, as text: the files that say so, and the place (an editable install points back at it).
+# What would be installed now, as text: the files that say so, and the folder (an editable install points back at it).
 wanted() {
     printf '%s\n' "$root" "${1:-}"
     cksum requirements.txt pyproject.toml scripts/torch-cpu/*.*
@@ -92,7 +92,7 @@ set_up() {
     ! ready "$stamp" "$extra" || return 0
 
     if [[ -e $venv && ! -e $venv/pyvenv.cfg && -n $(find "$venv" -type f -print -quit) ]]; then
-        die "$venv holds files but is no virtual environment: move them away, or name another place in PANNSCOPE_VENV"
+        die "$venv holds files but is not a virtual environment: move them away, or name another folder in PANNSCOPE_VENV"
     fi
     if runs; then interpreter=$python; else find_interpreter; fi
     mkdir -p "$venv"
@@ -104,7 +104,7 @@ set_up() {
         "$interpreter" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
     }
     if ! ready "$stamp" "$extra"; then
-        say "setting up $venv: a minute or two the first time"
+        say "installing packages into $venv: two to five minutes the first time"
         make_environment
         if [[ -e $venv/unfinished ]]; then
             "$python" scripts/forget_incomplete.py
@@ -116,7 +116,7 @@ set_up() {
         # pip before 23.2 downloads a whole wheel to read what it requires: half a gigabyte of CUDA build, for torch.
         "$python" -m pip install --quiet "pip>=23.2" >&2 &&
             "$python" -m pip install ${quiet[@]+"${quiet[@]}"} -r requirements.txt -e ".${extra:+[$extra]}" >&2 ||
-            die "the installation failed (see above); the next start takes it up again"
+            die "the installation failed (see above); the next start resumes it"
         wanted "$extra" >"$stamp.new"
         mv "$stamp.new" "$stamp"
         if [[ -n $extra ]]; then # which holds for the environment without the extra too

@@ -1,6 +1,6 @@
 """After an interrupted installation: make pip forget the distributions of this environment whose files are not all there.
 
-pip believes in a distribution once its metadata are on the disk, although the files beside them may have been cut off. Every
+pip takes a distribution for installed once its metadata are on the disk, although the files beside them may be incomplete. Every
 file that a RECORD lists with a size is looked at; where one is missing or of another size, the metadata are removed, and the
 next `pip install` brings the distribution back. Only scripts/environment.sh runs this, under its lock.
 """

@@ -142,10 +142,10 @@ def main() -> None:
                 differences = list(compare(old[name], new.get(name)))
                 largest = max((size for _, size in differences), default=0.0)
                 worst = max(worst, largest)
-                told = (
+                text = (
                     f"{len(differences)} figures differ, by at most {largest:.2g}" if differences else "equal"
                 )
-                sys.stdout.write(f"{name:<32} {told}\n")
+                sys.stdout.write(f"{name:<32} {text}\n")
                 for where, size in differences[:3] if largest > 1e-5 else ():
                     sys.stdout.write(f"    {where}: {size:.2g}\n")
             sys.exit(int(worst > 1e-5))

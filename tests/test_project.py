@@ -254,11 +254,11 @@ def test_serve_with_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
-def test_serve_leaves_a_folder_alone_that_is_no_environment(tmp_path: Path) -> None:
+def test_serve_leaves_a_folder_alone_that_is_not_an_environment(tmp_path: Path) -> None:
     precious = tmp_path / "venv" / "precious"
     precious.parent.mkdir()
     precious.write_text("kept", encoding="utf-8")
-    assert "is no virtual environment" in complaint(serve(tmp_path))
+    assert "is not a virtual environment" in complaint(serve(tmp_path))
     assert [path.name for path in precious.parent.iterdir()] == ["precious"]
 
 

@@ -5,9 +5,9 @@ index in requirements.txt has a price: pip asks every index for every package, a
 each time (measured: 85 s for thop, torch and their nine dependencies; --find-links is no better), and uv takes every
 package that the index happens to mirror from there alone. So this backend asks once, with a HEAD request for the one wheel:
 
-- it answers: the metadata say ``Requires-Dist: torch @ https://...``, and the installer takes exactly that file;
-- it does not (no network, a firewall, no such wheel), or this is not Linux: no requirement, and the ``torch==...`` of
-  requirements.txt is found wherever else the installer has been told to look.
+- it succeeds: the metadata say ``Requires-Dist: torch @ https://...``, and the installer takes exactly that file;
+- it fails (no network, a firewall, no such wheel), or this is not Linux: no requirement, and the ``torch==...`` of
+  requirements.txt is found wherever else the installer is configured to look.
 
 ``PANNSCOPE_TORCH_INDEX`` names a mirror of the index. Nothing is needed here but the standard library.
 """
