@@ -1,1 +1,1 @@
-"""The Filters page: which filters of a layer go, and how sure the ranking is."""
+"""The Filters page: which filters of a layer are removed, and how reliable the ranking is."""

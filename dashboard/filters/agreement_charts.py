@@ -96,7 +96,7 @@ def order_by_layer(
         mode="markers",
         marker={"size": 11, "color": palette.pruned},
         hovertext=[
-            f"<b>{layer}</b><br>{formats.percent(value)} stay on average<br>"
+            f"<b>{layer}</b><br>{formats.percent(value)} still kept on average<br>"
             f"between {formats.percent(minimum)} and {formats.percent(maximum)}"
             for layer, value, minimum, maximum in zip(layers, mean, low, high, strict=True)
         ],
@@ -122,7 +122,7 @@ def order_by_layer(
             "range": [0, 1.02],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "ticktext": [formats.percent(share) for share in (0, 0.25, 0.5, 0.75, 1)],
-            "title": axis_title("kept filters that stay kept", palette),
+            "title": axis_title("kept filters that are still kept", palette),
         },
         yaxis={
             **axis(palette),

@@ -41,7 +41,7 @@ def importance(
     ----------
     scores : (filters,), at most 1.
     order : the filters, most important first.
-    kept : how many of them stay.
+    kept : how many of them are kept.
     selected : the filter to be marked.
     """
     count = len(order)
@@ -200,7 +200,7 @@ def _target_size(count: int) -> int:
 
 def _target_text(scores: np.ndarray, order: Sequence[int], kept: int, first: int, size: int) -> str:
     index = order[first]
-    fate = "stays" if first < kept else "goes"
+    fate = "kept" if first < kept else "removed"
     text = f"filter {index} · rank {first + 1}<br>importance {scores[index]:.3g}, {fate}"
     return text if size == 1 else text + f"<br>and the next {min(size, len(order) - first) - 1}"
 
@@ -231,8 +231,13 @@ def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: 
         figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top * _HEADROOM, line=line)
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=between, y1=between, line=line)
     for at, text, anchor, color in (
-        (0.0, f"<b>{formats.whole(kept)} stay</b>", "left", palette.pruned),
-        (0.78, f"<b>{formats.whole(count - kept)} go</b>" if kept < count else "", "right", palette.quiet),
+        (0.0, f"<b>{formats.whole(kept)} kept</b>", "left", palette.pruned),
+        (
+            0.78,
+            f"<b>{formats.whole(count - kept)} removed</b>" if kept < count else "",
+            "right",
+            palette.quiet,
+        ),
     ):
         figure.add_annotation(
             x=at,

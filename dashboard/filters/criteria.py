@@ -21,7 +21,7 @@ _TABLE_PX = 353  # the header and nine criteria
 
 
 def agreement(view: LayerView) -> None:
-    """How far the criteria agree on this layer: on the order, and on which filters stay."""
+    """How far the criteria agree on this layer: on the order, and on which filters they keep."""
     placeholder = st.empty()
     scores = _all_scores(view, placeholder)
     placeholder.empty()
@@ -57,7 +57,7 @@ def score_table(view: LayerView) -> None:
     rows = []
     for name, scores in _all_scores(view, placeholder).items():
         rank = int(ranks(scores)[view.selected])
-        fate = "stays" if rank <= view.kept else "removed"
+        fate = "kept" if rank <= view.kept else "removed"
         rows.append((name, float(scores[view.selected]), rank, fate))
     with placeholder.container():
         st.dataframe(

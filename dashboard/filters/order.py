@@ -55,7 +55,7 @@ def dependence(view: LayerView) -> None:
 
 
 def _kept_by_layer(view: LayerView, by_layer: _ByLayer) -> None:
-    st.markdown("**Another filter first: what stays kept**")
+    st.markdown("**Another filter first: what is still kept**")
     results = [result for result, _ in by_layer.values()]
     st.plotly_chart(
         agreement_charts.order_by_layer(
@@ -70,7 +70,8 @@ def _kept_by_layer(view: LayerView, by_layer: _ByLayer) -> None:
         config=CONFIG,
         key="order",
         alt="; ".join(
-            f"{layer} {formats.percent(result.mean_stays)} stay" for layer, (result, _) in by_layer.items()
+            f"{layer} {formats.percent(result.mean_stays)} still kept"
+            for layer, (result, _) in by_layer.items()
         ),
     )
     st.caption(
@@ -114,7 +115,7 @@ def _rank_of_first(by_layer: _ByLayer) -> None:
 
 def _answer(view: LayerView, result: OrderDependence) -> str:
     if view.kept == len(view.order):
-        return f"At {view.settings.cut} all filters stay in any order. Choose a higher ratio to see the effect of the order."
+        return f"At {view.settings.cut} all filters are kept in any order. Choose a higher ratio to see the effect of the order."
     if result.mean_stays > 0.9995:
         return f"**The order does not matter in {view.layer}.** With one input channel there is no sign to choose."
     return (

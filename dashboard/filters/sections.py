@@ -33,11 +33,11 @@ def ranking(view: LayerView) -> None:
         on_select=lambda: settings.select_clicked("ranking", targets),
         selection_mode="points",
         alt=f"Importance of the {len(view.order)} filters of {view.layer} by {view.settings.criterion}, sorted: "
-        f"{view.kept} stay. Beside it a histogram of importance.",
+        f"{view.kept} are kept. Beside it a histogram of importance.",
     )
     st.caption(
         f"Every filter of {view.layer} by {view.settings.criterion}, relative to the most important one; right: histogram. "
-        "Filters left of the dotted line stay, those right of it are removed. Click to select a filter."
+        "Filters left of the dotted line are kept, those right of it removed. Click to select a filter."
     )
 
 
@@ -64,7 +64,7 @@ def tiles(view: LayerView) -> None:
     kernels = min(_TILE_KERNELS, weight.shape[1])
     shown = "its only kernel" if kernels == 1 else f"its {kernels} largest kernels of {weight.shape[1]}"
     st.caption(
-        f"Each tile is a filter: {shown}, :orange[**orange**] where it stays and :gray[**grey**] where it is removed; lighter "
+        f"Each tile is a filter: {shown}, :orange[**orange**] where it is kept and :gray[**grey**] where it is removed; lighter "
         "weights are positive, darker ones negative, on each filter's own scale. Click a tile to select its filter."
     )
 
@@ -78,7 +78,7 @@ def selected_filter(view: LayerView) -> None:
 
 
 def _choose_filter(view: LayerView) -> None:
-    fate = ":orange-badge[stays]" if view.stays(view.selected) else ":gray-badge[removed]"
+    fate = ":orange-badge[kept]" if view.is_kept(view.selected) else ":gray-badge[removed]"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.number_input(
             f"Filter of {view.layer}",
@@ -105,7 +105,7 @@ def _kernels(view: LayerView, weight: np.ndarray) -> None:
             filter_weight[channel][None],
             str(channel),
             f"input channel {channel}<br>length {np.linalg.norm(filter_weight[channel]):.3g}",
-            view.stays(view.selected),
+            view.is_kept(view.selected),
         )
         for channel in largest_channels(filter_weight, _SELECTED_KERNELS).tolist()
     ]
@@ -138,13 +138,13 @@ def _neighbors(view: LayerView, weight: np.ndarray) -> None:
 
 
 def _tile(view: LayerView, weight: np.ndarray, index: int, label: str) -> Tile:
-    fate = "stays" if view.stays(index) else "removed"
+    fate = "kept" if view.is_kept(index) else "removed"
     return Tile(
         weight[index, largest_channels(weight[index], _TILE_KERNELS)],
         label,
         f"<b>filter {index}</b><br>rank {view.rank(index)} of {len(view.order)}, {fate}<br>"
         f"importance {view.scores[index]:.3g}",
-        view.stays(index),
+        view.is_kept(index),
         index == view.selected,
     )
 
@@ -159,5 +159,5 @@ def _tile_chart(key: str, view: LayerView, tiles_of: dict[int, Tile], *, columns
         on_select=lambda: settings.select_clicked(key, filters),
         selection_mode="points",
         alt=f"Kernels of the filters {', '.join(map(str, filters))} of {view.layer}; "
-        f"{sum(map(view.stays, filters))} of them stay.",
+        f"{sum(map(view.is_kept, filters))} of them are kept.",
     )

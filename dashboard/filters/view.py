@@ -19,7 +19,7 @@ class LayerView:
     settings : network, layer, criterion and ratio.
     scores : (filters,) by the criterion.
     order : the filters, most important first.
-    kept : how many of them stay.
+    kept : how many of them are kept.
     selected : index of the selected filter.
     """
 
@@ -43,7 +43,7 @@ class LayerView:
         """A filter's rank, 1 the most important."""
         return self.order.index(index) + 1
 
-    def stays(self, index: int) -> bool:
+    def is_kept(self, index: int) -> bool:
         """Whether a filter is kept."""
         return self.rank(index) <= self.kept
 
@@ -51,7 +51,7 @@ class LayerView:
         """The page's first sentence."""
         count = len(self.order)
         if self.kept == count:
-            return f"All {formats.whole(count)} filters of {self.layer} stay"
+            return f"All {formats.whole(count)} filters of {self.layer} are kept"
         removed = float(self.scores[self.order[self.kept :]].sum() / self.scores.sum())
         return (
             f"{self.layer} keeps {formats.whole(self.kept)} of {formats.whole(count)} filters · "

@@ -19,29 +19,29 @@ def picture_of(waveform: np.ndarray) -> ClipPicture:
     return clip_picture(len(waveform), lambda spans: (waveform[start:end] for start, end in spans))
 
 
-def test_what_stays_is_left_of_the_cut_and_what_goes_right_of_it() -> None:
+def test_kept_filters_are_left_of_the_cut_and_removed_ones_right_of_it() -> None:
     figure = charts.importance(SCORES, ORDER, 2, 3, palette=LIGHT)
-    stays, goes = figure.data[:2]
-    assert (stays.fillcolor, goes.fillcolor) == (LIGHT.pruned, LIGHT.removed)
-    assert (list(stays.x), list(stays.y)) == ([0.5, 1, 2, 2.5], [1.0, 1.0, 0.6, 0.6])
-    assert (list(goes.x), list(goes.y)) == ([2.5, 3, 4, 5, 5.5], [0.3, 0.3, 0.2, 0.1, 0.1])
+    kept, removed = figure.data[:2]
+    assert (kept.fillcolor, removed.fillcolor) == (LIGHT.pruned, LIGHT.removed)
+    assert (list(kept.x), list(kept.y)) == ([0.5, 1, 2, 2.5], [1.0, 1.0, 0.6, 0.6])
+    assert (list(removed.x), list(removed.y)) == ([2.5, 3, 4, 5, 5.5], [0.3, 0.3, 0.2, 0.1, 0.1])
     upright, flat = figure.layout.shapes
     assert upright.x0 == upright.x1 == 2.5
     assert flat.y0 == flat.y1 == pytest.approx(0.45)
     labels = [note.text for note in figure.layout.annotations]
-    assert labels == ["filter 3", "<b>2 stay</b>", "<b>3 go</b>"]
+    assert labels == ["filter 3", "<b>2 kept</b>", "<b>3 removed</b>"]
     assert (figure.layout.annotations[0].x, figure.layout.annotations[0].y) == (2, 0.6)
 
 
 def test_the_histogram_counts_every_filter_once_on_either_side() -> None:
     scores = np.random.default_rng(0).random(200)
     order = np.argsort(-scores).tolist()
-    stays, goes = charts.importance(scores, order, 60, order[0], palette=DARK).data[3:]
-    assert (int(sum(stays.x)), int(sum(goes.x))) == (60, 140)
-    low = min(y for x, y in zip(stays.x, stays.y, strict=True) if x)
-    high = max(y for x, y in zip(goes.x, goes.y, strict=True) if x)
-    assert low >= high  # at most the bin that the cut goes through holds both
-    assert stays.marker.color == DARK.pruned
+    kept, removed = charts.importance(scores, order, 60, order[0], palette=DARK).data[3:]
+    assert (int(sum(kept.x)), int(sum(removed.x))) == (60, 140)
+    low = min(y for x, y in zip(kept.x, kept.y, strict=True) if x)
+    high = max(y for x, y in zip(removed.x, removed.y, strict=True) if x)
+    assert low >= high  # at most the bin that the cut removed through holds both
+    assert kept.marker.color == DARK.pruned
 
 
 def test_tiny_scores_are_drawn_in_powers_of_ten() -> None:
@@ -66,10 +66,10 @@ def test_every_filter_can_be_clicked_and_of_thousands_every_fourth() -> None:
     assert "and the next 3" in bars.hovertext[0]
 
 
-def test_where_nothing_goes_there_is_no_cut() -> None:
+def test_where_nothing_is_removed_there_is_no_cut() -> None:
     figure = charts.importance(SCORES, ORDER, 5, 1, palette=LIGHT)
     assert not figure.layout.shapes
-    assert [note.text for note in figure.layout.annotations][1:] == ["<b>5 stay</b>", ""]
+    assert [note.text for note in figure.layout.annotations][1:] == ["<b>5 kept</b>", ""]
 
 
 def tile(value: float, *, kept: bool, selected: bool = False, kernels: int = 4) -> Tile:
@@ -80,9 +80,9 @@ def tile(value: float, *, kept: bool, selected: bool = False, kernels: int = 4) 
 def test_tiles_are_two_pictures_and_one_set_of_bars_whatever_their_number() -> None:
     shown = [tile(1, kept=True), tile(-2, kept=False), tile(3, kept=True, selected=True), tile(4, kept=False)]
     figure = tile_page(shown, columns=3, palette=LIGHT, width_px=600)
-    stays, goes, bars = figure.data
+    kept, removed, bars = figure.data
     # kernels of 3 x 3 two and two: 6 weights either way and a gap between, 4 x 9 weights of every tile
-    for picture, mine in ((stays, (shown[0], shown[2])), (goes, (shown[1], shown[3]))):
+    for picture, mine in ((kept, (shown[0], shown[2])), (removed, (shown[1], shown[3]))):
         drawn = picture.z[~np.isnan(picture.z)]
         expected = np.concatenate([each.kernels.ravel() / np.abs(each.kernels).max() for each in mine])
         assert np.allclose(np.sort(drawn), np.sort(expected))
@@ -96,15 +96,15 @@ def test_tiles_are_two_pictures_and_one_set_of_bars_whatever_their_number() -> N
 def test_a_tiles_weights_stand_in_its_own_frame() -> None:
     """The cells that hold the second tile's weights lie between the edges of the second bar."""
     figure = tile_page([tile(1, kept=True), tile(1, kept=False)], columns=2, palette=DARK, width_px=300)
-    goes, bars = figure.data[1:]
-    rows, columns = np.nonzero(~np.isnan(goes.z))
-    left, right = goes.x[columns.min()], goes.x[columns.max() + 1]
+    removed, bars = figure.data[1:]
+    rows, columns = np.nonzero(~np.isnan(removed.z))
+    left, right = removed.x[columns.min()], removed.x[columns.max() + 1]
     assert (left + right) / 2 == pytest.approx(bars.x[1])
     assert right - left < bars.width < right - left + 1.8
-    top, bottom = goes.y[rows.min()], goes.y[rows.max() + 1]
+    top, bottom = removed.y[rows.min()], removed.y[rows.max() + 1]
     assert bars.base[1] < top
     assert bottom < bars.base[1] + bars.y[1]
-    first = goes.z[rows.min() : rows.min() + 3, columns.min() : columns.min() + 3]
+    first = removed.z[rows.min() : rows.min() + 3, columns.min() : columns.min() + 3]
     assert np.allclose(first, np.arange(9).reshape(3, 3) / 35)
 
 
@@ -116,8 +116,8 @@ def test_a_filter_of_zeros_is_drawn_and_single_kernels_stand_alone() -> None:
 
 def test_zero_has_the_colour_that_the_page_calls_kept_or_removed() -> None:
     for palette in (LIGHT, DARK):
-        stays, goes = scales(palette)
-        assert (stays[1], goes[1]) == ([0.5, palette.pruned], [0.5, palette.removed])
+        kept, removed = scales(palette)
+        assert (kept[1], removed[1]) == ([0.5, palette.pruned], [0.5, palette.removed])
 
 
 def test_the_matrix_has_a_figure_in_every_cell_and_says_what_it_does_not_know() -> None:

@@ -91,7 +91,7 @@ def test_the_page_opens_with_an_answer_and_the_filters_at_the_cut(
         assert (color == LIGHT.removed) == (int(name) in gone)
     weakest = min(set(range(128)) - set(gone), key=lambda index: scores[index])
     assert page.number_input(key="filter").value == weakest
-    assert "rank **64** of 128 :orange-badge[stays]" in shown(page)
+    assert "rank **64** of 128 :orange-badge[kept]" in shown(page)
 
 
 def test_a_picked_filter_has_its_scores_ranks_and_neighbours(page: AppTest, network: reference.State) -> None:
@@ -113,7 +113,7 @@ def test_a_picked_filter_has_its_scores_ranks_and_neighbours(page: AppTest, netw
         "geometric-mean": (np.exp(np.log(np.abs(flat)).mean()) - geometric) ** 2,
     }
     for name, importance, rank, fate in table.itertuples(index=False):
-        assert fate == ("stays" if rank <= 64 else "removed")
+        assert fate == ("kept" if rank <= 64 else "removed")
         if name in by_definition:
             scores = by_definition[name]
             assert importance == pytest.approx(scores[17] / scores.max())
@@ -177,7 +177,7 @@ def test_kept_filters_follow_the_cut_and_the_criterion(page: AppTest, network: r
     assert shown_filters[last_kept] == LIGHT.ink
     page.slider(key="cut").set_value(0).run()
     assert not page.exception
-    assert page.subheader[0].value == "All 256 filters of C9 stay"
+    assert page.subheader[0].value == "All 256 filters of C9 are kept"
 
 
 @pytest.mark.parametrize("layer", ["C1", "C2", "C12"])
@@ -221,7 +221,7 @@ def test_the_order_part_says_how_much_the_order_decides(network: reference.State
     page.segmented_control(key="layer").set_value("C1").run()
     assert "The order does not matter in C1" in shown(page)
     page.slider(key="cut").set_value(0).run()
-    assert "all filters stay in any order" in shown(page)
+    assert "all filters are kept in any order" in shown(page)
 
 
 def test_a_link_restores_the_view_and_a_foolish_one_falls_back(embedded: None) -> None:
