@@ -92,7 +92,7 @@ class Tagger:
     Parameters
     ----------
     model, info : the network and what is known of it. The network is not to be changed afterwards.
-    runtime, profile : which engine is to run it, see ``core.runtime.engine_for``. It is made when the tagger first listens: a network
+    runtime : which engine is to run it, see ``core.runtime.engine_for``. It is made when the tagger first listens: a network
         that is loaded to be pruned or exported needs none.
     background : where given, the tagger never waits for its engine: it listens on torch, asks for the engine afterwards, and goes
         over to it as soon as it is there.
@@ -103,13 +103,12 @@ class Tagger:
         model: Cnn14,
         info: CheckpointInfo,
         runtime: str = "auto",
-        profile: str | None = None,
         background: EngineBuilder | None = None,
     ) -> None:
         check_runtime(runtime)
         self.model = model.eval()
         self.info = info
-        self._wanted = (runtime, profile)
+        self._wanted = runtime
         self._background = background
         self._engine: Engine | None = None
         self._making = threading.Lock()
@@ -125,7 +124,7 @@ class Tagger:
         """The engine that runs the network for good, made now unless it is there."""
         with self._making:
             if self._engine is None:
-                self._engine = engine_for(self.model, *self._wanted)
+                self._engine = engine_for(self.model, self._wanted)
             return self._engine
 
     @property
@@ -136,7 +135,7 @@ class Tagger:
     @property
     def fell_back(self) -> bool:
         """Whether the network runs on torch because no faster engine could be used, where any might have been."""
-        return self._engine is not None and self._engine.name == "torch" and self._wanted[0] == "auto"
+        return self._engine is not None and self._engine.name == "torch" and self._wanted == "auto"
 
     @property
     def runtime(self) -> str:
@@ -244,7 +243,6 @@ def load_tagger(
     architecture: str | None = None,
     ratio: float | None = None,
     runtime: str = "auto",
-    profile: str | None = None,
 ) -> Tagger:
     """Load a model that tags.
 
@@ -254,7 +252,6 @@ def load_tagger(
     checkpoint : any file in the official layout or in ours, instead of a name.
     architecture, ratio : what the file holds, where its tensors do not say so themselves.
     runtime : "auto", "torch", "ncnn" or "ncnn-bf16"; see ``core.runtime.engine_for``.
-    profile : ncnn's "fast" or "small"; by default what memory allows.
 
     Raises
     ------
@@ -281,4 +278,4 @@ def load_tagger(
                 f"{chosen.name} is not installed; fetch it first: pannscope fetch {chosen.name}"
             )
         loaded = load(path_of(chosen), name=chosen.name)
-    return Tagger(loaded.model, loaded.info, runtime, profile)
+    return Tagger(loaded.model, loaded.info, runtime)

@@ -91,7 +91,6 @@ def export_bytes(
     tagger: Tagger,
     format: str,
     *,
-    plan: dict[str, Any] | None = None,
     waveforms: Sequence[npt.NDArray[np.floating]] = (),
     half: bool = False,
 ) -> tuple[bytes, Exported]:
@@ -102,7 +101,7 @@ def export_bytes(
     with tempfile.TemporaryDirectory(prefix="pannscope-") as folder:
         kind = "-int8" if format == "int8" else ""  # or two formats would offer the same name
         target = Path(folder) / (_file_name(tagger.name) + kind + known_format(format).suffix)
-        done = export(tagger, format, target, plan=plan, waveforms=waveforms, half=half)
+        done = export(tagger, format, target, waveforms=waveforms, half=half)
         offered = target
         if len(done.files) > 1:
             offered = target.with_name(f"{target.stem}-{format}.zip")

@@ -39,18 +39,21 @@ class Latency:
         return vars(self).copy()
 
 
+WARMUP = 1  # rounds that do not count: the first pass makes the engine and its buffers
+
+
 def measure_latencies(
-    taggers: Sequence[Timed], waveform: np.ndarray, repeats: int = 7, warmup: int = 1
+    taggers: Sequence[Timed], waveform: np.ndarray, repeats: int = 7
 ) -> tuple[Latency, ...]:
-    """Time taggers on a waveform (samples,), turn about, after ``warmup`` rounds that do not count.
+    """Time taggers on a waveform (samples,), turn about, after one round that does not count.
 
     One after the other in every round, so that whatever else the machine does in between slows all of them alike.
     """
     times: list[list[float]] = [[] for _ in taggers]
-    for turn in range(warmup + repeats):
+    for turn in range(WARMUP + repeats):
         for tagger, taken in zip(taggers, times, strict=True):
             started = time.perf_counter()
             tagger.probabilities(waveform)
-            if turn >= warmup:
+            if turn >= WARMUP:
                 taken.append(1e3 * (time.perf_counter() - started))
     return tuple(Latency.of(taken) for taken in times)

@@ -144,19 +144,18 @@ class SpecAugment:
     (batch, 1, frames, mel_bins) -> the same; a stripe's width is uniform in [0, width) and its content becomes 0.
     """
 
-    def __init__(
-        self, generator: np.random.Generator, time_width: int = 64, mel_width: int = 8, stripes: int = 2
-    ) -> None:
+    WIDTHS = (64, 8)  # frames, mel bands
+    STRIPES = 2
+
+    def __init__(self, generator: np.random.Generator) -> None:
         self._generator = generator
-        self._widths = (time_width, mel_width)
-        self._stripes = stripes
 
     def __call__(self, x: Tensor) -> Tensor:
         kept = torch.ones(x.shape, dtype=x.dtype)
         for mask in kept:
-            for axis, width in zip((1, 2), self._widths, strict=True):
+            for axis, width in zip((1, 2), self.WIDTHS, strict=True):
                 size = mask.shape[axis]
-                for _ in range(self._stripes):
+                for _ in range(self.STRIPES):
                     length = int(self._generator.integers(min(width, size)))
                     start = int(self._generator.integers(size - length))
                     mask.narrow(axis, start, length).zero_()

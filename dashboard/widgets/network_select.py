@@ -9,18 +9,18 @@ from dashboard.server.models import usable_models
 from dashboard.widgets import query_params
 
 
-def choose_network(key: str = "network") -> str:
+def choose_network() -> str:
     """Draw the choice among the models that can be loaded, and give the chosen one's name."""
     models = usable_models()
     names = list(models)
-    query_params.follow(key, {name: entry.title for name, entry in models.items()})
+    query_params.follow("network", {name: entry.title for name, entry in models.items()})
     first = default_baseline()
     return st.selectbox(
         "Network",
         names,
         index=names.index(first) if first in names else 0,
         format_func=lambda name: models[name].title if name in models else name,
-        key=key,
+        key="network",
         bind="query-params",
         persist_state="session",
         help="The network whose filters are ranked and removed. Published networks join this list once they are fetched "

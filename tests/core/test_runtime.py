@@ -36,8 +36,9 @@ def test_an_engine_leaves_nothing_behind_when_it_goes(runtime):
     assert (done.returncode, done.stdout, done.stderr) == (0, "gone\n", "")
 
 
-def test_auto_takes_the_fastest_and_says_why():
-    tagger = load_tagger("demo-cnn14", profile="small")
+def test_auto_takes_the_fastest_and_says_why(monkeypatch):
+    monkeypatch.setenv("PANNSCOPE_PROFILE", "small")
+    tagger = load_tagger("demo-cnn14")
     assert tagger.runtime == "winograd"
     assert tagger.runtime_why.startswith(
         "winograd, the fastest here without a CUDA device; profile small, as asked; "

@@ -186,7 +186,7 @@ class Emitter:
         zero = self.constant(0.0)
         return self.builder.select(self.builder.fcmp_ordered(">", vector, zero), vector, zero)
 
-    def prefetch(self, pointer: Value, offset: int = 0) -> None:
+    def prefetch(self, pointer: Value) -> None:
         """Ask for a cache line ahead of its use; harmless wherever it leads."""
         level = [ir.Constant(I32, value) for value in (_READ, _LEVEL_1, _DATA)]
-        self.builder.call(self._prefetch, [self.at(pointer, offset), *level])
+        self.builder.call(self._prefetch, [pointer, *level])
