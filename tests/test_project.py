@@ -319,29 +319,34 @@ def test_core_neither_imports_streamlit_nor_prints() -> None:
 # The wheel and the image
 
 
-def test_the_wheel_holds_packages_and_data(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout as git has it, with a downloaded network that does not belong into a wheel."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
+    copy = tmp_path_factory.mktemp("source")
     for line in listed.stdout.splitlines():
         if (ROOT / line).is_file() and not line.startswith("tests/"):
-            (source / line).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / line, source / line)
-    (source / "checkpoints" / "weights").mkdir(exist_ok=True)
-    (source / "checkpoints" / "weights" / "downloaded.safetensors").touch()
+            (copy / line).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / line, copy / line)
+    (copy / "checkpoints" / "weights").mkdir(exist_ok=True)
+    (copy / "checkpoints" / "weights" / "downloaded.safetensors").touch()
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
     program = "from setuptools.build_meta import build_wheel as b; import sys; b(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=source, check=True, capture_output=True
-    )
-    (wheel,) = tmp_path.glob("pannscope-*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    subprocess.run([sys.executable, "-c", program, str(folder)], cwd=source, check=True, capture_output=True)
+    (path,) = folder.glob("pannscope-*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_packages_and_data(source: Path, wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
     expected = {str(path.relative_to(source)) for path in source.glob("core/**/*.py")}
     expected |= {str(path.relative_to(source)) for path in source.glob("dashboard/**/*.py")}
     expected |= {"pannscope/__init__.py", "pannscope/__main__.py", "pannscope/py.typed", "core/py.typed"}
@@ -362,6 +367,45 @@ def test_the_wheel_holds_packages_and_data(tmp_path: Path) -> None:
         "dashboard",
         "checkpoints",
     }
+
+
+def test_the_wheel_works_without_a_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Unpacked as an installer does: a command runs, downloads would go to the user's cache, and no file is added."""
+    site, elsewhere = tmp_path / "site-packages", tmp_path / "elsewhere"
+    wheel.extractall(site)
+    elsewhere.mkdir()
+    before = sorted(site.rglob("*"))
+    settings = {
+        "PYTHONPATH": str(site),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PANNSCOPE_CACHE": str(tmp_path / "cache"),
+    }
+    environment = {key: value for key, value in os.environ.items() if key != "PANNSCOPE_WEIGHTS"} | settings
+    program = (
+        "import core, pannscope; from core.checkpoints import entry, path_of; from core.examples import example_clip\n"
+        "tags = pannscope.load_tagger('demo-epanns').tag(example_clip('clock')).top(1)\n"
+        "print(core.__file__, path_of(entry('cnn14')), tags[0].name, sep='\\n')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    module, download, tag = result.stdout.splitlines()
+    assert Path(module) == site / "core" / "__init__.py"
+    assert Path(download).is_relative_to(tmp_path / "cache")
+    assert tag in ("Clock", "Tick", "Tick-tock")
+    assert sorted(site.rglob("*")) == before
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_program_is_a_function_that_exists() -> None:
+    module, _, function = PYPROJECT["project"]["scripts"]["pannscope"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_the_image_copies_what_its_context_holds() -> None:
