@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class PannscopeError(Exception):
-    """The root of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and fix."""
 
 
 class SettingsError(PannscopeError):
@@ -16,7 +16,7 @@ class SettingsError(PannscopeError):
 
 
 class AudioError(PannscopeError):
-    """A recording cannot be read, or is nothing that a tagger can listen to."""
+    """A recording cannot be read, or is not audio that a tagger accepts."""
 
 
 class ModelError(PannscopeError):
@@ -24,7 +24,7 @@ class ModelError(PannscopeError):
 
 
 class CheckpointError(PannscopeError):
-    """A checkpoint file is missing, damaged, unsafe or not of the architecture it was given for."""
+    """A checkpoint file is missing, damaged, unsafe or of another architecture than stated."""
 
 
 class DownloadError(CheckpointError):
@@ -40,4 +40,4 @@ class DataError(PannscopeError):
 
 
 class ExportError(PannscopeError):
-    """A network cannot be exported: an unknown format, a file that cannot be written, or a copy that answers differently."""
+    """A network cannot be exported: an unknown format, a file that cannot be written, or a copy whose output differs."""

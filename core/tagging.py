@@ -1,4 +1,4 @@
-"""Tagging a clip: a model, its classes, and the probabilities it gives."""
+"""Tagging a clip: a loaded network with its classes, and the probabilities that it outputs."""
 
 from __future__ import annotations
 
@@ -37,16 +37,33 @@ class Tag:
 
 @dataclass(frozen=True, eq=False)
 class Tags:
-    """What one model says about one clip.
+    """One network's output for one clip.
 
     Attributes
     ----------
-    model, runtime : which network, and what ran it.
-    classes, probabilities : (classes,) float32, the sigmoid of each class's logit: a clip can carry many tags.
-    latency_ms : time from waveform to probabilities.
-    windows_s : start and end in seconds of every window that was tagged; the probabilities are their mean.
-    notes : what was done to the clip to make it fit, in plain sentences.
-    runtime_why : why that engine ran it, in a sentence.
+    model : str
+        The network's name.
+    classes : ClassSet
+        The classes of ``probabilities``, in order.
+    probabilities : (classes,) float32
+        Sigmoid of each class's logit: a clip can have many tags.
+    runtime : str
+        The engine that ran it: "torch" …
+    latency_ms : float
+        Milliseconds from waveform to probabilities, summed over the windows; decoding is not part of it.
+    windows_s : tuple of (float, float)
+        Start and end in seconds of every window; the probabilities are their mean.
+    notes : tuple of str
+        What was done to the clip to make it fit, in sentences.
+
+    Examples
+    --------
+    >>> three = ClassSet.from_names(["Dog", "Rain", "Speech"])
+    >>> tags = Tags("example", three, np.array([0.25, 0.75, 0.5], np.float32), "torch", 1.0, ((0.0, 10.0),))
+    >>> [(tag.name, tag.probability) for tag in tags.top(2)]
+    [('Rain', 0.75), ('Speech', 0.5)]
+    >>> [tag.name for tag in tags.above(0.5)]
+    ['Rain', 'Speech']
     """
 
     model: str
@@ -56,13 +73,10 @@ class Tags:
     latency_ms: float
     windows_s: tuple[tuple[float, float], ...]
     notes: tuple[str, ...] = ()
-    runtime_why: str = ""
 
-    def top(self, k: int = 10, mask: np.ndarray | None = None) -> list[Tag]:
-        """The ``k`` likeliest tags, likeliest first; ``mask`` (classes,) bool leaves out what is False."""
+    def top(self, k: int = 10) -> list[Tag]:
+        """The ``k`` likeliest tags, likeliest first; of equal probabilities the class that comes first."""
         order = np.argsort(-self.probabilities, kind="stable")
-        if mask is not None:
-            order = order[mask[order]]
         return [self._tag(int(position)) for position in order[:k]]
 
     def above(self, threshold: float) -> list[Tag]:
@@ -75,7 +89,7 @@ class Tags:
         )
 
     def document(self, clip: Clip, top: int | None = None) -> dict[str, Any]:
-        """The part of the command line's JSON that describes one model's answer; its notes include the clip's own."""
+        """The part of the command line's JSON that describes one network's tags; its notes include the clip's own."""
         return {
             "model": self.model,
             "runtime": self.runtime,
@@ -87,15 +101,20 @@ class Tags:
 
 
 class Tagger:
-    """A loaded model that tags clips. Safe to share between threads: tagging changes nothing in it.
+    """A loaded network that tags clips. Safe to share between threads: tagging changes nothing in it.
 
     Parameters
     ----------
-    model, info : the network and what is known of it. The network is not to be changed afterwards.
-    runtime : which engine is to run it, see ``core.runtime.engine_for``. It is made when the tagger first listens: a network
-        that is loaded to be pruned or exported needs none.
-    background : where given, the tagger never waits for its engine: it listens on torch, asks for the engine afterwards, and goes
-        over to it as soon as it is there.
+    model : Cnn14
+        The network; it must not be changed afterwards.
+    info : CheckpointInfo
+        Its name, its classes, and where it comes from.
+    runtime : str
+        Which engine runs it, see ``core.runtime.engine_for``. The engine is built when the tagger is first used: a network that is
+        loaded to be pruned or exported needs none.
+    background : EngineBuilder, optional
+        The tagger then never waits for its engine: it runs on torch, requests the engine afterwards, and switches to it as soon as
+        it is ready.
     """
 
     def __init__(
@@ -108,34 +127,34 @@ class Tagger:
         check_runtime(runtime)
         self.model = model.eval()
         self.info = info
-        self._wanted = runtime
+        self._requested = runtime
         self._background = background
         self._engine: Engine | None = None
-        self._making = threading.Lock()
+        self._building = threading.Lock()
 
     @property
     def engine(self) -> Engine:
-        """What runs the network now; raises ``EngineError`` where a runtime that was named cannot."""
+        """The engine that runs the network now; raises ``EngineError`` where a runtime was named that cannot run it."""
         if self._engine is None and self._background is not None:
             return TorchEngine(self.model, "torch, until the engine for this network is ready")
         return self.build_engine()
 
     def build_engine(self) -> Engine:
-        """The engine that runs the network for good, made now unless it is there."""
-        with self._making:
+        """The network's own engine, built now unless it is ready."""
+        with self._building:
             if self._engine is None:
-                self._engine = engine_for(self.model, self._wanted)
+                self._engine = engine_for(self.model, self._requested)
             return self._engine
 
     @property
     def engine_ready(self) -> bool:
-        """Whether the engine is there."""
+        """Whether the network's own engine has been built."""
         return self._engine is not None
 
     @property
     def fell_back(self) -> bool:
-        """Whether the network runs on torch because no faster engine could be used, where any might have been."""
-        return self._engine is not None and self._engine.name == "torch" and self._wanted == "auto"
+        """Whether the network runs on torch because no faster engine could be used, although any was accepted."""
+        return self._engine is not None and self._engine.name == "torch" and self._requested == "auto"
 
     @property
     def runtime(self) -> str:
@@ -154,7 +173,7 @@ class Tagger:
 
     @property
     def engine_bytes(self) -> int:
-        """Bytes that the engine keeps besides the network's parameters; none while there is no engine, or torch, which uses those."""
+        """Bytes that the engine keeps besides the network's parameters; 0 without an engine, or with torch, which uses those."""
         engine = self._engine
         if engine is None or engine.name == "torch":
             return 0
@@ -175,14 +194,44 @@ class Tagger:
         return self.info.classes
 
     def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-        """(samples,) float at 32 kHz, full scale at ±1 -> (classes,) float32; raises ``AudioError`` for anything else."""
+        """Probabilities of a waveform of any length.
+
+        Parameters
+        ----------
+        waveform : (samples,) array of float
+            At 32 kHz, full scale at ±1. Under 0.31 s it is padded with silence; over 30 s the probabilities of its equal windows
+            are averaged.
+
+        Returns
+        -------
+        (classes,) float32
+
+        Raises
+        ------
+        AudioError
+            The samples are integers, NaN or infinite, or not one row.
+
+        Examples
+        --------
+        >>> tagger = load_tagger("demo-epanns", runtime="torch")
+        >>> tagger.probabilities(np.zeros(32_000)).shape
+        (18,)
+        """
         probabilities = mean_probabilities(self.engine.probabilities, waveform)
         self._request_engine()
         return probabilities
 
     def tag(self, clip: Clip) -> Tags:
-        """Tag a clip and say how long it took and what had to be done to it."""
-        engine = self.engine  # made before the clock starts
+        """Tag a clip, and measure how long that takes.
+
+        Examples
+        --------
+        >>> from core.examples import example_clip
+        >>> tags = load_tagger("demo-cnn14", runtime="torch").tag(example_clip("rain"))
+        >>> tags.top(1)[0].name
+        'Rain'
+        """
+        engine = self.engine  # built before the clock starts
         spans = windows(max(clip.samples, MIN_SAMPLES))
         outputs, latency_ms = [], 0.0
         for part in clip.segments(spans):  # a long clip decodes here, outside the time that is measured
@@ -190,14 +239,14 @@ class Tagger:
             outputs.append(mean_probabilities(engine.probabilities, part))
             latency_ms += 1e3 * (time.perf_counter() - started)
             if len(spans) > 1:
-                trim_heap()  # each window would leave some of what it used to the allocator of another thread
+                trim_heap()  # otherwise every window leaves memory in the allocator of another thread
         probabilities = window_mean(outputs)
         self._request_engine()
         notes = []
         if clip.samples < MIN_SAMPLES:
             notes.append(
                 f"The clip is {clip.samples / SAMPLE_RATE:.2f} s long; it was padded with silence to "
-                f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the least that the network can listen to."
+                f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the shortest input that the network accepts."
             )
         if len(spans) > 1:
             length = (spans[0][1] - spans[0][0]) / SAMPLE_RATE
@@ -214,24 +263,22 @@ class Tagger:
             latency_ms,
             seconds,
             tuple(notes),
-            engine.why,
         )
 
     def _request_engine(self) -> None:
-        if (
-            self._background is not None and not self.engine_ready
-        ):  # afterwards, so that both cores were free for the answer
+        # After the tags are computed, which had all cores to themselves until then.
+        if self._background is not None and not self.engine_ready:
             self._background.request(self)
 
 
 def default_pair() -> tuple[str, str]:
-    """Baseline and candidate to start with: the official networks where both are installed, else the embedded pair."""
+    """Baseline and candidate by default: the official networks where both are installed, else the embedded pair."""
     installed = all(status(entry(name)) == "installed" for name in OFFICIAL_PAIR)
     return OFFICIAL_PAIR if installed else EMBEDDED_PAIR
 
 
 def default_baseline() -> str:
-    """The model to use where none is named: CNN14 as soon as it is installed, else the embedded one."""
+    """The model where none is named: CNN14 if it is installed, else the embedded one."""
     official, embedded = OFFICIAL_PAIR[0], EMBEDDED_PAIR[0]
     return official if status(entry(official)) == "installed" else embedded
 
@@ -244,19 +291,33 @@ def load_tagger(
     ratio: float | None = None,
     runtime: str = "auto",
 ) -> Tagger:
-    """Load a model that tags.
+    """Load a network that tags clips.
 
     Parameters
     ----------
-    name : a name of the manifest (``pannscope models``); by default the best baseline that is installed.
-    checkpoint : any file in the official layout or in ours, instead of a name.
-    architecture, ratio : what the file holds, where its tensors do not say so themselves.
-    runtime : "auto", "torch", "ncnn" or "ncnn-bf16"; see ``core.runtime.engine_for``.
+    name : str, optional
+        A name of the manifest (``pannscope models``); by default ``default_baseline()``.
+    checkpoint : path, optional
+        A file in the official layout or in Pannscope's, instead of a name.
+    architecture : str, optional
+        The file's architecture, where its tensors do not determine it.
+    ratio : float, optional
+        The pruning ratio of C7..C12, checked against the widths that the tensors have.
+    runtime : str
+        Which engine runs the network: "auto", or a name of ``core.runtime.engine.RUNTIMES``.
 
     Raises
     ------
     CheckpointError
-        If the model is not installed, or the file is not one that can be loaded.
+        The model is not installed, or the file cannot be loaded.
+    ModelError
+        There is no such runtime.
+
+    Examples
+    --------
+    >>> tagger = load_tagger("demo-cnn14")
+    >>> tagger.name, len(tagger.classes), tagger.info.widths[-1]
+    ('demo-cnn14', 18, 512)
     """
     check_runtime(runtime)
     if name is not None and checkpoint is not None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from core.audio import Clip, encode_wav, load_clip
 from core.classes import ClassSet
-from core.compare import agreement, rows, spearman
+from core.compare import agreement, compare, rows, spearman
 from core.errors import ModelError
 from core.tagging import Tags
 
@@ -32,6 +33,59 @@ def test_by_hand():
     assert found.gained == ClassSet((2,)).names
     assert found.lost == ClassSet((1,)).names
     assert found.shared_classes == 4
+
+
+def test_a_tag_exactly_at_the_threshold_is_above_it():
+    """0.5 is exact in float32: class 0 is gained and class 1 lost at the threshold, class 2 stays on it."""
+    before = tags("a", {0: 0.4375, 1: 0.5, 2: 0.5, 3: 0.75})
+    after = tags("b", {0: 0.5, 1: 0.4375, 2: 0.5, 3: 0.5})
+    result = agreement(before, after, threshold=0.5)
+    assert result.gained == ClassSet((0,)).names
+    assert result.lost == ClassSet((1,)).names
+
+
+def test_the_overlap_is_of_exactly_the_first_k_tags():
+    """The third and fourth tags change places: that shows at 3, and neither at 2 nor at 4."""
+    before = tags("a", {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6, 4: 0.1})
+    after = tags("b", {0: 0.9, 1: 0.8, 2: 0.6, 3: 0.7, 4: 0.1})
+    overlaps = [agreement(before, after, top_k=k).top_k_overlap for k in (1, 2, 3, 4, 5)]
+    assert overlaps == [1, 2, 2, 4, 5]
+
+
+class Recorded:
+    """Stands in for a tagger: outputs known tags, and says in ``calls`` that it ran."""
+
+    def __init__(self, output: Tags, calls: list[str]) -> None:
+        self.output, self.calls = output, calls
+
+    def tag(self, clip: Clip) -> Tags:
+        self.calls.append(self.output.model)
+        return self.output
+
+
+def test_baseline_and_candidate_keep_their_sides():
+    """What the candidate alone has at the threshold is gained, in the document too; the baseline runs first."""
+    clip, calls = load_clip(encode_wav(np.zeros(32_000, np.float32)), name="a.wav"), []
+    result = compare(clip, Recorded(A, calls), Recorded(B, calls), top_k=2, threshold=0.5)  # type: ignore[arg-type]
+    assert calls == ["a", "b"]
+    assert (result.baseline, result.candidate, result.clip) == (A, B, clip)
+    assert result.agreement.gained == ClassSet((2,)).names
+    assert result.agreement.lost == ClassSet((1,)).names
+    document = result.document()
+    assert [document[side]["model"] for side in ("baseline", "candidate")] == ["a", "b"]
+    assert document["agreement"]["gained"] == list(ClassSet((2,)).names)
+    assert (document["agreement"]["top_k"], document["agreement"]["threshold"]) == (2, 0.5)
+
+
+def test_rows_have_the_baseline_first():
+    row = next(row for row in rows(A, B) if row.index == 2)
+    assert (row.baseline, row.candidate) == (pytest.approx(0.3), pytest.approx(0.55))
+    assert row.difference == pytest.approx(0.25)
+    assert row.largest == pytest.approx(0.55)
+
+
+def test_rows_of_equal_probability_come_in_audioset_order():
+    assert [row.index for row in rows(tags("a", {5: 0.5, 2: 0.5}), tags("b", {7: 0.5, 5: 0.25}))] == [2, 5, 7]
 
 
 def test_a_model_agrees_with_itself():
@@ -72,7 +126,8 @@ def test_spearman_without_an_order_is_undefined():
 def test_impossible_requests_are_refused():
     with pytest.raises(ModelError, match="at least 1"):
         agreement(A, B, top_k=0)
-    with pytest.raises(ModelError, match="between 0 and 1"):
-        agreement(A, B, threshold=1.0)
+    for threshold in (0.0, 1.0):
+        with pytest.raises(ModelError, match="between 0 and 1"):
+            agreement(A, B, threshold=threshold)
     with pytest.raises(ModelError, match="no class in common"):
         agreement(A, tags("far", {400: 0.5}))

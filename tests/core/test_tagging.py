@@ -85,10 +85,52 @@ def test_a_long_clip_says_its_windows(checkpoint):
     assert load_tagger(checkpoint=checkpoint).tag(clip(29.0)).notes == ()
 
 
-def test_tags_are_sorted_masked_and_cut():
+def test_latency_is_the_sum_over_the_windows(checkpoint, monkeypatch):
+    """Three windows of 1, 2 and 4 s by a clock that only the engine moves; loading between them takes no part."""
+    now = [100.0]
+    monkeypatch.setattr("core.tagging.time.perf_counter", lambda: now[0])
+    tagger = load_tagger(checkpoint=checkpoint, runtime="torch")
+    steps = iter([1.0, 2.0, 4.0])
+
+    class Engine:
+        name, why = "stub", ""
+
+        def probabilities(self, waveform: torch.Tensor) -> torch.Tensor:
+            now[0] += next(steps)
+            return torch.zeros(1, 3)
+
+    monkeypatch.setattr(tagger, "_engine", Engine())
+    long = clip(70.0)
+    segments = type(long).segments
+
+    def decoded(self, spans):
+        for part in segments(self, spans):
+            now[0] += 50.0
+            yield part
+
+    monkeypatch.setattr(type(long), "segments", decoded)
+    assert tagger.tag(long).latency_ms == pytest.approx(7_000.0)
+
+
+def test_a_tag_exactly_at_the_threshold_is_above_it():
+    tags = Tags("m", CLASSES, np.array([0.5, 0.4375, 0.5], np.float32), "torch", 1.0, ((0.0, 1.0),))
+    assert [tag.name for tag in tags.above(0.5)] == ["Dog", "Speech"]  # of equals the class that comes first
+
+
+@pytest.mark.parametrize(("samples", "padded"), [(9_919, True), (9_920, False)])
+def test_only_clips_under_the_shortest_input_are_padded(checkpoint, samples, padded):
+    notes = load_tagger(checkpoint=checkpoint, runtime="torch").tag(clip(samples / RATE)).notes
+    assert bool(notes) == padded
+
+
+@pytest.mark.parametrize(("samples", "count"), [(960_000, 1), (960_001, 2), (1, 1)])
+def test_a_window_holds_thirty_seconds_and_not_a_sample_more(samples, count):
+    assert len(windows(samples)) == count
+
+
+def test_tags_are_sorted_and_cut():
     tags = Tags("m", CLASSES, np.array([0.2, 0.9, 0.5], np.float32), "torch", 1.0, ((0.0, 1.0),))
     assert [tag.name for tag in tags.top(2)] == ["Rain", "Speech"]
-    assert [tag.name for tag in tags.top(5, mask=CLASSES.in_categories(["Animal"]))] == ["Dog"]
     assert [tag.name for tag in tags.above(0.5)] == ["Rain", "Speech"]
     assert tags.top(1)[0].index == CLASSES.indices[1]
 
