@@ -1,7 +1,7 @@
 """Checkpoints: the manifest, fetching what it lists, loading and saving.
 
-``entries`` knows what there is; ``install`` (with ``transfer`` and ``lock``) downloads and verifies; ``loading`` opens both
-layouts, ``torchfile`` (with ``claims``) the official one and ``tensorfile`` ours; ``info`` is what is known of a loaded one.
+``entries`` reads the manifest; ``install`` (with ``download``) downloads and verifies; ``loading`` opens both layouts, ``torchfile``
+(with ``claims`` and ``mapping``) the official one and ``tensorfile`` ours; ``info`` describes a loaded checkpoint.
 """
 
 from __future__ import annotations

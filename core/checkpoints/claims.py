@@ -1,7 +1,7 @@
-"""What a torch file's pickle claims, read without believing it.
+"""What a torch file's pickle claims, read without running it.
 
-A pickle is a program. This module reads its opcodes (``pickletools.genops``) and keeps notes of the tensors that it would
-make; it imports nothing that the file names, calls nothing, and allocates nothing that the file asks for. So names, shapes and
+A pickle is a program. This module reads its opcodes (``pickletools.genops``) and records the tensors that it would create;
+it imports nothing that the file names, calls nothing, and allocates nothing that the file describes. So names, shapes and
 dtypes can be compared with an architecture, and storages with the file's size, before ``torch.load`` sees the file. It
 understands what ``torch.save`` writes for a state dict; anything else is refused.
 """
@@ -44,7 +44,7 @@ _FUNCTIONS = {
 
 @dataclass(frozen=True)
 class StorageClaim:
-    """A storage that the pickle refers to: its key in the file, its dtype and how many elements it is said to have."""
+    """A storage that the pickle refers to: its key in the file, its dtype and its claimed number of elements."""
 
     key: str
     dtype: torch.dtype
@@ -70,7 +70,7 @@ class TensorClaim:
 
 
 class _Mark:
-    """The place on the stack where a run of items begins."""
+    """Marks the position on the stack where a run of items begins."""
 
 
 _MARK = _Mark()
@@ -105,7 +105,7 @@ def read_pickle(stream: IO[bytes]) -> Any:
     Raises
     ------
     CheckpointError
-        What is said of the file ("is damaged", "would call os.system"), without its name: the caller puts that in front.
+        The message lacks its subject ("is damaged", "would use 'os.system'"): the caller puts the file's name before it.
     """
     try:
         return _Reader().run(pickletools.genops(stream))
@@ -118,11 +118,11 @@ def read_pickle(stream: IO[bytes]) -> Any:
         OverflowError,
         struct.error,
     ) as error:
-        raise CheckpointError("is damaged, or is no torch file: its pickle cannot be read") from error
+        raise CheckpointError("is damaged or not a torch file: its pickle cannot be read") from error
 
 
 class _Reader:
-    """A stack machine for the opcodes that ``torch.save`` writes; it only ever moves plain values about."""
+    """A stack machine for the opcodes that ``torch.save`` writes; it moves plain values and claims, and runs nothing."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -171,12 +171,12 @@ class _Reader:
             push(_call(_as(_Global, function), _as(tuple, arguments)))
         elif name == "BINPERSID":
             push(_storage(_as(tuple, self.stack.pop())))
-        elif name == "BUILD":  # an OrderedDict's attributes: a state dict's _metadata, which nobody needs
+        elif name == "BUILD":  # an OrderedDict's attributes: a state dict's _metadata, which is not needed
             self.stack.pop()
             _as(dict, self.stack[-1])
         elif name not in ("PROTO", "FRAME"):
             raise CheckpointError(
-                f"is no state dict: its pickle uses {name}; nothing was executed. Save model.state_dict() instead"
+                f"is not a state dict: its pickle uses {name}; nothing was executed. Save model.state_dict() instead"
             )
 
     def take(self, count: int) -> tuple[Any, ...]:
@@ -202,9 +202,9 @@ class _Reader:
     def set_items(self, items: list[Any]) -> None:
         target = _as(dict, self.stack[-1])
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Hashing a nested tuple, or writing out a huge number, can take for ever.
+            # Hashing a nested tuple, or printing a huge number, can take very long.
             if not (isinstance(key, str) or (isinstance(key, int) and abs(key) < 1 << 63)):
-                raise TypeError("a key that is no name")
+                raise TypeError("neither a name nor a number of bounded size")
             target[key] = value
 
 
@@ -215,19 +215,19 @@ def _as(kind: type, value: Any) -> Any:
 
 
 def _allowed(module: str, name: str) -> _Global:
-    """A name that a state dict's pickle may refer to; everything else is refused where it is first mentioned."""
+    """A name that a state dict's pickle may refer to; everything else is refused where it first occurs."""
     storage = module in ("torch", "torch.storage") and name in DTYPES
     if not storage and (module, name) not in _FUNCTIONS:
         called = f"{module}.{name}"[:80]
         raise CheckpointError(
-            f"would use {called!r}, which is no part of a state dict; it was refused and nothing was executed. Use a file "
+            f"would use {called!r}, which is not part of a state dict; it was refused and nothing was executed. Use a file "
             "you trust that holds model.state_dict() alone"
         )
     return _Global(module, name)
 
 
 def _call(function: _Global, arguments: tuple[Any, ...]) -> Any:
-    """What one of the allowed functions would make of its arguments, as a claim."""
+    """The result of one of the allowed functions, as a claim."""
     if function.name == "OrderedDict":
         if arguments:
             raise ValueError("an OrderedDict with arguments")
@@ -249,7 +249,7 @@ def _tensor(
         or len(shape) > 8
         or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers)
     ):
-        raise ValueError("an impossible tensor")
+        raise ValueError("not a tensor")
     axes = sorted((step, size) for size, step in zip(shape, stride, strict=True) if size != 1)
     elements = 1
     for step, size in axes if 0 not in shape else []:
@@ -273,5 +273,5 @@ def _storage(saved: tuple[Any, ...]) -> StorageClaim:
         )
     kind, key, _, elements = saved[1:5]
     if not isinstance(kind, _Global) or not isinstance(key, str) or type(elements) is not int or elements < 0:
-        raise ValueError("an impossible storage")
+        raise ValueError("not a storage")
     return StorageClaim(key, DTYPES[kind.name], elements)

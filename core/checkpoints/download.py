@@ -1,4 +1,4 @@
-"""One file over HTTP into a ``.part`` file: resumed, bounded, cancellable. Whether it is the right file is not decided here."""
+"""One file over HTTP into a ``.part`` file: resumed, bounded, cancellable. ``install`` decides whether it is the right one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes expected (None while the server has not said)."""
+"""Called with the bytes received and the bytes expected (None where the server does not state them)."""
 
 Cancelled = Callable[[], bool]
-"""Asked between two pieces; True ends the download."""
+"""Called between two pieces; True ends the download."""
 
 TIMEOUT_S = 30.0  # of a silent connection, so that nothing hangs
 TRIES = 3
@@ -33,11 +33,11 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class DownloadCancelledError(DownloadError):
-    """The download was stopped on request; what had arrived is kept, and the next one goes on from there."""
+    """The download was stopped on request; what was received is kept, and the next download resumes there."""
 
 
 class _TransientError(Exception):
-    """A failure that another try may mend."""
+    """A failure that may not occur again on another attempt."""
 
 
 def megabytes(size: int | None) -> str:
@@ -54,18 +54,18 @@ def download(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> None:
-    """Bring ``url`` into ``part``, going on from what ``part`` already holds.
+    """Download ``url`` to ``part``, resuming after what ``part`` already holds.
 
     Parameters
     ----------
     size_bytes : size of the whole file if known; a server that offers another size is refused.
-    require_space : called with the bytes still to come, before they come; raises where there is no room.
+    require_space : called with the number of bytes still to receive, before any is; raises where the disk has no room for them.
 
     Raises
     ------
     DownloadError
-        After three tries, or at once where a further try cannot help; what arrived stays in ``part`` unless it cannot be
-        right. ``DownloadCancelledError`` where ``cancelled`` said so.
+        After three attempts, or at once where another cannot help; what was received stays in ``part`` unless it cannot be
+        right. ``DownloadCancelledError`` where ``cancelled`` returned True.
     """
 
     def attempt() -> None:
@@ -75,7 +75,7 @@ def download(
 
 
 def read_text(url: str, *, limit: int, accept: str, cancelled: Cancelled | None = None) -> str:
-    """A short answer (at most ``limit`` bytes) as text, with the same patience; raises ``DownloadError``."""
+    """A short response (at most ``limit`` bytes) as text, with the same retries; raises ``DownloadError``."""
 
     def attempt() -> str:
         _stop_if(cancelled, 0)
@@ -89,7 +89,7 @@ def read_text(url: str, *, limit: int, accept: str, cancelled: Cancelled | None 
 
 
 def _persist(attempt: Callable[[], T], kept: Callable[[], int], cancelled: Cancelled | None) -> T:
-    """Try up to ``TRIES`` times, as long as only what may pass stands in the way."""
+    """Try up to ``TRIES`` times, as long as failures are transient."""
     for failures in range(1, TRIES + 1):
         try:
             return attempt()
@@ -97,9 +97,7 @@ def _persist(attempt: Callable[[], T], kept: Callable[[], int], cancelled: Cance
             log.info("try %d of %d: %s", failures, TRIES, stopped)
             if failures == TRIES:
                 what = (
-                    f"{megabytes(kept())} are kept: fetch again to go on from there"
-                    if kept()
-                    else "fetch again later"
+                    f"{megabytes(kept())} are kept: fetch again to resume" if kept() else "fetch again later"
                 )
                 raise DownloadError(f"The download failed {TRIES} times: {stopped}; {what}.") from stopped
         _pause(BACKOFF_S * 2 ** (failures - 1), kept, cancelled)
@@ -107,7 +105,7 @@ def _persist(attempt: Callable[[], T], kept: Callable[[], int], cancelled: Cance
 
 
 def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    """Open ``url``. A refused range passes as the ``HTTPError`` that it is; what may pass is ``_TransientError``."""
+    """Open ``url``. A refused range is raised as ``HTTPError``, a transient failure as ``_TransientError``."""
     sent = {"User-Agent": f"pannscope/{__version__}", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=sent)
     try:
@@ -116,7 +114,7 @@ def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         with error:
             if error.code == 416 and "Range" in headers:
                 raise
-            line = f"{url} answered {error.code} {error.reason or ''}".strip()
+            line = f"{url} returned {error.code} {error.reason or ''}".strip()
             if error.code in _TRANSIENT:
                 raise _TransientError(line) from error
             raise DownloadError(
@@ -170,12 +168,12 @@ def _transfer(
 
 
 def _no_such_range(url: str, error: urllib.error.HTTPError, part: Path, have: int) -> None:
-    """416: nothing lies after what we have. Returns where that is because everything has arrived."""
+    """416: nothing follows what we have. Returns where that is because the file is complete."""
     whole = re.fullmatch(r"bytes \*/(\d+)", (error.headers.get("Content-Range") or "").strip())
     if have and whole and int(whole.group(1)) == have:
         return
     part.unlink(missing_ok=True)
-    raise _TransientError(f"{url} answered 416, no such range; starting again") from error
+    raise _TransientError(f"{url} returned 416, no such range; starting again") from error
 
 
 def _start(url: str, response: http.client.HTTPResponse, part: Path, have: int) -> int:
@@ -187,9 +185,9 @@ def _start(url: str, response: http.client.HTTPResponse, part: Path, have: int) 
         if named and int(named.group(1)) == have:
             return have
         part.unlink(missing_ok=True)
-        raise _TransientError(f"{url} sent another range than it was asked for; starting again")
+        raise _TransientError(f"{url} sent another range than requested; starting again")
     raise DownloadError(
-        f"{url} answered {response.status} {response.reason} instead of a file; fetch again later."
+        f"{url} returned {response.status} {response.reason} instead of a file; fetch again later."
     )
 
 
@@ -232,14 +230,12 @@ def _receive(
         ) from error
     if total is not None and done > total:
         part.unlink(missing_ok=True)
-        raise DownloadError(
-            f"{url} sends more than the {total} bytes that it announced; nothing was installed."
-        )
+        raise DownloadError(f"{url} sends more than the expected {total} bytes; nothing was installed.")
     return done
 
 
 def _read(url: str, response: http.client.HTTPResponse) -> bytes:
-    """What the socket has, at most one piece: ``read1`` does not wait for a full one, so cancelling stays quick."""
+    """What the socket has received, at most one piece: ``read1`` does not wait for a full one, so that cancelling is quick."""
     try:
         return response.read1(_PIECE)
     except (OSError, http.client.HTTPException) as error:
@@ -256,7 +252,7 @@ def _size(part: Path) -> int:
 def _stop_if(cancelled: Cancelled | None, kept: int) -> None:
     if cancelled and cancelled():
         raise DownloadCancelledError(
-            f"The download was cancelled; {megabytes(kept)} are kept: fetch again to go on."
+            f"The download was cancelled; {megabytes(kept)} are kept: fetch again to resume."
         )
 
 

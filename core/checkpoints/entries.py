@@ -1,4 +1,4 @@
-"""The manifest: every checkpoint that Pannscope knows, where its file lies, and whether it can be used now."""
+"""The manifest: every known checkpoint, the path of its file, and whether it can be used now."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Entry:
     file : file name, without a folder; None for "published".
     url, record : where it is downloaded, and the Zenodo record whose API lists its checksum.
     size_bytes, md5, sha256 : as published; None where the manifest does not know.
-    licence, source, about : the weights' licence, who made them, and what they are in one sentence.
+    licence, source, about : the weights' licence, their authors, and a description in one sentence.
     widths, embedding : filters of each convolution and units before the classifier; None where they are not data.
-    classes : "audioset" (all 527), or the display names of those the network knows.
+    classes : "audioset" (all 527), or the display names of the network's outputs.
     published_mAP : on AudioSet's evaluation set, as published.
     params, macs_10s : trainable parameters, and multiply-accumulate operations for a 10 s clip (see the manifest's head
         for the convention).
@@ -57,7 +57,7 @@ class Entry:
     widths: tuple[int, ...] | None = None
     embedding: int | None = None
     classes: str | tuple[str, ...] = "audioset"
-    published_mAP: float | None = None  # noqa: N815 (the field's own word)
+    published_mAP: float | None = None  # noqa: N815 (as the literature writes it)
     params: int | None = None
     macs_10s: int | None = None
 
@@ -88,10 +88,10 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
         raise CheckpointError(f"The manifest {path} cannot be read: {error}.") from error
     entries: dict[str, Entry] = {}
     for table in tables:
-        made = _entry(table, path)
-        if made.name in entries:
-            raise CheckpointError(f"The manifest {path} lists {made.name!r} twice; names are unique.")
-        entries[made.name] = made
+        listed = _entry(table, path)
+        if listed.name in entries:
+            raise CheckpointError(f"The manifest {path} lists {listed.name!r} twice; names are unique.")
+        entries[listed.name] = listed
     return entries
 
 
@@ -134,7 +134,7 @@ def entry(name: str) -> Entry:
 
 
 def path_of(checkpoint: Entry) -> Path:
-    """Where the checkpoint's file lies, or would lie once it is fetched. Raises ``CheckpointError`` if it has none."""
+    """The path of the checkpoint's file, which need not have been fetched yet. Raises ``CheckpointError`` if it has none."""
     if checkpoint.file is None:
         raise CheckpointError(
             f"{checkpoint.title} is known from its publication only ({checkpoint.source}): there is no file to use."
@@ -143,12 +143,12 @@ def path_of(checkpoint: Entry) -> Path:
 
 
 def buildable(checkpoint: Entry) -> bool:
-    """Whether Pannscope can put the checkpoint's architecture up."""
+    """Whether Pannscope can build the checkpoint's architecture."""
     return checkpoint.architecture in ARCHITECTURES
 
 
 def status(checkpoint: Entry) -> str:
-    """What can be done with the checkpoint now.
+    """How a checkpoint can be used now.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What is known of a checkpoint, and how that is written into the metadata of Pannscope's own files."""
+"""The description of a checkpoint, and its form in the metadata of Pannscope's own files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CheckpointInfo:
     architecture, widths, embedding : what to build.
     classes : the outputs, in order.
     kept : layer -> the filters that pruning kept, as indices into the unpruned layer, ascending; empty if unpruned.
-    training : what the trainer noted (commands, seeds, figures); free, and unverified.
+    training : the training's notes (commands, seeds, figures); of any form, and unverified.
     sha256, size_bytes, path : the file.
     """
 
@@ -49,7 +49,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint: the network, in eval mode, and what is known of it."""
+    """A loaded checkpoint: the network, in eval mode, and its description."""
 
     model: Cnn14
     info: CheckpointInfo
@@ -107,10 +107,10 @@ class Metadata:
 
     @classmethod
     def decode(cls, texts: dict[str, str]) -> Metadata:
-        """Read it back; the error says what is wrong with the file, without its name."""
+        """Read it back; the error's message lacks its subject, the file's name."""
         if KEY not in texts:
             raise CheckpointError(
-                "is a safetensors file that Pannscope did not write: it does not say what it holds"
+                "is a safetensors file that Pannscope did not write: it does not describe its network"
             )
         try:
             values = json.loads(texts[KEY])

@@ -1,4 +1,4 @@
-"""Fetching a checkpoint: download, verify, install. What is not verified is never installed."""
+"""Fetching a checkpoint: download, verify, install. A file that fails the verification is never installed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.1
 _SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk after an installation
-_API_BYTES = 8 * 1024 * 1024  # the longest answer that is read from the record's API
+_API_BYTES = 8 * 1024 * 1024  # the longest response that is read from the record's API
 _ALGORITHMS = ("sha256", "md5")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What ``fetch`` installed: the checkpoint's name, its file, and the sha256 of what is in it."""
+    """What ``fetch`` installed: the checkpoint's name, its file, and that file's sha256."""
 
     name: str
     path: Path
@@ -46,17 +46,17 @@ class Fetched:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What the file has to be: its checksums (at least one) and its size, as published."""
+    """The published checksums of a file (at least one) and its size."""
 
     size_bytes: int | None
     md5: str | None
     sha256: str | None
-    by: str  # who says so: "manifest" or the API's address
+    by: str  # where they are published: "manifest" or the API's address
 
 
 @dataclass(frozen=True)
 class _Receipt:
-    """What was installed and verified, kept beside the file as ``<file>.json``."""
+    """A record of what was installed and verified, kept beside the file as ``<file>.json``."""
 
     size_bytes: int
     mtime_ns: int
@@ -70,20 +70,20 @@ def fetch(
 ) -> Fetched:
     """Download a checkpoint, verify it and install it; returns at once where that has been done.
 
-    What arrived of an interrupted download is kept in ``<file>.part`` and continued. The checksum is the manifest's, or
-    else the one that the Zenodo record's API lists. ``PANNSCOPE_ZENODO`` names another address for
-    ``https://zenodo.org`` (a mirror), ``PANNSCOPE_WEIGHTS`` another folder. Two fetches of one file wait for each other.
+    An interrupted download is kept in ``<file>.part`` and resumed. The checksum is the manifest's, or else the one that the
+    Zenodo record's API lists. ``PANNSCOPE_ZENODO`` names a mirror of Zenodo, ``PANNSCOPE_WEIGHTS`` another folder. Two fetches
+    of one file wait for each other.
 
     Parameters
     ----------
     name : a name of the manifest, or an ``Entry``.
-    progress : called with (bytes there, bytes expected or None) while downloading.
-    cancelled : asked while downloading and waiting; True ends it.
+    progress : called with (bytes received, bytes expected or None) while downloading.
+    cancelled : called while downloading and waiting; True ends it.
 
     Raises
     ------
     DownloadError
-        No file to download, no network, no room, wrong checksum, cancelled (``DownloadCancelledError``) …
+        Not a checkpoint with a file, no network, no room, a wrong checksum, cancelled (``DownloadCancelledError``) …
     CheckpointError
         An unknown name.
     """
@@ -97,7 +97,7 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(
-            f"The folder {target.parent} cannot be made ({error.strerror or error}); name another one in PANNSCOPE_WEIGHTS."
+            f"The folder {target.parent} cannot be created ({error.strerror or error}); name another one in PANNSCOPE_WEIGHTS."
         ) from error
     done = _installed(wanted, target)
     if done is None:
@@ -107,7 +107,7 @@ def fetch(
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """The sha256 that was recorded when ``path`` was installed; None where nothing was."""
+    """The sha256 that was recorded when ``path`` was installed; None without such a record."""
     receipt = _receipt(path)
     return receipt.sha256 if receipt else None
 
@@ -122,11 +122,11 @@ def _embedded(wanted: Entry) -> Fetched:
 
 
 def _not_offered(wanted: Entry) -> None:
-    offered = [each.name for each in manifest().values() if each.kind == "official" and buildable(each)]
+    offered = [known.name for known in manifest().values() if known.kind == "official" and buildable(known)]
     why = (
         "was never published"
         if wanted.kind == "published"
-        else "cannot be used yet: its architecture is not built"
+        else "cannot be used yet: Pannscope does not build its architecture"
     )
     raise DownloadError(f"{wanted.title} {why}; fetch one of {', '.join(offered)}.")
 
@@ -143,7 +143,7 @@ def _receipt(target: Path) -> _Receipt | None:
 
 
 def _installed(wanted: Entry, target: Path) -> _Receipt | None:
-    """The receipt, if the file is there, is the one that was verified, and is the one that the manifest wants."""
+    """The receipt, if the file exists, is unchanged since its verification, and is the one that the manifest lists."""
     receipt = _receipt(target)
     if receipt is None or not target.is_file():
         return None
@@ -155,7 +155,7 @@ def _installed(wanted: Entry, target: Path) -> _Receipt | None:
 
 def _install(wanted: Entry, target: Path, progress: Progress | None, cancelled: Cancelled | None) -> _Receipt:
     expected = _expected(wanted, cancelled)
-    if target.exists():  # put there by hand, or its receipt was lost or is stale
+    if target.exists():  # copied there by hand, or its receipt was lost or is stale
         sums = _digest(target)
         wrong = _mismatch(expected, target, sums)
         if wrong:
@@ -180,15 +180,15 @@ def _install(wanted: Entry, target: Path, progress: Progress | None, cancelled: 
         part.unlink(missing_ok=True)
         if not resumed:
             raise DownloadError(
-                f"What arrived as {target.name} is not the published file ({wrong}); it was removed, nothing was installed. "
-                "Fetch again; if it stays so, the network or the record changes the file."
+                f"The download of {target.name} is not the published file ({wrong}); it was removed, nothing was installed. "
+                "Fetch again; if that does not help, a proxy in the network or the record itself has changed the file."
             )
-        log.warning("%s: what was continued does not verify (%s); starting again", target.name, wrong)
+        log.warning("%s: the resumed download does not verify (%s); starting again", target.name, wrong)
     raise AssertionError("unreachable: the second round is never a resumed one")
 
 
 def _put(part: Path, target: Path, sums: dict[str, str], expected: _Expected) -> _Receipt:
-    """Make the verified ``part`` the installed file, all at once, and safely on the disk."""
+    """Make the verified ``part`` the installed file."""
     try:
         move_into_place(part, target)
     except OSError as error:
@@ -225,7 +225,7 @@ def _digest(path: Path) -> dict[str, str]:
 
 
 def _mismatch(expected: _Expected, path: Path, sums: dict[str, str]) -> str | None:
-    """What is wrong with a file, or None."""
+    """How a file differs from the published one, or None."""
     size = path.stat().st_size
     if expected.size_bytes not in (None, size):
         return f"{size} bytes, not {expected.size_bytes}"
@@ -253,7 +253,7 @@ def _address(url: str) -> str:
 
 @contextmanager
 def _exclusive(path: Path, cancelled: Cancelled | None) -> Iterator[None]:
-    """Hold the lock file ``path``, across threads and processes; it goes with its process, so a crash leaves nothing to clean up."""
+    """Hold the lock of the file ``path``, across threads and processes. The system releases it when the process ends."""
     lock = FileLock(path)
     try:
         try:
@@ -285,11 +285,13 @@ def _expected(wanted: Entry, cancelled: Cancelled | None) -> _Expected:
     url = _address(f"{settings.ZENODO}/api/records/{wanted.record}")
     listed = next((file for file in _record_files(url, cancelled) if file.get("key") == wanted.file), None)
     if listed is None:
-        raise DownloadError(f"{url} lists no file {wanted.file}; without its checksum nothing is installed.")
+        raise DownloadError(
+            f"{url} lists no file {wanted.file}; and without its checksum nothing is installed."
+        )
     algorithm, _, value = str(listed.get("checksum") or "").partition(":")
     if algorithm not in _ALGORITHMS or not value:
         raise DownloadError(
-            f"{url} gives no md5 or sha256 for {wanted.file}; without one nothing is installed."
+            f"{url} lists no md5 or sha256 of {wanted.file}, and without one nothing is installed."
         )
     size = listed.get("size")
     return _Expected(
@@ -301,12 +303,12 @@ def _expected(wanted: Entry, cancelled: Cancelled | None) -> _Expected:
 
 
 def _record_files(url: str, cancelled: Cancelled | None) -> list[dict[str, Any]]:
-    """``files[]`` of a Zenodo record, as its API answers."""
+    """``files[]`` of a Zenodo record, from its API."""
     body = read_text(url, limit=_API_BYTES, accept="application/json", cancelled=cancelled)
     try:
         files = json.loads(body)["files"]
         return [file for file in files if isinstance(file, dict)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DownloadError(
-            f"{url} did not answer with a record; its checksums are needed, so nothing is installed: fetch again later."
+            f"{url} did not return a record, and without its checksums nothing is installed: fetch again later."
         ) from error

@@ -1,4 +1,4 @@
-"""Loading a checkpoint: which layout it has, whether it fits its architecture, and then its weights."""
+"""Loading a checkpoint: its layout, its architecture, and then its weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRONT_END_SHAPES = {
     "spectrogram_extractor.stft.conv_imag.weight": (_BINS, 1, FRONT_END.n_fft),
     MEL: (_BINS, FRONT_END.mel_bins),
 }
-"""The official layout's frozen front end. Pannscope computes the same by FFT, so it is checked and dropped."""
+"""The official layout's frozen front end. Pannscope computes the same by FFT, so these tensors are checked and dropped."""
 
 _MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -45,23 +45,23 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a file in the official layout (``.pth``, ``.pt``) or in ours (``.safetensors``); its content decides which.
 
-    Names, shapes and dtypes are checked before a weight is read. Nothing of a file is executed, and no file makes more be
-    allocated than it holds. Half-precision weights are loaded as float32.
+    Names, shapes and dtypes are checked before a weight is read. Nothing of a file is executed, and no more memory is
+    allocated than the file is long. Half-precision weights are loaded as float32.
 
     Parameters
     ----------
     path : the file.
     name : what to call it; by default the name it was saved under, or the file's.
-    architecture : one of the registry's; by default what the file says, or the first that fits its names.
-    classes : what the outputs are, where the file does not say: "audioset", display names, or a ``ClassSet``. By default
-        AudioSet's, if there are 527.
+    architecture : one of the registry's; by default the one that the file states, or the first that fits its tensors.
+    classes : the classes of the outputs, where the file does not state them: "audioset", display names, or a ``ClassSet``. By
+        default AudioSet's, if there are 527.
     ratio : the share of filters removed from each of C7..C12. The widths are read from the tensors anyway; a ratio that
         contradicts them is an error.
 
     Raises
     ------
     CheckpointError
-        One line that says what is wrong with the file: missing, truncated, foreign, unsafe, of another architecture …
+        One line on what is wrong with the file: missing, truncated, of another format, unsafe, of another architecture …
     """
     source = Path(path)
     file = _open(source)
@@ -70,15 +70,15 @@ def load_checkpoint(
         raise CheckpointError(
             f"{source} holds a {meta.architecture}, not a {architecture}; leave the architecture out."
         )
-    given = classes if classes is not None or meta is None else meta.classes
+    stated = classes if classes is not None or meta is None else meta.classes
     try:
         chosen = architecture or (meta.architecture if meta else _recognise(file.shapes()))
         model = _fit(source, chosen, file.shapes())
-        outputs = _classes(source, model.config.classes, given)
+        outputs = _classes(source, model.config.classes, stated)
     except ModelError as error:
         raise CheckpointError(f"{source}: {error}") from error
     if meta and (meta.widths, meta.embedding) != (model.config.widths, model.config.embedding):
-        raise CheckpointError(f"{source} is damaged: its weights have other widths than it says.")
+        raise CheckpointError(f"{source} is damaged: its weights have other widths than its metadata.")
     if ratio is not None:
         _check_ratio(source, chosen, model.config.widths, ratio)
     state = file.tensors()
@@ -97,7 +97,7 @@ def load_checkpoint(
 
 
 def _open(path: Path) -> TorchFile | TensorFile:
-    """Tell the layout by the file's first bytes."""
+    """Open a file by the layout that its first bytes show."""
     try:
         if path.is_dir():
             raise CheckpointError(f"{path} is a folder; give a checkpoint file (.safetensors, .pth or .pt).")
@@ -116,16 +116,16 @@ def _open(path: Path) -> TorchFile | TensorFile:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     raise CheckpointError(
-        f"{path} is no checkpoint: it {_foreign(start)}. Give a .safetensors file of Pannscope's, or a .pth or .pt file with "
+        f"{path} is not a checkpoint: it {_foreign(start)}. Give a .safetensors file of Pannscope's, or a .pth or .pt file with "
         "a CNN14 state dict."
     )
 
 
 def _foreign(start: bytes) -> str:
-    """A guess at what a file is that is no checkpoint."""
+    """A guess at the format of a file that is not a checkpoint."""
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is a web page (a download that was answered with an error or a login?)"
+        return "is a web page (of an error or a login, in place of the download?)"
     if text.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer; the file itself was not checked out"
     if start.startswith(b"\x89HDF"):
@@ -141,7 +141,7 @@ def _foreign(start: bytes) -> str:
 
 
 def _recognise(shapes: dict[str, Tensor]) -> str:
-    """The first architecture whose tensors are there."""
+    """The first architecture whose tensors the file has."""
     problem: ModelError | None = None
     for name in ARCHITECTURES:
         try:
@@ -153,10 +153,10 @@ def _recognise(shapes: dict[str, Tensor]) -> str:
 
 
 def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
-    """An empty network (on the meta device) that the tensors fit, or an error that says which do not."""
+    """An empty network (on the meta device) that the tensors fit; the error lists those that do not."""
     for key, wanted in FRONT_END_SHAPES.items():
         if key in shapes and tuple(shapes[key].shape) != wanted:
-            _other_front_end(path, f"{key} is {tuple(shapes[key].shape)}, here it is {wanted}")
+            _other_front_end(path, f"{key} is {tuple(shapes[key].shape)}, Pannscope has {wanted}")
     weights = {key: value for key, value in shapes.items() if key not in FRONT_END_SHAPES}
     config = config_from_state_dict(name, weights)
     try:
@@ -185,16 +185,16 @@ def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
             ],
         ),
     ]
-    found = [problem for problem in problems if problem]
-    if found:
+    problems = [problem for problem in problems if problem]
+    if problems:
         raise CheckpointError(
-            f"{path} does not fit {name} with widths {list(config.widths)}: {'; '.join(found)}."
+            f"{path} does not fit {name} with widths {list(config.widths)}: {'; '.join(problems)}."
         )
     return model
 
 
-def _same_kind(given: torch.dtype, wanted: torch.dtype) -> bool:
-    return given in _FLOATS if wanted.is_floating_point else given == wanted
+def _same_kind(stored: torch.dtype, wanted: torch.dtype) -> bool:
+    return stored in _FLOATS if wanted.is_floating_point else stored == wanted
 
 
 def _listed(what: str, items: list[str]) -> str:
@@ -206,15 +206,15 @@ def _listed(what: str, items: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name from a file as one that can be shown on one line, without control characters."""
+    """A name from a file as it can be shown on one line, without control characters."""
     return text if text.isprintable() else ascii(text)
 
 
 def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:
     if MEL in state:
         difference = float(np.abs(state[MEL].float().numpy() - mel_matrix()).max())
-        if not difference <= _MEL_TOLERANCE:  # NaN is a difference, too
-            _other_front_end(path, f"its mel filters differ from ours by up to {difference:.2g}")
+        if not difference <= _MEL_TOLERANCE:  # also refuses NaN
+            _other_front_end(path, f"its mel filters differ from Pannscope's by up to {difference:.2g}")
 
 
 def _other_front_end(path: Path, detail: str) -> None:
@@ -226,32 +226,32 @@ def _other_front_end(path: Path, detail: str) -> None:
 
 
 def _ready(path: Path, name: str, tensor: Tensor) -> Tensor:
-    """A tensor as the network takes it. Vectors are looked through; the large ones may be mapped, and are not touched."""
+    """A tensor in the network's form. Vectors are searched for NaN and infinity; larger tensors may be mapped, and are not read."""
     if tensor.is_floating_point():
         tensor = tensor.to(torch.float32).contiguous()
         if tensor.ndim < 2 and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
-                f"{path} holds values in {name} that are not finite: its training went wrong."
+                f"{path} holds NaN or infinite values in {name}: its training has diverged. Use an earlier checkpoint."
             )
     return tensor
 
 
-def _classes(path: Path, outputs: int, given: ClassSet | Sequence[str] | str | None) -> ClassSet:
-    if given is None:
-        given = "audioset"
+def _classes(path: Path, outputs: int, stated: ClassSet | Sequence[str] | str | None) -> ClassSet:
+    if stated is None:
+        stated = "audioset"
         if outputs != len(ClassSet.audioset()):
             raise CheckpointError(
-                f"{path} has {outputs} outputs and does not say what they are (AudioSet has 527); name them in "
+                f"{path} has {outputs} outputs and does not state their classes (AudioSet has 527); name them in "
                 "`load_checkpoint(…, classes=[…])`, save it with `save_checkpoint`, and use that file."
             )
-    if isinstance(given, ClassSet):
-        chosen = given
-    elif isinstance(given, str):
-        if given != "audioset":
-            raise CheckpointError(f"Classes are 'audioset' or a list of display names; got {given!r}.")
+    if isinstance(stated, ClassSet):
+        chosen = stated
+    elif isinstance(stated, str):
+        if stated != "audioset":
+            raise CheckpointError(f"Classes are 'audioset' or a list of display names; got {stated!r}.")
         chosen = ClassSet.audioset()
     else:
-        chosen = ClassSet.from_names(given)
+        chosen = ClassSet.from_names(stated)
     if len(chosen) != outputs:
         raise CheckpointError(
             f"{path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
@@ -260,7 +260,7 @@ def _classes(path: Path, outputs: int, given: ClassSet | Sequence[str] | str | N
 
 
 def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -> None:
-    """Hold a pruning ratio against widths that were read from the tensors: floor(n (1 - p)) filters stay of C7..C12."""
+    """Compare a pruning ratio with the widths of the tensors: floor(n (1 - p)) filters stay of C7..C12."""
     if not 0 <= ratio < 1:
         raise CheckpointError(f"A pruning ratio is at least 0 and under 1; got {ratio}.")
     if name != "cnn14":
@@ -269,6 +269,6 @@ def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -
     expected = pruned_widths(ratio, widths=unpruned)
     if widths != expected:
         raise CheckpointError(
-            f"{path} has widths {list(widths)}, which a ratio of {ratio} does not give ({list(expected)}); leave the ratio out: "
+            f"{path} has widths {list(widths)}, which do not follow from a ratio of {ratio} ({list(expected)}); leave the ratio out: "
             "widths are read from the file."
         )

@@ -1,8 +1,8 @@
-"""Mapping the weights of a legacy torch file, which lie at odd places in it and so cannot be mapped where they are.
+"""Mapping the weights of a legacy torch file, which are not aligned in it and so cannot be mapped where they are.
 
-The bytes are copied, a megabyte at a time, to aligned places in a scratch file that is mapped and at once unlinked: it goes with
-the last tensor that uses it. CNN14's 327 MB (the published file is a legacy one) then cost no more memory than what is being
-used, and the system may take even that back when memory is short, instead of 327 MB that stay.
+The bytes are copied, a megabyte at a time, to aligned positions in a scratch file that is mapped and at once unlinked: the system
+removes it with the last tensor that uses it. CNN14's 327 MB (the published file is a legacy one) then take only the memory of the
+pages in use, and the system may reclaim even that when memory is short.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ _PIECE = 1 << 20
 
 
 def map_tensors(
-    path: Path, claims: Mapping[str, TensorClaim], places: Mapping[str, int]
+    path: Path, claims: Mapping[str, TensorClaim], positions: Mapping[str, int]
 ) -> dict[str, Tensor] | None:
-    """The claimed tensors of ``path``, mapped from an aligned copy; None where no scratch file can be had.
+    """The claimed tensors of ``path``, mapped from an aligned copy; None where there can be no scratch file.
 
     Parameters
     ----------
-    claims : name -> tensor, each already held against the file.
-    places : storage key -> position of its first byte in the file.
+    claims : name -> tensor, already checked against the file.
+    positions : storage key -> position of its first byte in the file.
 
     Notes
     -----
-    The scratch file is created beside the checkpoint, where a file of its size has found room before, or else where
-    temporary files go. Nothing of the file is unpickled. Windows deletes no file that is mapped, so there is none there.
+    The scratch file is created beside the checkpoint, where there was room for a file of its size before, or else in the
+    folder for temporary files. Nothing of the checkpoint is unpickled. Windows cannot delete a file that is mapped, so that
+    there is no mapping on it.
     """
     if sys.platform == "win32":
         return None
     for folder in (path.parent, Path(tempfile.gettempdir())):
         try:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".pannscope-", suffix=".map") as scratch:
-                starts, size = _copy(path, claims, places, scratch)
+                starts, size = _copy(path, claims, positions, scratch)
                 storage: Any = torch.UntypedStorage.from_file(scratch.name, False, size)
         except (OSError, RuntimeError) as error:
             log.debug("no scratch file in %s: %s", folder, error)
@@ -55,16 +56,16 @@ def map_tensors(
 
 
 def _copy(
-    path: Path, claims: Mapping[str, TensorClaim], places: Mapping[str, int], scratch: IO[bytes]
+    path: Path, claims: Mapping[str, TensorClaim], positions: Mapping[str, int], scratch: IO[bytes]
 ) -> tuple[dict[str, int], int]:
-    """Copy every storage to an aligned place; (key -> its first byte there, bytes in all)."""
+    """Copy every storage to an aligned position; (key -> position of its first byte, bytes in all)."""
     starts: dict[str, int] = {}
     position = 0
     with path.open("rb") as file:
         for storage in {claim.storage.key: claim.storage for claim in claims.values()}.values():
             starts[storage.key] = position
             scratch.seek(position)
-            file.seek(places[storage.key])
+            file.seek(positions[storage.key])
             left = storage.nbytes
             while left:
                 piece = file.read(min(left, _PIECE))

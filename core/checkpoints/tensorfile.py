@@ -1,4 +1,4 @@
-"""Pannscope's own layout: one safetensors file with the weights, and in its head what they are."""
+"""Pannscope's own layout: one safetensors file with the weights, described in its header."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class TensorFile:
-    """One of our files, its head read and checked; its weights are not loaded yet."""
+    """One of our files, its header read and checked; its weights are not loaded yet."""
 
     path: Path
     metadata: Metadata
@@ -53,20 +53,20 @@ class TensorFile:
 
 
 def is_tensor_file(path: Path) -> bool:
-    """Whether the file begins as safetensors does: the length of its head (8 bytes), then the head, which is JSON."""
+    """Whether the file begins as safetensors does: the length of its header (8 bytes), then the header, which is JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= 100_000_000
 
 
 def open_tensor_file(path: Path) -> TensorFile:
-    """Read the head of ``path``; raises ``CheckpointError`` where it is damaged or not ours."""
+    """Read the header of ``path``; raises ``CheckpointError`` where it is damaged or not Pannscope's."""
     try:
-        # safetensors itself refuses a head whose tensors overlap, leave holes or reach over the file's end.
+        # safetensors itself refuses a header whose tensors overlap, leave holes or reach over the file's end.
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = Metadata.decode(file.metadata() or {})
             meta = {}
-            for name in file.keys():  # noqa: SIM118 (it is no dict)
+            for name in file.keys():  # noqa: SIM118 (it is not a dict)
                 view = file.get_slice(name)
                 dtype = _DTYPES.get(view.get_dtype())
                 if dtype is None or 0 in view.get_shape():
@@ -91,14 +91,14 @@ def save_checkpoint(
     training: dict[str, Any] | None = None,
     half: bool = False,
 ) -> CheckpointInfo:
-    """Write a checkpoint in our layout, all at once: a reader sees the old file or the new one, never a part.
+    """Write a checkpoint in Pannscope's layout, all at once: a reader sees the old file or the new one, never a part.
 
-    The file holds the model's whole state dict (``num_batches_tracked`` included, so that fine-tuning can go on) without
+    The file holds the model's whole state dict (``num_batches_tracked`` included, so that fine-tuning can continue) without
     the front end, which follows from the architecture.
 
     Parameters
     ----------
-    path : ends in ``.safetensors``; missing folders are made.
+    path : ends in ``.safetensors``; missing folders are created.
     classes : the model's outputs, in order.
     kept : layer -> kept filters as indices into the unpruned layer (any sequence of ints), if the model was pruned.
     training : notes to keep with the weights; plain JSON.
@@ -108,8 +108,8 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        Classes that do not fit, weights that are not finite (or not representable in half precision), a path that cannot be
-        written.
+        Classes that do not fit, NaN or infinite weights (or weights not representable in half precision), a path that cannot
+        be written.
     """
     target = Path(path)
     if target.suffix != SUFFIX:
@@ -145,7 +145,7 @@ def architecture_of(model: Cnn14) -> str:
         if isinstance(known.build, type) and type(model) is known.build:
             return name
     raise ModelError(
-        f"{type(model).__name__} is no architecture that Pannscope builds: {', '.join(ARCHITECTURES)}."
+        f"{type(model).__name__} is not an architecture that Pannscope builds: {', '.join(ARCHITECTURES)}."
     )
 
 
@@ -157,7 +157,7 @@ def _stored(name: str, value: Tensor, half: bool) -> Tensor:
             why = (
                 "is too large for half precision; save with half=False"
                 if value.isfinite().all()
-                else "is not finite"
+                else "holds NaN or infinite values"
             )
             raise CheckpointError(f"{name} {why}, so the checkpoint was not saved.")
     return tensor.contiguous()

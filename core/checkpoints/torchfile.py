@@ -2,8 +2,8 @@
 
 There are two containers. Since PyTorch 1.6 ``torch.save`` writes a zip archive, whose tensors are mapped into memory; before,
 it wrote one stream of pickles with the tensors' bytes behind them ("legacy"), which are mapped from an aligned copy
-(``core.checkpoints.mapping``). Either way the claims come first (``core.checkpoints.claims``) and are held against the file's
-size. What is unpickled, is so by ``torch.load(weights_only=True)``; nothing else is ever tried.
+(``core.checkpoints.mapping``). In both, the claims are read first (``core.checkpoints.claims``) and checked against the file's
+size. Nothing is unpickled but by ``torch.load(weights_only=True)``.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _MAX_RECORDS = 20_000
 
 @dataclass(frozen=True)
 class TorchFile:
-    """A torch file whose claims hold against its size; nothing of it is loaded yet.
+    """A torch file whose claims agree with its size; nothing of it is loaded yet.
 
     Attributes
     ----------
     path : the file.
-    key : "model" where the state dict lies under that key, None where it is the whole file.
-    claims : name -> what the file says of the tensor.
-    places : of a legacy file: storage key -> position of its bytes; None for a zip archive.
+    key : "model" where the state dict is under that key, None where it is the whole file.
+    claims : name -> the tensor's description in the file.
+    positions : of a legacy file: storage key -> position of its bytes; None for a zip archive.
     """
 
     path: Path
     key: str | None
     claims: dict[str, TensorClaim]
-    places: dict[str, int] | None
+    positions: dict[str, int] | None
 
     def shapes(self) -> dict[str, Tensor]:
         """The tensors without their values, on the meta device."""
@@ -56,16 +56,16 @@ class TorchFile:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors. Mapped ones take memory only as they are used, and must not outlive a change of the file."""
-        if self.places is not None:
-            copied = map_tensors(self.path, self.claims, self.places)
+        """The tensors. Mapped ones take memory only as they are used, and are invalid once the file changes."""
+        if self.positions is not None:
+            copied = map_tensors(self.path, self.claims, self.positions)
             if copied is not None:
                 return copied
         try:
-            zipped = self.places is None
+            zipped = self.positions is None
             loaded: Any = torch.load(self.path, map_location="cpu", weights_only=True, mmap=zipped)
         except Exception as error:
-            # PyTorch's own message advises weights_only=False, which is the one thing not to do.
+            # PyTorch's own message advises weights_only=False, which would run the file's code.
             log.debug("torch.load refused %s", self.path, exc_info=error)
             raise CheckpointError(
                 f"{self.path} cannot be loaded: PyTorch's weights-only loader refused it ({type(error).__name__}); nothing "
@@ -75,12 +75,14 @@ class TorchFile:
         for name, claim in self.claims.items():
             tensor = state.get(name)
             if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (claim.shape, claim.dtype):
-                raise CheckpointError(f"{self.path} is damaged: {name} is not what the file announces.")
+                raise CheckpointError(
+                    f"{self.path} is damaged: {name} does not have the type or shape that the file claims."
+                )
         return {name: state[name].detach() for name in self.claims}
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file begins as a zip archive does (which is how ``torch.load`` tells its two formats apart)."""
+    """Whether the file begins as a zip archive does (as ``torch.load`` distinguishes its two formats)."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
@@ -88,17 +90,17 @@ def is_zip(path: Path) -> bool:
 def open_torch_file(path: Path) -> TorchFile:
     """Read what the torch file ``path`` claims, and check it against the file. Raises ``CheckpointError``."""
     try:
-        found, places = (_zip_root(path), None) if is_zip(path) else _legacy_root(path)
-        key, claims = _state_dict(found)
+        root, positions = (_zip_root(path), None) if is_zip(path) else _legacy_root(path)
+        key, claims = _state_dict(root)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return TorchFile(path, key, claims, places)
+    return TorchFile(path, key, claims, positions)
 
 
 def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
-    """The state dict in a file's root object, and the key under which it lies."""
+    """The state dict in a file's root object, and its key there."""
     if not isinstance(root, dict):
         raise CheckpointError(
             f"holds a {type(root).__name__} instead of a state dict; save model.state_dict()"
@@ -113,7 +115,7 @@ def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, TensorClaim):
             raise CheckpointError(
-                f"is no state dict: {str(name)[:60]!r} is a {type(value).__name__}, not a tensor"
+                f"is not a state dict: {str(name)[:60]!r} is a {type(value).__name__}, not a tensor"
             )
         if 0 in value.shape:
             raise CheckpointError(f"is damaged: {name[:60]!r} has no elements")
@@ -122,21 +124,21 @@ def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
 
 def _storages(root: Any) -> dict[str, StorageClaim]:
     """Every storage that tensors refer to, by key; two claims about one storage have to agree."""
-    found: dict[str, StorageClaim] = {}
+    storages: dict[str, StorageClaim] = {}
     waiting, seen = [root], set()
     while waiting:
         value = waiting.pop()
         if isinstance(value, TensorClaim):
-            if found.setdefault(value.storage.key, value.storage) != value.storage:
-                raise CheckpointError("is damaged: it says two things about one storage")
+            if storages.setdefault(value.storage.key, value.storage) != value.storage:
+                raise CheckpointError("is damaged: it describes one storage in two ways")
         elif isinstance(value, dict | list | tuple) and id(value) not in seen:
             seen.add(id(value))
             waiting.extend(value.values() if isinstance(value, dict) else value)
-    return found
+    return storages
 
 
 def _zip_root(path: Path) -> Any:
-    """The root object of a zip file, its storages held against the archive's records."""
+    """The root object of a zip file, its storages checked against the archive's records."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
@@ -147,13 +149,13 @@ def _zip_root(path: Path) -> Any:
                     "is a TorchScript archive, which holds code; save model.state_dict() instead"
                 )
             if len(pickles) != 1:
-                raise CheckpointError("is a zip archive, but none that torch.save wrote")
+                raise CheckpointError("is a zip archive that torch.save did not write")
             if len(sizes) != len(records) or len(records) > _MAX_RECORDS:
-                raise CheckpointError("is damaged: it holds one record twice, or too many")
+                raise CheckpointError("is damaged: it holds a record twice, or too many records")
             if any(record.compress_type != zipfile.ZIP_STORED for record in records):
                 raise CheckpointError("is a compressed archive; torch.save writes plain ones")
             if sizes[pickles[0]] > MAX_PICKLE_BYTES:
-                raise CheckpointError("is no state dict: its description alone is over 1 MB")
+                raise CheckpointError("is not a state dict: its pickle alone is over 1 MB")
             prefix = pickles[0].removesuffix("data.pkl")
             if sizes.get(prefix + "byteorder", 6) > 6 or (
                 prefix + "byteorder" in sizes and archive.read(prefix + "byteorder") != b"little"
@@ -172,10 +174,10 @@ def _zip_root(path: Path) -> Any:
         raise CheckpointError("is damaged or truncated: its zip archive cannot be read") from error
     storages = _storages(root)
     for storage in storages.values():
-        there = sizes.get(f"{prefix}data/{storage.key}")
-        if there != storage.nbytes:
+        stored = sizes.get(f"{prefix}data/{storage.key}")
+        if stored != storage.nbytes:
             raise CheckpointError(
-                f"is damaged: it claims {storage.nbytes} bytes for storage {storage.key[:20]!r} and holds {there or 0}"
+                f"is damaged: it claims {storage.nbytes} bytes for storage {storage.key[:20]!r} and holds {stored or 0}"
             )
     if sum(storage.nbytes for storage in storages.values()) > path.stat().st_size:
         raise CheckpointError("is damaged: its records overlap")
@@ -183,13 +185,13 @@ def _zip_root(path: Path) -> Any:
 
 
 def _legacy_root(path: Path) -> tuple[Any, dict[str, int]]:
-    """The root object of a file from before PyTorch 1.6, and where each storage's bytes begin behind the pickles."""
+    """The root object of a file from before PyTorch 1.6, and the position of each storage's bytes behind the pickles."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
         if read_pickle(head) != _LEGACY_MAGIC or read_pickle(head) != _LEGACY_VERSION:
-            raise CheckpointError("is a pickle, but none that torch.save wrote; nothing was executed")
-        read_pickle(head)  # the writer's byte order and type sizes
+            raise CheckpointError("is a pickle that torch.save did not write; nothing was executed")
+        read_pickle(head)  # the byte order and type sizes of the machine that wrote it
         root = read_pickle(head)
         keys = read_pickle(head)
         storages = _storages(root)
@@ -197,15 +199,15 @@ def _legacy_root(path: Path) -> tuple[Any, dict[str, int]]:
         if not listed or set(keys) != set(storages) or len(keys) != len(storages):
             raise CheckpointError("is damaged: its list of storages does not fit its tensors")
         position = head.tell()
-        places = {}
+        positions = {}
         for key in keys:
             storage = storages[key]
             file.seek(position)
             length = file.read(8)
-            places[key] = position + 8
+            positions[key] = position + 8
             position += 8 + storage.nbytes
             if len(length) < 8 or position > size:
                 raise CheckpointError(f"is truncated: it claims at least {position} bytes and holds {size}")
             if struct.unpack("<q", length)[0] != storage.elements:
-                raise CheckpointError(f"is damaged: storage {key[:20]!r} has another size than it claims")
-    return root, places
+                raise CheckpointError(f"is damaged: storage {key[:20]!r} has another size than claimed")
+    return root, positions

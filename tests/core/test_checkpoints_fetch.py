@@ -254,7 +254,7 @@ def test_a_busy_server_is_asked_again(site: Site) -> None:
 
 def test_a_server_that_stays_busy_is_given_up(site: Site) -> None:
     site.answers = ["503"] * 10
-    with pytest.raises(DownloadError, match="answered 503 Service Unavailable; fetch again later"):
+    with pytest.raises(DownloadError, match="returned 503 Service Unavailable; fetch again later"):
         fetch(small())
     assert len(site.ranges) == 3
 
@@ -263,7 +263,7 @@ def test_a_server_that_stays_busy_is_given_up(site: Site) -> None:
 def test_http_errors_are_one_line(site: Site, status: str) -> None:
     site.answers = [status]
     with pytest.raises(
-        DownloadError, match=rf"{site.address}/records/1/.* answered {status} .*fetch again"
+        DownloadError, match=rf"{site.address}/records/1/.* returned {status} .*fetch again"
     ) as caught:
         fetch(small())
     assert "\n" not in str(caught.value)
@@ -401,7 +401,9 @@ def test_room_is_needed_for_what_is_still_to_come(
 
 def test_a_server_that_sends_more_than_the_file_is_cut_off(site: Site, weights: Path) -> None:
     site.content, site.answers = CONTENT + b"x", ["no-length"]
-    with pytest.raises(DownloadError, match=r"sends more than the 1000003 bytes.*nothing was installed"):
+    with pytest.raises(
+        DownloadError, match=r"sends more than the expected 1000003 bytes.*nothing was installed"
+    ):
         fetch(small())
     assert [path.name for path in weights.iterdir()] == [FILE + ".lock"]
 
@@ -424,7 +426,7 @@ def test_an_installed_file_that_the_manifest_no_longer_lists_is_noticed(site: Si
 def test_a_folder_that_cannot_be_made(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path / "file" / "weights"))
-    with pytest.raises(DownloadError, match=r"cannot be made.*PANNSCOPE_WEIGHTS"):
+    with pytest.raises(DownloadError, match=r"cannot be created.*PANNSCOPE_WEIGHTS"):
         fetch(small())
 
 

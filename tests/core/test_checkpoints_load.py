@@ -1,4 +1,4 @@
-"""Loading: both layouts, parity with the reference's own class, memory, and every kind of file that is none."""
+"""Loading: both layouts, parity with the reference's own class, memory, and files of every other kind."""
 
 from __future__ import annotations
 
@@ -213,12 +213,12 @@ def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str) -> None
         ({"conv_block1.conv2.weight": torch.zeros(5, 4, 5, 5)}, r"\(5, 4, 5, 5\) instead of \(5, 4, 3, 3\)"),
         ({"fc1.bias": torch.zeros(16, dtype=torch.int64)}, "1 of another type .fc1.bias int64 instead of float32"),
         ({"bn0.num_batches_tracked": torch.tensor(0.5)}, "float32 instead of int64"),
-        ({"bn0.running_var": torch.full((64,), float("nan"))}, "bn0.running_var that are not finite"),
+        ({"bn0.running_var": torch.full((64,), float("nan"))}, "NaN or infinite values in bn0.running_var"),
         ({"fc_audioset.weight": None}, "no CNN14: fc_audioset.weight is missing"),
         ({"logmel_extractor.melW": FRONT_END["logmel_extractor.melW"] * 1.01}, "another front end"),
         ({"logmel_extractor.melW": with_nan(FRONT_END["logmel_extractor.melW"])}, "another front end"),
-        (dict(front_end(fmax=16_000.0)), "another front end .its mel filters differ"),
-        (dict(front_end(16_000, 512, 8_000.0)), r"another front end .*conv_real.weight is \(257, 1, 512\), here it is \(513, 1, 1024\)"),
+        (dict(front_end(fmax=16_000.0)), "another front end .its mel filters differ from Pannscope's by up to"),
+        (dict(front_end(16_000, 512, 8_000.0)), r"another front end .*conv_real.weight is \(257, 1, 512\), Pannscope has \(513, 1, 1024\)"),
         ({"bn0.bias": torch.zeros(64, 0)}, "'bn0.bias' has no elements"),
         ({"fc1.weight": torch.zeros(1, 1).expand(16, 15)}, "a view of another"),
     ],
@@ -237,7 +237,7 @@ def test_long_lists_are_cut(tmp_path: Path) -> None:
 def test_classes(tmp_path: Path) -> None:
     model = network(classes=3)
     path = save(tmp_path / "x.pth", model.state_dict())
-    refused(path, "has 3 outputs and does not say what they are")
+    refused(path, "has 3 outputs and does not state their classes")
     refused(path, "has 3 outputs and 2 classes were given", classes=["Speech", "Music"])
     refused(path, "Unknown class|no class|Wombat", classes=["Speech", "Music", "Wombat"])
     names = ("Music", "Speech", "Rain")
@@ -250,11 +250,11 @@ def test_ratio(tmp_path: Path) -> None:
     half = (*widths[:6], *(width // 2 for width in widths[6:]))
     path = save(tmp_path / "x.pth", network(half).state_dict())
     assert load_checkpoint(path, ratio=0.5).info.widths == half
-    refused(path, "which a ratio of 0.25 does not give", ratio=0.25)
+    refused(path, "which do not follow from a ratio of 0.25", ratio=0.25)
     for ratio in (1.0, 1.5, -0.01, float("nan")):
         with pytest.raises(CheckpointError, match=f"at least 0 and under 1; got {ratio}"):
             load_checkpoint(path, ratio=ratio)
-    refused(path, "which a ratio of 0.0 does not give", ratio=0.0)
+    refused(path, "which do not follow from a ratio of 0.0", ratio=0.0)
     assert load_checkpoint(save(path, network(widths).state_dict()), ratio=0.0).info.widths == widths
 
 
@@ -262,7 +262,7 @@ def test_an_unknown_architecture(tmp_path: Path) -> None:
     refused(save(tmp_path / "x.pth", official()), "Unknown architecture 'vgg'", architecture="vgg")
 
 
-# Files that are no state dict
+# Files without a state dict
 
 EXECUTED: list[str] = []
 
@@ -287,7 +287,7 @@ def test_a_pickle_that_runs_a_command(tmp_path: Path, how: str) -> None:
         save(path, content, legacy=how == "legacy")
     refused(
         path,
-        r"would use '(posix|nt)\.system', which is no part of a state dict; it was refused and nothing was executed",
+        r"would use '(posix|nt)\.system', which is not part of a state dict; it was refused and nothing was executed",
     )
     assert not trace.exists()
 
@@ -369,7 +369,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
     changed(
         "foreign",
         lambda name, content: None if name.endswith(".pkl") else content,
-        "none that torch.save wrote",
+        "torch.save did not write",
     )
     changed(
         "bloated",
@@ -427,7 +427,7 @@ PICKLES = {
 def test_hostile_pickles(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(content)
-    refused(path, "damaged|no state dict|whole|none that torch.save wrote")
+    refused(path, "damaged|not a state dict|not part of a state dict|whole|torch.save did not write")
 
 
 @pytest.mark.parametrize(
@@ -440,16 +440,16 @@ def test_hostile_pickles(tmp_path: Path, content: bytes) -> None:
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (gzip.compress(b"x" * 100), "gzip-compressed"),
         (b"PK\x03\x04" + bytes(100), "damaged or truncated: its zip archive"),
-        (b"PK\x05\x06" + bytes(18), "is no checkpoint"),
+        (b"PK\x05\x06" + bytes(18), "is not a checkpoint"),
         (np.random.default_rng(1).bytes(4096), "is neither a safetensors nor a torch file"),
         (b"\x80", "is neither a safetensors nor a torch file"),
-        (b"\x80\x02K\x01.", "is a pickle, but none that torch.save wrote"),
+        (b"\x80\x02K\x01.", "is a pickle that torch.save did not write"),
         ((1 << 40).to_bytes(8, "little") + b"{}", "is neither"),
         ((900).to_bytes(8, "little") + b"{}", "damaged or truncated"),
         ((2).to_bytes(8, "little") + b"{}", "Pannscope did not write"),
     ],
 )
-def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, match: str) -> None:
+def test_files_that_are_not_a_checkpoint(tmp_path: Path, content: bytes, match: str) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     refused(path, match)

@@ -63,7 +63,7 @@ def test_windows_deletes_no_mapped_file_so_the_tensors_are_read(
     legacy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = open_torch_file(legacy)
-    assert file.places is not None
+    assert file.positions is not None
     monkeypatch.setattr("sys.platform", "win32")
-    assert map_tensors(legacy, file.claims, file.places) is None
+    assert map_tensors(legacy, file.claims, file.positions) is None
     assert torch.equal(file.tensors()["odd"], torch.load(legacy, weights_only=True)["odd"])

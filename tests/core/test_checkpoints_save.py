@@ -120,7 +120,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, model: Cnn14) -> None
     before = path.read_bytes()
     with torch.no_grad():
         model.fc1.weight[0, 0] = float("nan")
-    with pytest.raises(CheckpointError, match=r"fc1\.weight is not finite, so the checkpoint was not saved"):
+    with pytest.raises(
+        CheckpointError, match=r"fc1\.weight holds NaN or infinite values, so the checkpoint was not saved"
+    ):
         saved(path, model)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -180,9 +182,9 @@ def refused(path: Path, match: str, **options: Any) -> None:
         ({"architecture": "vgg"}, "Unknown architecture 'vgg'"),
         ({"architecture": 3}, "damaged metadata"),
         ({"widths": [4, 4]}, "2 widths for the 12 layers"),
-        ({"widths": [*WIDTHS[:11], 9]}, "other widths than it says"),
+        ({"widths": [*WIDTHS[:11], 9]}, "other widths than its metadata"),
         ({"widths": "many"}, "damaged metadata"),
-        ({"embedding": 17}, "other widths than it says"),
+        ({"embedding": 17}, "other widths than its metadata"),
         ({"embedding": True}, "damaged metadata"),
         ({"classes": [1, 2]}, "3 outputs and 2 classes"),
         ({"classes": [1, 2, 9999]}, "cannot be built"),
