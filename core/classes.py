@@ -1,8 +1,8 @@
-"""AudioSet's 527 classes, their places in the ontology, and sets of them that a model may know.
+"""AudioSet's 527 classes, their positions in the ontology, and the sets of them that networks output.
 
 The table (``core/data/audioset_classes.csv``) holds facts of the AudioSet ontology (Gemmeke et al., ICASSP
-2017; github.com/audioset/ontology), (c) Google Inc., CC BY-SA 4.0. A class can stand in several places of
-the ontology: "Hiss" is an animal's, steam's and a sound of no one source.
+2017; github.com/audioset/ontology), (c) Google Inc., CC BY-SA 4.0. A class can have several parents
+in the ontology: "Hiss" belongs to animals, to steam and to sounds without a source.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ class AudioSetClass:
 
     Attributes
     ----------
-    index : its place among the 527, which is its output of a published network.
-    mid : its identifier in the ontology.
-    name : its display name.
-    paths : its ancestors' names, outermost first, once for every place; one empty path for a top-level
-    category.
+    index : int
+        Its position among the 527, which is its output of a published network.
+    mid : str
+        Its identifier in the ontology.
+    name : str
+        Its display name.
+    paths : tuple of tuple of str
+        Its ancestors' names, outermost first, once for every position; one empty path for a top-level category.
     """
 
     index: int
@@ -50,25 +53,30 @@ class AudioSetClass:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The top-level categories that it stands in, most of them one."""
+        """The top-level categories that it belongs to, for most classes one."""
         return tuple(dict.fromkeys(path[0] if path else self.name for path in self.paths))
 
 
 @dataclass(frozen=True)
 class ClassSet:
-    """The classes of one model, in the order of its outputs, as indices of AudioSet's 527.
+    """The classes of one network, in the order of its outputs, as indices of AudioSet's 527.
 
     Raises
     ------
     ModelError
-        There are no classes, an index is not AudioSet's, or one is there twice.
+        There are no classes, an index is not AudioSet's, or one is repeated.
+
+    Examples
+    --------
+    >>> ClassSet((0, 289)).names
+    ('Speech', 'Rain')
     """
 
     indices: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if not self.indices:
-            raise ModelError("A model without classes tags nothing. Give at least one AudioSet class.")
+            raise ModelError("A model needs classes to tag with. Give at least one AudioSet class.")
         for index in self.indices:
             if not 0 <= index < len(audioset()):
                 raise ModelError(
@@ -87,12 +95,12 @@ class ClassSet:
         return tuple(audioset()[index].name for index in self.indices)
 
     def in_categories(self, categories: Iterable[str]) -> npt.NDArray[np.bool_]:
-        """(classes,) bool: which classes stand in at least one of these top-level categories.
+        """(classes,) bool: which classes belong to at least one of these top-level categories.
 
         Raises
         ------
         ModelError
-            A category is none of ``CATEGORIES``.
+            A category is not in ``CATEGORIES``.
         """
         wanted = set(categories)
         for unknown in sorted(wanted.difference(CATEGORIES)):
@@ -145,8 +153,8 @@ def _unknown(name: str) -> str:
     """The message for a name that AudioSet does not have, with the closest that it has."""
     lowered = {known.name.lower(): known.name for known in audioset()}
     close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    within = [known for lower, known in lowered.items() if name.strip() and name.strip().lower() in lower]
-    near = list(dict.fromkeys([*(lowered[match] for match in close), *within]))[:3]
+    containing = [known for lower, known in lowered.items() if name.strip() and name.strip().lower() in lower]
+    near = list(dict.fromkeys([*(lowered[match] for match in close), *containing]))[:3]
     hint = (
         "Did you mean " + " or ".join(f'"{known}"' for known in near) + "?"
         if near

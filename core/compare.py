@@ -1,4 +1,4 @@
-"""Two models on one clip: their tags row by row, and how far they agree."""
+"""Two networks on one clip: their tags class by class, and how far they agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.tagging import Tagger, Tags
 
 @dataclass(frozen=True)
 class Row:
-    """One class as both models see it; a probability is None where a model does not know the class."""
+    """One class in both networks' tags; a probability is None where a network does not have the class."""
 
     index: int
     name: str
@@ -23,7 +23,7 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Candidate minus baseline, where both know the class."""
+        """Candidate minus baseline; None unless both have the class."""
         if self.baseline is None or self.candidate is None:
             return None
         return self.candidate - self.baseline
@@ -36,16 +36,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two models agree on a clip, over the classes that both know.
+    """How far two networks agree on a clip, over the classes that both have.
 
     Attributes
     ----------
-    top_k, top_k_overlap : how many of the first ``top_k`` tags of one are among the first ``top_k`` of the other.
-    spearman : Spearman's rank correlation of the two orders of all shared classes; None where one of them has no order
-        (all probabilities equal, or fewer than two shared classes).
-    max_abs_difference, max_difference_tag : the largest difference of probability, and where it is.
-    threshold, gained, lost : tags that only the candidate, or only the baseline, gives at least this probability.
-    shared_classes : number of classes that both know.
+    top_k, top_k_overlap : int
+        How many of the first ``top_k`` tags of one network are among the first ``top_k`` of the other.
+    spearman : float or None
+        Spearman's rank correlation over all shared classes; None where it is not defined (``spearman``).
+    max_abs_difference : float
+        The largest difference of a probability.
+    max_difference_tag : str
+        The class that has it.
+    threshold : float
+        Probability from which on a tag counts as given.
+    gained, lost : tuple of str
+        Tags with at least ``threshold`` in the candidate alone, and in the baseline alone.
+    shared_classes : int
+        Number of classes that both networks have.
     """
 
     top_k: int
@@ -64,9 +72,30 @@ class Agreement:
 
 
 def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: float = 0.5) -> Agreement:
-    """Measure agreement over the shared classes, matched by their AudioSet index.
+    """Measure the agreement of two networks' tags of one clip, over the shared classes, matched by their AudioSet index.
 
-    Raises ``ModelError`` if the models share no class, or a setting is out of its range.
+    Parameters
+    ----------
+    baseline, candidate : Tags
+        Their tags.
+    top_k : int
+        How many of the first tags to compare, cut to the number of shared classes.
+    threshold : float
+        Probability between 0 and 1 for gained and lost tags.
+
+    Raises
+    ------
+    ModelError
+        The networks share no class, or a setting is out of its range.
+
+    Examples
+    --------
+    >>> from core.classes import ClassSet
+    >>> def tags(name, speech, rain):
+    ...     return Tags(name, ClassSet((0, 289)), np.array([speech, rain], np.float32), "torch", 1.0, ((0.0, 10.0),))
+    >>> result = agreement(tags("wide", 0.75, 0.25), tags("narrow", 0.5, 0.75), top_k=1)
+    >>> result.top_k_overlap, result.gained, result.lost, result.max_abs_difference
+    (0, ('Rain',), (), 0.5)
     """
     if top_k < 1:
         raise ModelError(f"The number of tags to compare has to be at least 1; got {top_k}.")
@@ -96,7 +125,15 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation, equal values sharing the mean of their ranks; None where it is not defined."""
+    """Spearman's rank correlation of two arrays (values,); equal values share the mean of their ranks.
+
+    None where it is not defined: fewer than two values, or all values of one array equal.
+
+    Examples
+    --------
+    >>> round(spearman(np.array([0.1, 0.2, 0.3]), np.array([3.0, 5.0, 4.0])), 6)
+    0.5
+    """
     if len(a) < 2:
         return None
     ranks = [_mean_ranks(values) for values in (a, b)]
@@ -106,20 +143,20 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def rows(baseline: Tags, candidate: Tags) -> list[Row]:
-    """Every class that at least one model knows, largest probability first."""
+    """Every class that at least one network has, the largest probability first."""
     left = {tag.index: tag for tag in baseline.top(len(baseline.classes))}
     right = {tag.index: tag for tag in candidate.top(len(candidate.classes))}
-    found = []
+    merged = []
     for index in sorted(left.keys() | right.keys()):
         a, b = left.get(index), right.get(index)
         name = a.name if a else right[index].name
-        found.append(Row(index, name, a.probability if a else None, b.probability if b else None))
-    return sorted(found, key=lambda row: (-row.largest, row.index))
+        merged.append(Row(index, name, a.probability if a else None, b.probability if b else None))
+    return sorted(merged, key=lambda row: (-row.largest, row.index))
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two models' tags of one clip, and their agreement."""
+    """Two networks' tags of one clip, and their agreement."""
 
     clip: Clip
     baseline: Tags
@@ -139,13 +176,31 @@ class Comparison:
 def compare(
     clip: Clip, baseline: Tagger, candidate: Tagger, *, top_k: int = 10, threshold: float = 0.5
 ) -> Comparison:
-    """Tag a clip with both models, one after the other, and measure how far they agree."""
+    """Tag a clip with two networks, one after the other, and measure how far they agree.
+
+    Parameters
+    ----------
+    clip : Clip
+        A recording.
+    baseline, candidate : Tagger
+        The networks.
+    top_k, threshold : int, float
+        As in ``agreement``.
+
+    Examples
+    --------
+    >>> from core.examples import example_clip
+    >>> from core.tagging import load_tagger
+    >>> taggers = [load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns")]
+    >>> compare(example_clip("rain"), *taggers, top_k=2).agreement.top_k_overlap
+    2
+    """
     left, right = baseline.tag(clip), candidate.tag(clip)
     return Comparison(clip, left, right, agreement(left, right, top_k=top_k, threshold=threshold))
 
 
 def _aligned(tags: Tags, indices: list[int]) -> np.ndarray:
-    position = {index: place for place, index in enumerate(tags.classes.indices)}
+    position = {index: column for column, index in enumerate(tags.classes.indices)}
     return tags.probabilities[[position[index] for index in indices]].astype(np.float64)
 
 
