@@ -1,1 +1,1 @@
-"""Filter pruning: ``importance`` scores filters, ``plan`` chooses what stays, ``surgery`` removes the rest."""
+"""Filter pruning: ``criteria`` score filters, a ``plan`` chooses what stays, ``surgery`` removes the rest. Import from the modules."""

@@ -8,9 +8,11 @@ import pytest
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.registry import build
-from core.pruning.criteria import criterion, layer_importance, operator_norm
+from core.pruning.criteria import CRITERIA, criterion, layer_importance
 from core.pruning.plan import plan
 from core.tagging import load_tagger
+
+operator_norm = CRITERIA["operator-norm"]
 
 
 def direct_operator_norm(weight: np.ndarray) -> np.ndarray:
