@@ -13,8 +13,11 @@ from core.errors import PruningError
 from core.models.cnn import Cnn14
 from core.windows import mean_probabilities
 
+TOP_K = 5
+"""How many of the first tags ``Fidelity.top_k_overlap`` is about."""
+
 CLIPPED = 1e-7
-"""Probabilities are kept this far from 0 and 1 before a logarithm is taken: float32 has 1.2e-7 between 1 and its neighbour."""
+"""Probabilities are clipped to this distance from 0 and 1 before the logarithm: float32 has 1.2e-7 between 1 and its neighbour."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,19 @@ class Fidelity:
 
     Attributes
     ----------
-    clips : how many there were.
-    divergence : Kullback-Leibler divergence of the pruned network's answer from the parent's, in nats a clip: each class is a coin
-        with its own probability, and the coins' divergences are added up. 0 is the same answer.
-    first_tag : share of the clips whose likeliest tag stays the likeliest.
-    top_k, top_k_overlap : share of the parent's first ``top_k`` tags that are among the pruned network's.
-    spearman : rank correlation of the two orders of all classes, over the clips where it is defined; None where it never is.
-    max_abs_difference : the largest difference of a probability in a clip.
+    clips : int
+        Number of clips.
+    divergence : float
+        Kullback-Leibler divergence of the pruned network's output from the parent's, in nats per clip: each class is a Bernoulli
+        variable, and their divergences are summed. 0 is the same output.
+    first_tag : float
+        Share of the clips whose likeliest tag stays the likeliest.
+    top_k, top_k_overlap : int, float
+        Share of the parent's first ``top_k`` tags that are among the pruned network's.
+    spearman : float or None
+        Rank correlation over all classes, over the clips where it is defined; None where it never is.
+    max_abs_difference : float
+        The largest difference of a probability in a clip.
     """
 
     clips: int
@@ -45,21 +54,25 @@ class Fidelity:
         return vars(self).copy()
 
 
-def fidelity(parent: np.ndarray, pruned: np.ndarray, top_k: int = 5) -> Fidelity:
-    """Hold a pruned network's probabilities (clips, classes) against its parent's, of the same shape.
+def fidelity(parent: np.ndarray, pruned: np.ndarray) -> Fidelity:
+    """Compare a pruned network's probabilities (clips, classes) with its parent's, of the same shape.
 
-    ``top_k`` is cut down to the number of classes. Raises ``PruningError`` for shapes that do not fit, no clips, or ``top_k`` under 1.
+    The first ``TOP_K`` tags are compared, or all classes where there are fewer. Raises ``PruningError`` for shapes that differ, or no clips.
+
+    Examples
+    --------
+    >>> result = fidelity(np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]]))
+    >>> result.first_tag, result.max_abs_difference, round(result.divergence, 4)
+    (0.0, 0.5, 1.0986)
     """
     if parent.shape != pruned.shape or parent.ndim != 2 or 0 in parent.shape:
         raise PruningError(
             f"Two networks' probabilities over the same clips are compared, (clips, classes) each; got {parent.shape} and "
             f"{pruned.shape}."
         )
-    if top_k < 1:
-        raise PruningError(f"The number of tags to compare has to be at least 1; got {top_k}.")
-    k = min(top_k, parent.shape[1])
+    k = min(TOP_K, parent.shape[1])
     before, after = np.argsort(-parent, kind="stable"), np.argsort(-pruned, kind="stable")
-    stay = [len(np.intersect1d(a[:k], b[:k])) / k for a, b in zip(before, after, strict=True)]
+    overlaps = [len(np.intersect1d(a[:k], b[:k])) / k for a, b in zip(before, after, strict=True)]
     ranks = [spearman(a, b) for a, b in zip(parent, pruned, strict=True)]
     defined = [rank for rank in ranks if rank is not None]
     return Fidelity(
@@ -67,7 +80,7 @@ def fidelity(parent: np.ndarray, pruned: np.ndarray, top_k: int = 5) -> Fidelity
         divergence=float(divergences(parent, pruned).mean()),
         first_tag=float((before[:, 0] == after[:, 0]).mean()),
         top_k=k,
-        top_k_overlap=float(np.mean(stay)),
+        top_k_overlap=float(np.mean(overlaps)),
         spearman=float(np.mean(defined)) if defined else None,
         max_abs_difference=float(np.abs(parent.astype(np.float64) - pruned).max(axis=1).mean()),
     )
@@ -82,5 +95,5 @@ def divergences(parent: np.ndarray, pruned: np.ndarray) -> np.ndarray:
 def predictions(model: Cnn14, waveforms: Sequence[np.ndarray]) -> np.ndarray:
     """Probabilities (clips, classes) float32 of waveforms, each (samples,) at 32 kHz, as tagging computes them."""
     if not waveforms:
-        raise PruningError("There are no clips to listen to; give at least one.")
+        raise PruningError("There are no clips to run the network on; give at least one.")
     return np.stack([mean_probabilities(model.probabilities, waveform) for waveform in waveforms])

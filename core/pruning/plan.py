@@ -1,4 +1,4 @@
-"""What stays: from ratios and scores to the kept filters of each layer. A plan is data; ``surgery`` carries it out."""
+"""From ratios and scores to the filters that each layer keeps. A plan is data; ``surgery`` applies it."""
 
 from __future__ import annotations
 
@@ -24,31 +24,39 @@ from core.pruning.ratios import in_layer_order
 from core.pruning.similarity import similarity_kept
 
 FORMAT = 1
-"""Version of a plan's document; one of another version is refused rather than guessed at."""
+"""Version of a plan's document; other versions are refused."""
 
 MAX_BYTES = 4 * 2**20
-"""A longer text is no plan: with every filter of CNN14 kept it has 50 kB."""
+"""A longer text is not a plan: with every filter of CNN14 kept it has 50 kB."""
 
 _ARCHITECTURE = "cnn14"
 
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """Which filters of a network stay, how they were chosen, and how the choice came about.
+    """Which filters of a network stay, and how they were chosen.
 
     Attributes
     ----------
-    architecture, widths : the network that it is for: the registry's name, and the filters of C1..C12 as they are before.
-    criterion : the criterion that ranked the filters.
-    ratios : layer -> the asked share of its filters that goes, above 0 and below 1, in the network's order.
-    kept : layer -> indices into the layer as it was, ascending; layers that keep everything are not in it.
-    round_to : kept filters were rounded to a multiple of this (``kept_count``).
-    origin : how the ratios were found, plain JSON: {"method": "uniform", "per-layer", "budget", "tolerance" or "similarity", …}.
+    architecture : str
+        The registry's name of the network that it is for.
+    widths : tuple of int
+        That network's filters in C1..C12, before pruning.
+    criterion : str
+        The criterion that ranked the filters.
+    ratios : dict of str to float
+        Layer -> pruning ratio, in [0, 1), in the network's order.
+    kept : dict of str to tuple of int
+        Layer -> ascending indices of the filters that stay; layers that keep everything are left out.
+    round_to : int
+        Kept filters were rounded to a multiple of this (``widths.kept_count``).
+    origin : dict
+        How the ratios were chosen, plain JSON: {"method": "uniform", "per-layer", "budget", "tolerance" or "similarity", …}.
 
     Raises
     ------
     PruningError
-        If anything of it is impossible: an unknown layer or criterion, indices that do not fit the widths, a layer left empty.
+        An unknown layer or criterion, indices that do not fit the widths, or a layer without filters.
     """
 
     architecture: str
@@ -77,13 +85,13 @@ class PruningPlan:
 
     @property
     def ratio(self) -> float | None:
-        """The one ratio that all pruned layers share, 0 where none loses anything; None where they differ."""
+        """The ratio of all pruned layers, 0 if none is pruned; None where they differ."""
         shared = set(self.ratios.values())
         return None if len(shared) > 1 else next(iter(shared), 0.0)
 
     @property
     def after(self) -> tuple[int, ...]:
-        """The widths of C1..C12 that the plan leaves."""
+        """The widths of C1..C12 after pruning."""
         return tuple(
             len(self.kept.get(layer, range(width))) for layer, width in zip(LAYERS, self.widths, strict=True)
         )
@@ -102,28 +110,28 @@ class PruningPlan:
         }
 
     def text(self) -> str:
-        """The plan as a file holds it: JSON, the indices of a layer in one line."""
+        """The plan's file: JSON, the indices of a layer in one line."""
         document = self.document()
         lines = [
             f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items() if key != "kept"
         ]
         kept = ",\n".join(
-            f"    {json.dumps(layer)}: {json.dumps(each)}" for layer, each in document["kept"].items()
+            f"    {json.dumps(layer)}: {json.dumps(indices)}" for layer, indices in document["kept"].items()
         )
         lines.append(f'  "kept": {{\n{kept}\n  }}' if kept else '  "kept": {}')
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def from_document(cls, document: Any) -> PruningPlan:
-        """Read ``document()`` back; entries that it does not know are left alone. Raises ``PruningError`` for anything damaged."""
+        """Read ``document()`` back, ignoring unknown entries; raises ``PruningError`` for a damaged one."""
         if not isinstance(document, dict) or not {"format", "widths", "kept"} <= document.keys():
             raise PruningError(
-                "This is no pruning plan; give a JSON file that `pannscope prune --save-plan` wrote."
+                "This is not a pruning plan; give a JSON file that `pannscope prune --save-plan` wrote."
             )
         if document["format"] != FORMAT:
             raise PruningError(
                 f"This plan has format {str(document['format'])[:20]!r} and this Pannscope reads {FORMAT}; update Pannscope, or "
-                "make the plan again."
+                "make a new plan."
             )
         try:
             return cls(
@@ -140,26 +148,26 @@ class PruningPlan:
                 origin=_plain(document["origin"]),
             )
         except KeyError as error:
-            raise PruningError(f"The plan is damaged: it does not say its {error.args[0]!r}.") from error
+            raise PruningError(f"The plan is damaged: it has no {error.args[0]!r}.") from error
         except ValueError as error:
             raise PruningError(f"The plan is damaged: {error}.") from error
 
     @classmethod
     def from_text(cls, text: str) -> PruningPlan:
-        """Read ``text()`` back; raises ``PruningError`` for what is no plan, or a damaged one."""
+        """Read ``text()`` back; raises ``PruningError`` for a text that is not a plan, or a damaged one."""
         if len(text) > MAX_BYTES:
-            raise PruningError(f"This is no pruning plan: it has more than {MAX_BYTES // 2**20} MB.")
+            raise PruningError(f"This is not a pruning plan: it has more than {MAX_BYTES // 2**20} MB.")
         try:
-            document = json.loads(text, parse_constant=_no_number)
+            document = json.loads(text, parse_constant=_reject_constant)
         except (ValueError, RecursionError) as error:
             raise PruningError(
-                f"This is no pruning plan: it cannot be read as JSON ({str(error)[:80]})."
+                f"This is not a pruning plan: it cannot be read as JSON ({str(error)[:80]})."
             ) from error
         return cls.from_document(document)
 
 
 def keep_best(scores: np.ndarray, count: int) -> tuple[int, ...]:
-    """Indices of the ``count`` largest scores, ascending; of equal scores the earlier filter stays."""
+    """Ascending indices of the ``count`` largest scores (filters,); of equal scores the earlier filter stays."""
     return tuple(sorted(int(index) for index in np.argsort(-scores, kind="stable")[:count]))
 
 
@@ -173,38 +181,57 @@ def plan(
     scores: Callable[[str], np.ndarray] | None = None,
     origin: dict[str, Any] | None = None,
 ) -> PruningPlan:
-    """Choose the filters that stay: each layer is scored on its own, from the weights as they are now.
+    """Choose the filters that stay; each layer is scored on its own, from the weights as they are now.
 
     Parameters
     ----------
-    model : the network, which is not changed.
-    ratios : the share of filters that goes: one for all of ``layers``, or one a layer (``layers`` is not used then).
-    criterion_name, round_to : by which ranking, and to which multiple the widths are rounded.
-    scores : layer -> (filters,) scores by that criterion, where the caller has them already.
-    origin : the plan's ``origin``; by default it says whether one ratio was given or several.
+    model : Cnn14
+        The network, which is not changed.
+    ratios : float or mapping of str to float
+        Pruning ratio: one for all of ``layers``, or one per layer (``layers`` is not used then).
+    layers : sequence of str
+        Which layers one ratio applies to.
+    criterion_name : str
+        How filters are ranked, a key of ``criteria.CRITERIA``.
+    round_to : int
+        Round the number of kept filters to a multiple of this.
+    scores : callable, optional
+        Layer -> (filters,) scores by that criterion, where the caller has them already.
+    origin : dict, optional
+        The plan's ``origin``; by default its method is "uniform" or "per-layer".
 
     Raises
     ------
     PruningError
         An impossible ratio or rounding, an unknown criterion or layer.
+
+    Examples
+    --------
+    >>> from core.models.cnn import Cnn14Config
+    >>> model = Cnn14(Cnn14Config((8,) * 12, classes=2, embedding=4))
+    >>> halved = plan(model, 0.5)
+    >>> halved.after
+    (8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4)
+    >>> [(layer, len(kept)) for layer, kept in plan(model, {"C1": 0.25, "C2": 0.75}).kept.items()]
+    [('C1', 6), ('C2', 2)]
     """
     if isinstance(ratios, Mapping):
-        asked, method = dict(ratios), "per-layer"
+        by_layer, method = dict(ratios), "per-layer"
     else:
-        asked, method = dict.fromkeys(layers, check_ratio(ratios)), "uniform"
+        by_layer, method = dict.fromkeys(layers, check_ratio(ratios)), "uniform"
     widths = model.config.widths
-    after = kept_widths(widths, asked, round_to)
+    after = kept_widths(widths, by_layer, round_to)
     criterion(criterion_name)
     kept = {}
     for layer, width, count in zip(LAYERS, widths, after, strict=True):
         if count < width:
-            found = scores(layer) if scores else layer_importance(model, layer, criterion_name)
-            kept[layer] = keep_best(found, count)
+            importance = scores(layer) if scores else layer_importance(model, layer, criterion_name)
+            kept[layer] = keep_best(importance, count)
     return PruningPlan(
         _ARCHITECTURE,
         widths,
         criterion_name,
-        in_layer_order({layer: float(ratio) for layer, ratio in asked.items() if ratio > 0}),
+        in_layer_order({layer: float(ratio) for layer, ratio in by_layer.items() if ratio > 0}),
         kept,
         round_to,
         {"method": method} if origin is None else origin,
@@ -212,18 +239,18 @@ def plan(
 
 
 def similarity_plan(model: Cnn14, layers: Sequence[str] = PAPER_LAYERS) -> PruningPlan:
-    """The published similarity method, which is given no ratio: of filters that say almost the same, one stays.
+    """The published similarity method, which needs no ratio: of a group of similar filters one stays.
 
-    The plan's ``ratios`` are what came of it. Raises ``PruningError`` for an unknown layer.
+    The plan's ``ratios`` are the resulting ones. Raises ``PruningError`` for an unknown layer.
     """
     kept, ratios = {}, {}
     for layer in LAYERS:
-        if layer in {check_layer(each, LAYERS) for each in layers}:
+        if layer in {check_layer(name, LAYERS) for name in layers}:
             weight = model.convolution(layer).weight.detach().cpu().numpy()
-            found = similarity_kept(weight)
-            if len(found) < len(weight):
-                kept[layer] = found
-                ratios[layer] = 1 - len(found) / len(weight)
+            indices = similarity_kept(weight)
+            if len(indices) < len(weight):
+                kept[layer] = indices
+                ratios[layer] = 1 - len(indices) / len(weight)
     return PruningPlan(
         _ARCHITECTURE, model.config.widths, "similarity", ratios, kept, origin={"method": "similarity"}
     )
@@ -246,8 +273,8 @@ def _check_kept(layer: str, kept: Sequence[int], filters: int) -> None:
         )
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+def _reject_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Plans in files: saved, shared, and loaded again."""
+"""Plans in files: saved, and loaded again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ SUFFIX = ".json"
 
 
 def save_plan(path: str | os.PathLike[str], plan: PruningPlan) -> Path:
-    """Write a plan as JSON, all at once: a reader sees the old file or the new one, never a part.
+    """Write a plan as JSON, atomically; raises ``PruningError`` if the file cannot be written.
 
-    Raises ``PruningError`` where the file cannot be written.
+    Examples
+    --------
+    >>> import tempfile
+    >>> plan = PruningPlan("cnn14", (8,) * 12, "l1", {"C12": 0.75}, {"C12": (2, 7)})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_plan(save_plan(f"{folder}/plan.json", plan)) == plan
+    True
     """
     target = Path(path)
     try:
@@ -31,8 +37,12 @@ def save_plan(path: str | os.PathLike[str], plan: PruningPlan) -> Path:
 def load_plan(path: str | os.PathLike[str]) -> PruningPlan:
     """Read a plan from its JSON file, or from a checkpoint that was made with one.
 
-    Raises ``PruningError`` where the file is missing, no plan, damaged, or too large to be one, and ``CheckpointError`` for a
-    damaged checkpoint.
+    Raises
+    ------
+    PruningError
+        The file is missing, not a plan, damaged, or too large to be one.
+    CheckpointError
+        It is a damaged checkpoint.
     """
     source = Path(path)
     try:
@@ -51,9 +61,9 @@ def load_plan(path: str | os.PathLike[str]) -> PruningPlan:
             content = file.read(MAX_BYTES + 1)
         return PruningPlan.from_text(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise PruningError(f"{source}: This is no pruning plan: it is no text in UTF-8.") from error
+        raise PruningError(f"{source}: This is not a pruning plan: it is not UTF-8 text.") from error
     except OSError as error:
         raise PruningError(f"{source} cannot be read: {error.strerror or error}.") from error
     except PruningError as error:
-        said = str(error)
-        raise PruningError(said if str(source) in said else f"{source}: {said}") from error
+        message = str(error)
+        raise PruningError(message if str(source) in message else f"{source}: {message}") from error

@@ -1,4 +1,4 @@
-"""A pruned network with what was done to it: as a checkpoint on disk, or as one in memory that has no file."""
+"""What was done to a pruned network, kept with it: in a checkpoint on disk, or in memory without a file."""
 
 from __future__ import annotations
 
@@ -32,15 +32,24 @@ def save_pruned(
 
     Parameters
     ----------
-    path : a ``.safetensors`` file; the checkpoint is named after it.
-    tagger : the network before.
-    plan : what was removed from it; kept indices in the file are composed with those of earlier prunings, so that they refer to
+    path : path
+        A ``.safetensors`` file; the checkpoint is named after it.
+    tagger : Tagger
+        The network before.
+    plan : PruningPlan
+        What was removed from it; kept indices in the file are composed with those of earlier prunings, so that they refer to
         the original, unpruned network.
-    pruned : the network after, repaired or not.
-    repair : what repair says of itself, plain JSON.
-    half : store matrices as float16.
+    pruned : Cnn14
+        The network after, repaired or not.
+    repair : dict, optional
+        ``Repaired.document``.
+    half : bool
+        Store matrices as float16.
 
-    Raises ``CheckpointError`` as ``save_checkpoint`` does.
+    Raises
+    ------
+    CheckpointError
+        As ``save_checkpoint`` does.
     """
     return save_checkpoint(
         path,
@@ -60,13 +69,13 @@ def pruned_info(
     name: str,
     repair: dict[str, Any] | None = None,
 ) -> CheckpointInfo:
-    """What is known of a pruned network that lies in memory only: as ``save_pruned`` would write it, under ``name``.
+    """The ``CheckpointInfo`` of a pruned network that is in memory only, as ``save_pruned`` would write it under ``name``.
 
-    There is no file: ``path`` leads nowhere, ``size_bytes`` are the tensors', and ``sha256`` is not a file's but one of everything
-    that the network came from (the unpruned checkpoint, the plan, the repair), so that it tells networks apart.
+    There is no file: ``path`` does not exist, ``size_bytes`` are the tensors', and ``sha256`` is the hash of everything that the
+    network was made from (the unpruned checkpoint, the plan, the repair), so that different networks have different hashes.
     """
     notes = _notes(info, plan, repair)
-    made_of = json.dumps([info.sha256, notes], sort_keys=True)
+    inputs = json.dumps([info.sha256, notes], sort_keys=True)
     return CheckpointInfo(
         name=name,
         architecture=info.architecture,
@@ -75,7 +84,7 @@ def pruned_info(
         classes=info.classes,
         kept=compose(info.kept, plan),
         training=notes,
-        sha256=hashlib.sha256(made_of.encode()).hexdigest(),
+        sha256=hashlib.sha256(inputs.encode()).hexdigest(),
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in pruned.state_dict().values()),
         path=Path(f"{name}{SUFFIX}"),
     )
@@ -88,6 +97,6 @@ def _notes(info: CheckpointInfo, plan: PruningPlan, repair: dict[str, Any] | Non
         "ratio": plan.ratio,
         **plan.document(),
     }
-    # A repair that an earlier pruning had says nothing about this network.
+    # The repair of an earlier pruning is not a repair of this network.
     earlier = {key: value for key, value in info.training.items() if key != "repair"}
     return {**earlier, KEY: pruning} | ({"repair": repair} if repair else {})

@@ -1,4 +1,4 @@
-"""Looking into one layer: ranks, how far criteria agree, and which filters resemble one another."""
+"""The filters of one layer: their ranks, how far criteria agree on them, and their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from core.pruning.plan import keep_best
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """Rank of every filter, (filters,) whole numbers, 1 the most important; of equal scores the earlier filter is first.
+    """Rank of every filter, (filters,) int, 1 the most important; of equal scores the earlier filter is first.
 
-    The same order as ``keep_best``: the filters that stay are those whose rank is at most their number.
+    The same order as ``plan.keep_best``: the k filters that stay are those of rank 1 to k.
+
+    Examples
+    --------
+    >>> ranks(np.array([0.5, 1.0, 0.5]))
+    array([2, 1, 3])
     """
     order = np.argsort(-scores, kind="stable")
-    found = np.empty(len(scores), np.int64)
-    found[order] = np.arange(1, len(scores) + 1)
-    return found
+    result = np.empty(len(scores), np.int64)
+    result[order] = np.arange(1, len(scores) + 1)
+    return result
 
 
 def rank_correlations(scores: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -28,25 +33,24 @@ def rank_correlations(scores: Mapping[str, np.ndarray]) -> np.ndarray:
 
     Parameters
     ----------
-    scores : criterion -> (filters,).
+    scores : mapping of str to (filters,) array
+        Each criterion's scores.
 
     Returns
     -------
-    (criteria, criteria) float64 in the mapping's order, 1 on the diagonal; NaN where a criterion gives no order (all of its
-    scores are equal).
+    (criteria, criteria) float64
+        In the mapping's order, 1 on the diagonal; NaN where all scores of a criterion are equal.
     """
-    return _pairwise(
-        list(scores.values()), lambda a, b: np.nan if (found := spearman(a, b)) is None else found
-    )
+    return _pairwise(list(scores.values()), lambda a, b: np.nan if (rho := spearman(a, b)) is None else rho)
 
 
 def kept_in_common(scores: Mapping[str, np.ndarray], ratio: float) -> np.ndarray:
-    """The share of the kept filters that two criteria agree on, where each removes a share ``ratio`` of the layer.
+    """The share of the kept filters that two criteria agree on at a pruning ratio.
 
-    Returns (criteria, criteria) float64 in [0, 1], 1 on the diagonal. Two draws of lots share ``kept / filters`` on average.
+    Returns (criteria, criteria) float64 in [0, 1], 1 on the diagonal; two random selections share ``kept / filters`` on average.
     Raises ``PruningError`` unless the ratio is in [0, 1).
     """
-    kept = [np.array(keep_best(each, kept_count(len(each), ratio))) for each in scores.values()]
+    kept = [np.array(keep_best(values, kept_count(len(values), ratio))) for values in scores.values()]
     return _pairwise(kept, lambda a, b: len(np.intersect1d(a, b)) / len(a))
 
 
@@ -55,25 +59,34 @@ def neighbours(directions: np.ndarray, index: int, count: int = 5) -> list[tuple
 
     Parameters
     ----------
-    directions : (filters, taps), the layer's ``similarity.prototypes``.
-    index : the filter that is asked about.
-    count : how many neighbours, fewer where the layer has fewer.
+    directions : (filters, taps) array
+        The layer's ``similarity.prototypes``.
+    index : int
+        The filter.
+    count : int
+        How many neighbours, at most.
 
     Returns
     -------
-    Pairs of filter and cosine distance (0: the same direction, 2: the opposite one), nearest first; of equal distances the
-    earlier filter is first. Raises ``PruningError`` for a filter that the layer does not have.
+    list of (int, float)
+        Filter and cosine distance (0: the same direction, 2: the opposite one), nearest first; of equal distances the earlier
+        filter is first.
+
+    Raises
+    ------
+    PruningError
+        The layer has no such filter.
     """
     if not 0 <= index < len(directions):
         raise PruningError(f"There is no filter {index}; this layer's are 0 to {len(directions) - 1}.")
     apart = np.clip(1.0 - directions @ directions[index], 0.0, 2.0)
     apart[index] = np.inf
     nearest = np.argsort(apart, kind="stable")[: min(count, len(directions) - 1)]
-    return [(int(each), float(apart[each])) for each in nearest]
+    return [(int(other), float(apart[other])) for other in nearest]
 
 
 def largest_channels(kernels: np.ndarray, count: int) -> np.ndarray:
-    """The input channels to which a filter listens most: those of its kernels with the greatest Euclidean length.
+    """The input channels with a filter's largest kernels, by Euclidean length.
 
     (channels, height, width) -> at most ``count`` channel numbers, the largest kernel first.
     """
@@ -82,8 +95,8 @@ def largest_channels(kernels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _pairwise(items: list[np.ndarray], measure: Callable[[np.ndarray, np.ndarray], float]) -> np.ndarray:
-    found = np.eye(len(items))
+    result = np.eye(len(items))
     for i in range(len(items)):
         for j in range(i):
-            found[i, j] = found[j, i] = measure(items[i], items[j])
-    return found
+            result[i, j] = result[j, i] = measure(items[i], items[j])
+    return result

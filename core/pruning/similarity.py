@@ -1,6 +1,6 @@
-"""Similarity of filters: which of them say almost the same (Singh & Plumbley, arXiv 2203.15751).
+"""Similarity of filters: which of them are redundant (Singh & Plumbley, arXiv 2203.15751).
 
-A filter is stood for by the direction that its kernels have in common: with F_i the K x C matrix whose columns are the kernels of
+A filter is represented by the direction that its kernels have in common: with F_i the K x C matrix whose columns are the kernels of
 its C input channels (K = height x width taps, not centred) and (u_i, v_i) its top singular pair, n_i = sign(v_i[0]) u_i. Two
 filters are as far apart as 1 - <n_i, n_j>, from 0 to 2.
 """
@@ -24,16 +24,16 @@ def prototypes(weight: np.ndarray) -> np.ndarray:
 def distances(weight: np.ndarray) -> np.ndarray:
     """Cosine distances of all pairs of filters, (filters, filters), 0 to 2; infinite on the diagonal."""
     directions = prototypes(weight)
-    found = np.clip(1.0 - directions @ directions.T, 0.0, 2.0)
-    np.fill_diagonal(found, np.inf)
-    return found
+    result = np.clip(1.0 - directions @ directions.T, 0.0, 2.0)
+    np.fill_diagonal(result, np.inf)
+    return result
 
 
 def similarity_kept(weight: np.ndarray) -> tuple[int, ...]:
     """The published method, without a ratio: the data decide how many filters stay.
 
     Filters are visited by the distance to their nearest neighbour, nearest first; one that is not redundant yet is kept, and
-    makes its neighbour redundant. What is redundant and was never kept goes. Returns the kept indices, ascending.
+    makes its neighbour redundant. Redundant filters that were never kept are removed. Returns the kept indices, ascending.
     """
     if len(weight) < 2:
         return tuple(range(len(weight)))
@@ -49,22 +49,22 @@ def similarity_kept(weight: np.ndarray) -> tuple[int, ...]:
 
 
 def similarity_order(weight: np.ndarray, importance: np.ndarray) -> list[int]:
-    """Our variant for a chosen ratio: the order in which filters go, all but one of them.
+    """Our variant for a chosen ratio: the order in which filters are removed, all but one of them.
 
-    Pairs are walked in ascending distance; while both of a pair are still there, the one of smaller ``importance`` goes (of
-    equals the later one).
+    Pairs are visited in ascending distance; while both of a pair remain, the one with the smaller ``importance`` (filters,) is
+    removed (of equals the later one).
     """
     count = len(weight)
     apart = distances(weight)
     first, second = np.triu_indices(count, 1)
     order = np.argsort(apart[first, second], kind="stable")
-    there = [True] * count
-    gone: list[int] = []
+    remaining = [True] * count
+    removed: list[int] = []
     for a, b in zip(first[order].tolist(), second[order].tolist(), strict=True):
-        if there[a] and there[b]:
-            loser = a if importance[a] < importance[b] else b
-            there[loser] = False
-            gone.append(loser)
-            if len(gone) == count - 1:
+        if remaining[a] and remaining[b]:
+            weaker = a if importance[a] < importance[b] else b
+            remaining[weaker] = False
+            removed.append(weaker)
+            if len(removed) == count - 1:
                 break
-    return gone
+    return removed

@@ -1,8 +1,8 @@
-"""Removing filters for real: a plan and a network -> a narrower network of the same class.
+"""Removing filters: a plan and a network -> a narrower network of the same class.
 
 Removing filter j of a layer removes output channel j of its convolution, entry j of its batch norm and input channel j of
-what follows (after C12: of fc1). Nothing else changes: the narrow network computes what the wide one does with the
-removed feature maps set to zero.
+the next layer (after C12: of fc1). Nothing else changes: the output is that of the wide network with the removed feature
+maps set to zero.
 """
 
 from __future__ import annotations
@@ -19,19 +19,36 @@ from core.pruning.plan import PruningPlan
 
 
 def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
-    """Carry a plan out and return the new network, in eval mode; ``model`` is left as it is.
+    """Apply a plan.
 
     Parameters
     ----------
-    model : the network that the plan was made for.
-    plan : what stays.
-    share : let tensors that lose nothing be those of ``model``, which saves their memory and the time to copy them. For reading
-        only: whatever changes such a tensor in place changes it in both networks.
+    model : Cnn14
+        The network that the plan was made for; it stays as it is.
+    plan : PruningPlan
+        Which filters stay.
+    share : bool
+        Share the tensors that lose nothing with ``model``, which saves their memory and the time to copy them. For reading only:
+        an in-place change of such a tensor changes both networks.
+
+    Returns
+    -------
+    Cnn14
+        The new network, in eval mode.
 
     Raises
     ------
     PruningError
-        If the plan is for another architecture or other widths.
+        The plan is for another architecture or other widths.
+
+    Examples
+    --------
+    >>> from core.models.cnn import Cnn14Config
+    >>> from core.pruning.plan import plan
+    >>> model = Cnn14(Cnn14Config((8,) * 12, classes=2, embedding=4))
+    >>> narrow = prune(model, plan(model, {"C12": 0.75}))
+    >>> tuple(narrow.convolution("C12").weight.shape), tuple(narrow.fc1.weight.shape)
+    ((2, 8, 3, 3), (4, 2))
     """
     check_fits(plan, model)
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
@@ -54,13 +71,20 @@ def check_fits(plan: PruningPlan, model: Cnn14) -> None:
         )
     if plan.widths != model.config.widths:
         raise PruningError(
-            f"The plan is for a network of widths {_listed(plan.widths)}, and this one has {_listed(model.config.widths)}; give the "
+            f"The plan is for a network of widths {_join(plan.widths)}, and this one has {_join(model.config.widths)}; give the "
             "network that it was made for, or make a plan for this one."
         )
 
 
 def compose(earlier: Mapping[str, Sequence[int]], plan: PruningPlan) -> dict[str, list[int]]:
-    """Kept filters as indices into the ORIGINAL network, for a plan made on one that had been pruned before."""
+    """Kept filters as indices into the ORIGINAL network, for a plan made on a network that had been pruned before.
+
+    Examples
+    --------
+    >>> second = PruningPlan("cnn14", (4,) * 12, "l1", {"C12": 0.5}, {"C12": (1, 3)})
+    >>> compose({"C12": [0, 2, 5, 7]}, second)
+    {'C12': [2, 7]}
+    """
     kept = {layer: list(indices) for layer, indices in earlier.items()}
     for layer, indices in plan.kept.items():
         base = kept.get(layer)
@@ -73,8 +97,8 @@ def _remove(state: dict[str, Tensor], layer: str, kept: Tensor) -> None:
     state[f"{block}.{conv}.weight"] = state[f"{block}.{conv}.weight"][kept]
     for entry in ("weight", "bias", "running_mean", "running_var"):
         state[f"{block}.{norm}.{entry}"] = state[f"{block}.{norm}.{entry}"][kept]
-    following = _next_weight(layer)
-    state[following] = state[following][:, kept]
+    next_weight = _next_weight(layer)
+    state[next_weight] = state[next_weight][:, kept]
 
 
 def _next_weight(layer: str) -> str:
@@ -84,5 +108,5 @@ def _next_weight(layer: str) -> str:
     return f"{block}.{conv}.weight"
 
 
-def _listed(widths: tuple[int, ...]) -> str:
+def _join(widths: tuple[int, ...]) -> str:
     return ", ".join(map(str, widths))

@@ -120,7 +120,7 @@ def test_a_bad_plan_is_said_in_place_and_the_page_goes_on(open_prune: Callable[.
     page.get_by_role("tab", name="Find a plan").click()
     upload = page.locator("input[type=file][accept*=json]")
     upload.set_input_files([{"name": "bad.json", "mimeType": "application/json", "buffer": b"[1, 2"}])
-    page.get_by_text("bad.json: This is no pruning plan").wait_for()
+    page.get_by_text("bad.json: This is not a pruning plan").wait_for()
     settled(page)
     assert "Traceback" not in page.inner_text("body")
     verdict(page)

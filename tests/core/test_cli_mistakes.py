@@ -127,7 +127,7 @@ WORDS: dict[str, str] = {
     "{prune} --ratios C7": "Cannot read the ratios 'C7'",
     "{prune} --ratios C7=0.5 --layers C7": "--layers cannot be given here: it is set with --ratios",
     "{prune} --plan none.json": "There is no plan none.json",
-    "{prune} --plan {clips}": "This is no pruning plan: it cannot be read as JSON",
+    "{prune} --plan {clips}": "This is not a pruning plan: it cannot be read as JSON",
     "{prune} --plan {small}": "This checkpoint was not made with a plan",
     "{prune} --plan {tone}": "no text in UTF-8",
     "{prune} --plan {other_plan}": "The plan is for a network of widths 8, 8, 8, 8",

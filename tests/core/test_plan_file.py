@@ -88,9 +88,9 @@ DAMAGE = {
     "is no JSON": (b"ratio: 0.5", "cannot be read as JSON"),
     "cut short": (b'{"format": 1, "widths": [4, 4', "cannot be read as JSON"),
     "deep": (b"[" * 100_000, "cannot be read as JSON"),
-    "no object": (b"[1, 2]", "This is no pruning plan"),
-    "another JSON": (b'{"name": "x"}', "This is no pruning plan"),
-    "binary": (bytes(range(256)), "no text in UTF-8"),
+    "no object": (b"[1, 2]", "This is not a pruning plan"),
+    "another JSON": (b'{"name": "x"}', "This is not a pruning plan"),
+    "binary": (bytes(range(256)), "not UTF-8 text"),
     "empty": (b"", "cannot be read as JSON"),
     "huge": (b" " * (MAX_BYTES + 1), "more than 4 MB"),
 }
@@ -126,7 +126,7 @@ def test_damaged_plans_are_refused(made, key):
         PruningPlan.from_document(made.document() | {key: value})
     if key not in ("format", "widths", "kept"):
         without = {name: each for name, each in made.document().items() if name != key}
-        with pytest.raises(PruningError, match=f"does not say its '{key}'"):
+        with pytest.raises(PruningError, match=f"has no '{key}'"):
             PruningPlan.from_document(without)
 
 
