@@ -11,7 +11,7 @@ from core.benchmark.subjects import Files
 from core.checkpoints import entry, load_checkpoint, path_of, save_checkpoint, status
 from core.classes import ClassSet
 from core.errors import ModelError
-from core.export.onnx_graph import write_onnx
+from core.export import write_onnx
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.widths import PAPER_LAYERS, pruned_widths
 

@@ -65,19 +65,16 @@ def export_command(
     The copy is run beside the network on real input; a copy whose probabilities differ is not written.
     """
     from core.audio import load_clip
-    from core.export import export
-    from core.export.formats import known_format
-    from core.export.saving import check_target
+    from core.export import check_export, export
     from core.training.data import read_manifest
 
-    known_format(form)
     if (manifest is None) != (audio is None):
         raise DataError("--manifest and --audio belong together; give both, or neither.")
     if manifest is not None and form != "int8":
         raise ExportError(
             f"--manifest states the mAP of int8, the one format that loses some; leave it out for {form}."
         )
-    check_target(out, form, force)
+    check_export(out, form, force=force)
     tagger = network.load()
     labelled = None if manifest is None or audio is None else read_manifest(manifest, audio, tagger.classes)
     result = export(

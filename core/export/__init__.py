@@ -1,12 +1,13 @@
-"""Take home: a network as a file for other programs, each copy checked against the network before it is offered.
+"""Export: a network as a file for other programs, each copy compared with the network before it is offered.
 
-``saving`` writes, checks and publishes; ``formats`` lists what there is; ``panns`` is the authors' layout; ``check`` holds a copy
-against its source.
+``saving`` writes, checks and publishes; ``formats`` lists the formats; ``writers`` has one function a format; ``check`` compares a
+copy with its source.
 """
 
 from __future__ import annotations
 
 from core.export.formats import FORMATS, Exported, Format
-from core.export.saving import export, export_bytes
+from core.export.onnx_graph import write_onnx
+from core.export.saving import check_export, export, export_bytes
 
-__all__ = ["FORMATS", "Exported", "Format", "export", "export_bytes"]
+__all__ = ["FORMATS", "Exported", "Format", "check_export", "export", "export_bytes", "write_onnx"]

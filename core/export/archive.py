@@ -22,8 +22,8 @@ def write_zip(target: Path, entries: Iterable[tuple[str, Path | str | bytes]]) -
             entry.compress_type = zipfile.ZIP_DEFLATED if Path(name).suffix in _TEXTS else zipfile.ZIP_STORED
             if isinstance(source, Path):
                 entry.file_size = source.stat().st_size  # so that a large one gets the large header
-                with source.open("rb") as file, archive.open(entry, "w") as place:
+                with source.open("rb") as file, archive.open(entry, "w") as copy:
                     while piece := file.read(1 << 20):
-                        place.write(piece)
+                        copy.write(piece)
             else:
                 archive.writestr(entry, source)

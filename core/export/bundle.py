@@ -1,4 +1,4 @@
-"""A zip with all that is needed to tag elsewhere: model, classes, plan, model card, and a script without Pannscope or PyTorch."""
+"""The bundle: a zip with the model, its classes, plan and model card, and a script that tags without Pannscope or PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.checkpoints import CHECKPOINTS_DIR
 from core.classes import ClassSet
 from core.export.archive import write_zip
 from core.export.card import model_card
-from core.export.check import Job, Written
+from core.export.check import ExportJob, Written
 from core.export.lineage import known_by, lineage
 from core.pruning.plan import PruningPlan
 
@@ -19,8 +19,8 @@ REQUIREMENTS = "onnxruntime>=1.14\nnumpy>=1.22\nsoundfile>=0.12\n"
 """onnxruntime reads the model's operators since 1.14."""
 
 
-def write_bundle(job: Job, target: Path, onnx: Path, written: Written) -> Written:
-    """Write the zip around a model that has been checked already."""
+def write_bundle(job: ExportJob, target: Path, onnx: Path, written: Written) -> Written:
+    """Write the zip around an ONNX model that has been checked."""
     origin = lineage(job.tagger.info, job.pruning)
     plan = plan_of(job)
     entries: list[tuple[str, Path | str | bytes]] = [
@@ -39,7 +39,7 @@ def write_bundle(job: Job, target: Path, onnx: Path, written: Written) -> Writte
     notes = (
         []
         if plan is not None
-        else ["There is no plan in it: the network was not pruned, as far as its file knows."]
+        else ["The bundle has no plan: the metadata of the network's file records no pruning."]
     )
     return Written(written.difference, notes, {})
 
@@ -58,39 +58,39 @@ def classes_csv(classes: ClassSet) -> str:
     return text.getvalue()
 
 
-def plan_of(job: Job) -> PruningPlan | None:
-    """The plan that made the network; None for one that was not pruned, or whose file does not tell enough.
+def plan_of(job: ExportJob) -> PruningPlan | None:
+    """The plan that the network was pruned by; None for one that was not pruned, or whose metadata do not say enough.
 
-    Files of before plans were stored (the embedded pair is one) name the kept filters, the ratio and the parent: that is a plan
-    as well, where the parent is known.
+    Older files (the embedded pair's) have the kept filters, the ratio and the parent's hash instead of a plan: with a known parent
+    that is a plan, too.
     """
-    known, info = job.pruning or {}, job.tagger.info
-    if "format" in known:
-        return PruningPlan.from_document(known)
-    parent = known_by(known.get("pruned_from_sha256"))
-    if not info.kept or parent is None or parent.widths is None or "ratio" not in known:
+    notes, info = job.pruning or {}, job.tagger.info
+    if "format" in notes:
+        return PruningPlan.from_document(notes)
+    parent = known_by(notes.get("pruned_from_sha256"))
+    if not info.kept or parent is None or parent.widths is None or "ratio" not in notes:
         return None
-    ratios = dict.fromkeys(info.kept, float(known["ratio"]))
+    ratios = dict.fromkeys(info.kept, float(notes["ratio"]))
     kept = {layer: tuple(indices) for layer, indices in info.kept.items()}
-    return PruningPlan(info.architecture, parent.widths, known["criterion"], ratios, kept)
+    return PruningPlan(info.architecture, parent.widths, notes["criterion"], ratios, kept)
 
 
-def _readme(job: Job, written: Written, planned: bool) -> str:
+def _readme(job: ExportJob, written: Written, planned: bool) -> str:
     plan = (
-        "- `plan.json`: which filters stayed and how they were chosen; `pannscope prune --plan` reads it\n"
+        "- `plan.json`: the kept filters and how they were chosen; `pannscope prune --plan` reads it\n"
         if planned
-        else "- there is no `plan.json`: as far as its file knows, the network was not pruned\n"
+        else "- there is no `plan.json`: the metadata of the network's file record no pruning\n"
     )
-    return f"""# {job.tagger.info.name}, taken home from Pannscope
+    return f"""# {job.tagger.info.name}, exported from Pannscope
 
     python -m pip install -r requirements.txt
     python tag.py RECORDING...
 
 prints the ten likeliest tags of each recording (WAV, FLAC, OGG, MP3: what libsndfile reads), and needs neither Pannscope nor
-PyTorch. `MODEL_CARD.md` says what the network is, what it is not, and whose it is.
+PyTorch. `MODEL_CARD.md` describes the network: its origin, counts, pruning, training and licence.
 
 - `model.onnx`: `waveform` (batch, samples), float32 mono at 32 kHz, full scale at ±1, any length -> `probabilities`
   (batch, {len(job.tagger.classes)}); on {written.difference.clips} recordings within {written.difference.largest:.1g} of the network
-- `classes.csv`: what each output stands for; `index` is AudioSet's
+- `classes.csv`: the class of each output; `index` is AudioSet's
 {plan}- `tag.py`: mixes to mono, resamples, cuts recordings over 30 s into equal windows and averages them, as Pannscope does
 """

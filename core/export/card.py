@@ -1,4 +1,4 @@
-"""The model card of a bundle: what the network is, where it comes from, what it counts, and how far the copy is from it."""
+"""The model card of a bundle: the network's origin, counts, pruning, training and licence, and the difference of the copy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from core import __version__
 from core.checkpoints import Entry
-from core.export.check import Difference, Job
+from core.export.check import Difference, ExportJob
 from core.export.formats import TOLERANCE
 from core.export.lineage import Lineage
 from core.models.cnn import LAYERS
@@ -15,8 +15,8 @@ from core.profiling import Profile, profile
 from core.pruning.plan import PruningPlan
 
 
-def model_card(job: Job, difference: Difference, origin: Lineage, plan: PruningPlan | None) -> str:
-    """Markdown; every figure in it is counted or measured here, or says whose word it is."""
+def model_card(job: ExportJob, difference: Difference, origin: Lineage, plan: PruningPlan | None) -> str:
+    """Markdown; every number in it is counted or measured here, or is attributed to its source."""
     info, config = job.tagger.info, job.tagger.model.config
     counted = profile(
         info.architecture, widths=config.widths, classes=config.classes, embedding=config.embedding
@@ -34,24 +34,23 @@ def model_card(job: Job, difference: Difference, origin: Lineage, plan: PruningP
     return "\n\n".join(sections) + "\n"
 
 
-def _what(job: Job, origin: Lineage) -> str:
+def _what(job: ExportJob, origin: Lineage) -> str:
     entry = origin.entry
     if entry is None:
-        made = "It is no network of Pannscope's list, nor made from one that can be recognised."
+        origin_text = "It is not in Pannscope's list, and its metadata name no parent that is."
     elif origin.same:
-        made = f"It is {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
+        origin_text = f"It is {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
     else:
-        made = f"It was made from {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
+        origin_text = f"It was made from {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
     demo = (
-        " A demonstration model of 18 classes: not the published CNN14 or E-PANNs, and no figure of it says anything about those."
+        " A demonstration model with 18 classes: not the published CNN14 or E-PANNs, and no result of it carries over to those."
         if entry is not None and entry.kind == "embedded"
         else ""
     )
     return (
         "An audio tagger: a recording's probabilities for each class, which do not exclude each other. Architecture "
-        f"{job.tagger.info.architecture} (PANNs' CNN14, Kong et al. 2020), 32 kHz mono. {made}{demo}\n\n"
-        f"Written by Pannscope {__version__} from {job.tagger.info.path.name}, sha256 {job.tagger.info.sha256}"
-        f"."
+        f"{job.tagger.info.architecture} (PANNs' CNN14, Kong et al. 2020), 32 kHz mono. {origin_text}{demo}\n\n"
+        f"Written by Pannscope {__version__} from {job.tagger.info.path.name}, sha256 {job.tagger.info.sha256}."
     )
 
 
@@ -86,33 +85,33 @@ def _share(value: int, whole: int | None) -> str:
     return f"{100 * value / whole:.1f} %" if whole else ""
 
 
-def _pruning(job: Job, plan: PruningPlan | None) -> str:
-    known, kept = job.pruning or {}, job.tagger.info.kept
-    if not known and not kept:
-        return "None that its file knows of. There is no `plan.json` in this bundle."
+def _pruning(job: ExportJob, plan: PruningPlan | None) -> str:
+    notes, kept = job.pruning or {}, job.tagger.info.kept
+    if not notes and not kept:
+        return "None is recorded in its file. There is no `plan.json` in this bundle."
     lines = []
-    if known.get("pruned_from"):
+    if notes.get("pruned_from"):
         lines.append(
-            f"- from: {_plain(known['pruned_from'])}, sha256 {_plain(known.get('pruned_from_sha256', 'not noted'))}"
+            f"- from: {_plain(notes['pruned_from'])}, sha256 {_plain(notes.get('pruned_from_sha256', 'not recorded'))}"
         )
-    if known.get("criterion"):
-        lines.append(f"- criterion: {_plain(known['criterion'])}")
+    if notes.get("criterion"):
+        lines.append(f"- criterion: {_plain(notes['criterion'])}")
     if plan is not None:
-        shares = ", ".join(f"{layer} {100 * ratio:g} %" for layer, ratio in plan.ratios.items())
+        ratios = ", ".join(f"{layer} {100 * ratio:g} %" for layer, ratio in plan.ratios.items())
         lines.append(
-            f"- filters asked to go: {shares or 'none'}; kept counts rounded to multiples of {plan.round_to}"
+            f"- pruning ratios: {ratios or 'none'}; kept counts rounded to multiples of {plan.round_to}"
         )
         lines.append(f"- widths before: {', '.join(map(str, plan.widths))}")
     lines.append(f"- widths after: {', '.join(map(str, job.tagger.model.config.widths))}")
     if kept:
         counts = ", ".join(f"{layer} {len(indices)}" for layer, indices in kept.items())
         lines.append(f"- kept of the unpruned network: {counts}")
-    repair = known.get("repair") or job.tagger.info.training.get("repair")
-    lines.append(f"- repair without labels: {_plain(repair) if repair else 'none noted'}")
+    repair = notes.get("repair") or job.tagger.info.training.get("repair")
+    lines.append(f"- repair without labels: {_plain(repair) if repair else 'none recorded'}")
     where = (
-        "Which filters stayed is in `plan.json`."
+        "The kept filters are listed in `plan.json`."
         if plan
-        else "Its file does not tell enough for a `plan.json`."
+        else "The metadata of its file are not enough for a `plan.json`."
     )
     return "\n".join(lines) + f"\n\n{where}"
 
@@ -121,31 +120,31 @@ def _copy(difference: Difference) -> str:
     return (
         f"`model.onnx` was run beside the network on {difference.clips} recordings ({difference.audio_seconds:.0f} s, from 0.31 s to "
         f"30 s or longer): the largest difference of a probability is {difference.largest:.2g}, the mean {difference.mean:.2g}. "
-        f"More than {TOLERANCE:g} would have been refused."
+        f"A difference above {TOLERANCE:g} would have been refused."
     )
 
 
 def _training(notes: dict[str, Any]) -> str:
-    told = {key: value for key, value in notes.items() if key not in ("pruning", "repair", "export")}
-    if not told:
-        return "Nothing is noted in its file."
-    return f"As its file notes it (unverified):\n\n```json\n{json.dumps(told, indent=1)}\n```"
+    recorded = {key: value for key, value in notes.items() if key not in ("pruning", "repair", "export")}
+    if not recorded:
+        return "Nothing is recorded in its file."
+    return f"As recorded in its file (unverified):\n\n```json\n{json.dumps(recorded, indent=1)}\n```"
 
 
 def _licence(origin: Lineage) -> str:
     entry = origin.entry
     if entry is None:
-        return "Not known to Pannscope: they are those of the file that it was made from."
+        return "Unknown to Pannscope: those of the file that it was made from apply."
     credits = (
-        "\n\nThe recordings that it learned from are credited in `CREDITS.md`; some are under CC BY, which asks for that."
+        "\n\nThe recordings that it was trained on are credited in `CREDITS.md`, as the CC BY ones among them require."
         if entry.kind == "embedded"
         else ""
     )
-    whose = "It is" if origin.same else f"{entry.title}, which it was made from, is"
-    return f"{whose} under {entry.licence}; source: {entry.source}.{credits}"
+    subject = "It is" if origin.same else f"{entry.title}, which it was made from, is"
+    return f"{subject} under {entry.licence}; source: {entry.source}.{credits}"
 
 
 def _plain(value: Any) -> str:
-    """A note on one line; long ones cut, because the whole stands in the file."""
+    """A note on one line, cut to 300 characters; the whole note is in the file."""
     text = value if isinstance(value, str) else json.dumps(value)
     return " ".join(text.split())[:300]

@@ -1,4 +1,4 @@
-"""Holding a copy of a network against the network: the same recordings through both."""
+"""Comparing an exported copy with its network: both run on the same recordings."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Waveform = npt.NDArray[np.float32]
 def check_waveforms() -> tuple[Waveform, ...]:
     """What every export is checked on: synthesised examples of 0.31, 1.7, 8 and 30 s, (samples,) at 32 kHz.
 
-    The shortest is the least the network accepts; 1.7 s leaves a remainder at every pooling; 30 s is the longest window that
-    is tagged in one piece, a piece of every example one after the other.
+    0.31 s is the network's minimum; 1.7 s leaves a remainder at every pooling; 30 s is the longest window that is tagged in one
+    piece, made of a piece of every example.
     """
     sounds = {example.key: synthesize(example.key) for example in EXAMPLES}
     share = round(30 * SAMPLE_RATE / len(sounds))
@@ -46,7 +46,14 @@ def check_waveforms() -> tuple[Waveform, ...]:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a copy's probabilities are from the network's, over all classes of some clips."""
+    """The absolute differences between a copy's probabilities and the network's, over all classes of some clips.
+
+    Attributes
+    ----------
+    largest, mean : of the absolute differences.
+    first_tag : share of the clips whose likeliest class is the same.
+    clips, audio_seconds : how much was compared.
+    """
 
     largest: float
     mean: float
@@ -57,7 +64,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Written:
-    """What a format's writer found: how far its copy is off, what to know of it, and further figures."""
+    """What a format's writer reports: the copy's difference, notes in plain sentences, and further measurements."""
 
     difference: Difference
     notes: list[str]
@@ -65,53 +72,53 @@ class Written:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class ExportJob:
     """A network that is being exported, and the recordings that its copies are checked on.
 
     Attributes
     ----------
     tagger : the network.
-    pruning : what is known of how it was pruned (a plan's document, its parent, its repair), None if it was not.
-    given : recordings to check on besides the synthesised ones, (samples,) each, at 32 kHz.
-    labelled : clips to state the mAP on, where a format loses some.
-    half : store float16 where the format can.
+    pruning : how it was pruned (a plan's document, its parent, its repair); None if it was not.
+    clips : recordings to check on besides the synthesised ones, (samples,) each, at 32 kHz.
+    labelled : clips to measure the mAP on, where a format changes it.
+    half : store float16 (safetensors).
     """
 
     tagger: Tagger
     pruning: dict[str, Any] | None
-    given: Sequence[npt.NDArray[np.floating]] = ()
+    clips: Sequence[npt.NDArray[np.floating]] = ()
     labelled: LabelledClips | None = None
     half: bool = False
 
     @property
     def waveforms(self) -> Sequence[npt.NDArray[np.floating]]:
-        """Everything that a copy is checked on."""
-        return (*check_waveforms(), *self.given)
+        """All recordings that a copy is checked on."""
+        return (*check_waveforms(), *self.clips)
 
-    def difference(
+    def compare(
         self, copy: Network, waveforms: Sequence[npt.NDArray[np.floating]] | None = None
     ) -> Difference:
-        """Run waveforms through both, long and short ones as the tagger does it, and compare their probabilities."""
-        heard = self.waveforms if waveforms is None else waveforms
-        network = self.tagger.model.probabilities  # on torch, which is what a copy is held against
-        expected = np.stack([mean_probabilities(network, waveform) for waveform in heard])
-        found = np.stack([mean_probabilities(copy, waveform) for waveform in heard])
-        apart = np.abs(found.astype(np.float64) - expected)
+        """Run both on the waveforms (by default all), long and short ones as the tagger does, and compare their probabilities."""
+        waveforms = self.waveforms if waveforms is None else waveforms
+        network = self.tagger.model.probabilities  # on torch, the reference
+        expected = np.stack([mean_probabilities(network, waveform) for waveform in waveforms])
+        actual = np.stack([mean_probabilities(copy, waveform) for waveform in waveforms])
+        differences = np.abs(actual.astype(np.float64) - expected)
         return Difference(
-            largest=float(apart.max()),
-            mean=float(apart.mean()),
-            first_tag=float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1))),
-            clips=len(heard),
-            audio_seconds=sum(len(waveform) for waveform in heard) / SAMPLE_RATE,
+            largest=float(differences.max()),
+            mean=float(differences.mean()),
+            first_tag=float(np.mean(actual.argmax(axis=1) == expected.argmax(axis=1))),
+            clips=len(waveforms),
+            audio_seconds=sum(len(waveform) for waveform in waveforms) / SAMPLE_RATE,
         )
 
-    def verified(self, copy: Network, form: Format) -> Difference:
-        """``difference``; raises ``ExportError`` where it is beyond what the format may differ by (or not a number)."""
-        found = self.difference(copy)
-        if form.tolerance is not None and not found.largest <= form.tolerance:
+    def verify(self, copy: Network, form: Format) -> Difference:
+        """``compare``; raises ``ExportError`` where the difference exceeds the format's tolerance, or is NaN."""
+        difference = self.compare(copy)
+        if form.tolerance is not None and not difference.largest <= form.tolerance:
             raise ExportError(
-                f"The {form.name} copy of {self.tagger.name} differs from it by {found.largest:.2g} in a probability, and "
-                f"{form.tolerance:g} is the most that passes, so nothing was written. Check that its weights are finite and "
-                "of a usual size (pannscope tag), and report it if they are."
+                f"The {form.name} copy of {self.tagger.name} differs from it by {difference.largest:.2g} in a probability; "
+                f"{form.tolerance:g} is accepted, so nothing was written. Check that its weights are finite and of a usual size "
+                "(pannscope tag), and report it if they are."
             )
-        return found
+        return difference

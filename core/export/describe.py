@@ -1,17 +1,17 @@
-"""What every export says of the network that it holds."""
+"""The description of the network that every exported file carries."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from core import __version__
-from core.export.check import Difference, Job
+from core.export.check import Difference, ExportJob
 from core.models.cnn import MIN_SAMPLES
 from core.models.frontend import FRONT_END
 
 
-def description(job: Job, difference: Difference | None = None) -> dict[str, Any]:
-    """Name, classes, widths, source and pruning of the network, and how far the copy is from it, as plain JSON."""
+def description(job: ExportJob, difference: Difference) -> dict[str, Any]:
+    """Name, classes, widths, source and pruning of the network, and the copy's difference from it, as plain JSON."""
     info, config = job.tagger.info, job.tagger.model.config
     return {
         "made_by": f"Pannscope {__version__}",
@@ -28,5 +28,5 @@ def description(job: Job, difference: Difference | None = None) -> dict[str, Any
         "source": {"file": info.path.name, "sha256": info.sha256},
         "pruning": job.pruning,
         "kept": info.kept,
-        "check": None if difference is None else vars(difference),
+        "check": vars(difference),
     }

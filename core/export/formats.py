@@ -1,4 +1,4 @@
-"""The formats a network can be taken home in, and what an export says of itself."""
+"""The export formats, and the report of a finished export."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Format:
     suffix : how its file's name ends.
     title : as a page shows it.
     about : what it is for, in one sentence.
-    tolerance : the largest difference of a probability that passes; None where the format is not exact and its loss is
-        stated instead.
+    tolerance : the largest accepted difference of a probability; None where the format is not exact and its loss is reported
+        instead.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Format:
 
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability that passes. Float32 arithmetic in another order makes 4e-6 at most on the shared clips
-(docs/take-home.md); a wrong weight, axis or padding makes more than this on any of them."""
+"""Largest accepted difference of a probability. Float32 arithmetic in another order differs by at most 4e-6 (docs/export.md); a
+wrong weight, axis or padding differs by more than this on any recording."""
 
 FORMATS = {
     known.name: known
@@ -63,7 +63,7 @@ FORMATS = {
             "int8",
             ".onnx",
             "ONNX, 8 bit",
-            "A quarter of the size; probabilities change a little, and by how much is measured and stated.",
+            "A quarter of the size; probabilities change a little, and the change is measured and reported.",
             None,
         ),
         Format(
@@ -85,7 +85,7 @@ FORMATS = {
 
 
 def known_format(name: str) -> Format:
-    """Look a format up by name; raises ``ExportError`` that names the known ones."""
+    """Look up a format by name; raises ``ExportError`` that lists the known ones."""
     try:
         return FORMATS[name]
     except KeyError:
@@ -100,14 +100,14 @@ class Exported:
 
     Attributes
     ----------
-    path, files : the file that was asked for, and every file that was written (ncnn has three).
+    path, files : the requested file, and every file that was written (ncnn has three).
     format : a name of ``FORMATS``.
     max_abs_difference : the largest difference of a probability between the network and its copy, over all classes and
         ``clips`` waveforms of ``audio_seconds`` in all, both run on this machine.
     size_bytes : of all files.
-    seconds : time that writing and checking took.
-    notes : what to know, in plain sentences.
-    measured : further figures (int8: its loss), plain JSON.
+    seconds : time taken by writing and checking.
+    notes : remarks in plain sentences.
+    measured : further measurements (int8: its loss), plain JSON.
     """
 
     path: Path

@@ -1,9 +1,9 @@
-"""ONNX in eight bits: a quarter of the size, and a loss that is measured and stated.
+"""ONNX in eight bits: a quarter of the size, and a loss that is measured and reported.
 
-Weights and feature maps of the convolutions and linear layers are quantised (the front end stays float32), with the ranges that
-some recordings give: static quantisation, in QDQ nodes. On the embedded CNN14, 20 of the shared clips to set the ranges and 20
-others to measure, one thread: static 5.5 MB and 28 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantisation
-6.3 MB, 66 ms and a larger loss. One scale a filter halves the loss of one a layer.
+Weights and feature maps of the convolutions and linear layers are quantized (the front end stays float32) over ranges that
+calibration recordings set: static quantization, in QDQ nodes. Measured on the embedded CNN14, calibrated on 20 recordings and
+compared on 20 others, one thread: static 5.5 MB and 28 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantization
+6.3 MB, 66 ms and a larger loss. One scale per filter halves the loss of one per layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.audio import SAMPLE_RATE, load_clip
 from core.examples import EXAMPLES, synthesize
-from core.export.check import Job, Network, Written
+from core.export.check import ExportJob, Network, Written
 from core.export.onnx_file import append_metadata, onnx_network
 from core.export.onnx_graph import write_onnx
 from core.export.packages import require
@@ -28,26 +28,26 @@ CALIBRATION_CLIPS = 64
 """Ranges settle after a few dozen clips."""
 
 CALIBRATION_SECONDS = 10.0
-"""Of each: AudioSet's clips are as long."""
+"""Of each clip: the length of AudioSet's clips."""
 
 _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
-"""Tells the quantiser that batch norm is folded and shapes are simple, which is what its own preparation is for."""
+"""Marks the model as preprocessed: batch norm is folded and shapes are simple already (onnxruntime warns otherwise)."""
 
 
-def write_int8(job: Job, target: Path) -> Written:
-    """Write ``target``, quantised, and measure what it lost on recordings that did not set its ranges (where two are given)."""
-    held_out = len(job.given) > 1
-    ranges = job.given[::2] if job.given else [synthesize(example.key) for example in EXAMPLES]
-    listened = job.given[1::2] if held_out else job.waveforms
+def write_int8(job: ExportJob, target: Path) -> Written:
+    """Write ``target``, quantized, and measure its loss on recordings that did not set its ranges (where two are given)."""
+    held_out = len(job.clips) > 1
+    calibration_clips = job.clips[::2] if job.clips else [synthesize(example.key) for example in EXAMPLES]
+    test_clips = job.clips[1::2] if held_out else job.waveforms
     whole = target.with_name(".float.onnx")
     write_onnx(job.tagger.model, whole)
     append_metadata(whole, _PREPARED)
-    _quantise(whole, target, ranges)
+    _quantize(whole, target, calibration_clips)
     whole.unlink()
     copy = onnx_network(target)
-    difference = job.difference(copy, listened)
+    difference = job.compare(copy, test_clips)
     measured: dict[str, Any] = {
-        "calibration_clips": min(len(ranges), CALIBRATION_CLIPS),
+        "calibration_clips": min(len(calibration_clips), CALIBRATION_CLIPS),
         "held_out": held_out,
         "mean_abs_difference": difference.mean,
         "first_tag_kept": difference.first_tag,
@@ -55,9 +55,9 @@ def write_int8(job: Job, target: Path) -> Written:
     notes = [
         f"Eight bits: over {difference.clips} clips a probability changes by up to {difference.largest:.2g}, by "
         f"{difference.mean:.2g} on average, and the first tag stays on {100 * difference.first_tag:.0f}% of them.",
-        "Those clips did not set its ranges."
+        "Those clips were not used for calibration."
         if held_out
-        else "The clips are not independent of those that set its ranges: give two or more of your own.",
+        else "The clips were used for calibration, too: give two or more of your own for an independent measurement.",
     ]
     if job.labelled is not None:
         before, after = _labelled(job, copy)
@@ -68,13 +68,13 @@ def write_int8(job: Job, target: Path) -> Written:
     return Written(difference, notes, measured)
 
 
-def _quantise(source: Path, target: Path, ranges: Sequence[npt.NDArray[np.floating]]) -> None:
+def _quantize(source: Path, target: Path, calibration_clips: Sequence[npt.NDArray[np.floating]]) -> None:
     quantization = require("onnxruntime.quantization")
     longest = round(CALIBRATION_SECONDS * SAMPLE_RATE)
-    clips = iter(ranges[:CALIBRATION_CLIPS])
+    clips = iter(calibration_clips[:CALIBRATION_CLIPS])
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
-        """Hands the calibration one clip after the other."""
+        """The calibration clips, one after the other."""
 
         def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
             clip = next(clips, None)
@@ -85,27 +85,30 @@ def _quantise(source: Path, target: Path, ranges: Sequence[npt.NDArray[np.floati
         str(target),
         Reader(),
         quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "Gemm"],  # not MatMul: quantising the front end costs up to 0.98
+        op_types_to_quantize=[
+            "Conv",
+            "Gemm",
+        ],  # not MatMul: quantizing the front end changes probabilities by up to 0.98
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
-        reduce_range=True,  # 7-bit weights: x86 processors without VNNI would saturate, and lose more than is measured here
+        reduce_range=True,  # 7-bit weights: 8-bit ones saturate on x86 processors without VNNI
     )
 
 
-def _labelled(job: Job, copy: Network) -> tuple[float, float]:
+def _labelled(job: ExportJob, copy: Network) -> tuple[float, float]:
     """mAP of the network and of its copy on the labelled clips."""
     from core.training.metrics import quality  # scikit-learn takes two seconds, and only this needs it
 
     assert job.labelled is not None
     networks: tuple[Callable[[Tensor], Tensor], ...] = (job.tagger.model.probabilities, copy)
-    answers: list[list[npt.NDArray[np.float32]]] = [[], []]
+    predictions: list[list[npt.NDArray[np.float32]]] = [[], []]
     for path in job.labelled.paths:
         waveform = load_clip(path).waveform
-        for network, found in zip(networks, answers, strict=True):
-            found.append(mean_probabilities(network, waveform))
+        for network, rows in zip(networks, predictions, strict=True):
+            rows.append(mean_probabilities(network, waveform))
     before, after = (
-        quality(job.labelled.targets, np.stack(found), job.tagger.classes).mean_average_precision
-        for found in answers
+        quality(job.labelled.targets, np.stack(rows), job.tagger.classes).mean_average_precision
+        for rows in predictions
     )
     return before, after

@@ -1,4 +1,4 @@
-"""Where a network comes from: the known checkpoint that it is, or that it was pruned or fine-tuned from."""
+"""The origin of a network: the known checkpoint that it is, or that it was pruned or fine-tuned from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lineage:
 
 
 def lineage(info: CheckpointInfo, pruning: dict[str, Any] | None) -> Lineage:
-    """Find the known checkpoint by sha256: names are a file's own word, and anybody can write them.
+    """Find the known checkpoint by sha256; the names in a file's metadata are not verified.
 
     A network that was pruned in memory carries the sha256 of its parent; it is not the parent.
     """
@@ -40,7 +40,7 @@ def lineage(info: CheckpointInfo, pruning: dict[str, Any] | None) -> Lineage:
 
 
 def known_by(sha256: str | None) -> Entry | None:
-    """The known checkpoint with this sha256, among those that are here."""
+    """The known checkpoint with this sha256, among the installed ones."""
     if sha256 is None:
         return None
     return next((entry for entry in manifest().values() if _sha256(entry) == sha256), None)

@@ -13,12 +13,7 @@ from core.runtime.ncnn_graph import body, param_text, weight_pieces
 
 
 def ncnn_files(model: Cnn14) -> tuple[str, bytes]:
-    """The texts of ``model.param`` and ``model.bin``, float32, batch norm folded in.
-
-    Parameters
-    ----------
-    model : the network, of any widths; it is left as it is.
-    """
+    """The contents of ``model.param`` and ``model.bin`` for a network of any widths: float32, batch norm folded in."""
     steps = body(model)
     return param_text(steps), b"".join(weight_pieces(steps))
 
@@ -26,8 +21,8 @@ def ncnn_files(model: Cnn14) -> tuple[str, bytes]:
 class NcnnNetwork:
     """The body run by ncnn in float32 behind our own front end: waveform (1, samples) -> probabilities (1, classes).
 
-    ncnn by default stores and computes in 16 bits where the processor can; here everything is float32, so that what is
-    compared is the file. It reads weights where they lie, so ``weights`` is held as long as the network.
+    ncnn by default stores and computes in 16 bits where the processor can; here everything is float32, so that the
+    comparison is of the file. It uses ``weights`` in place, which therefore lives as long as the network.
     """
 
     def __init__(self, param: str, weights: bytes, model: Cnn14) -> None:
@@ -46,7 +41,7 @@ class NcnnNetwork:
             logmel = np.ascontiguousarray(self._model.front_end(waveform)[0].numpy())
         extractor = self._net.create_extractor()
         extractor.input("logmel", self._mat(logmel))
-        code, found = extractor.extract("probabilities")
+        code, probabilities = extractor.extract("probabilities")
         if code != 0:
             raise ExportError(f"ncnn stopped with code {code} in the network that was written for it.")
-        return torch.from_numpy(np.array(found))[None]
+        return torch.from_numpy(np.array(probabilities))[None]

@@ -1,6 +1,6 @@
 """Writing an ONNX file weight by weight, and running one.
 
-``onnx.save`` holds a network twice more in memory: as message objects and as bytes. Protocol buffers' wire format is plain
+``onnx.save`` has a network in memory twice more: as message objects and as bytes. Protocol buffers' wire format is simple
 enough (https://protobuf.dev/programming-guides/encoding) to write the weights straight into the file; everything else is
 built and encoded by the onnx package.
 """
@@ -32,7 +32,7 @@ _GRAPH, _METADATA, _INITIALIZER, _RAW_DATA = 7, 14, 5, 9
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """One float32 tensor that is made when it is written, and let go again."""
+    """One float32 tensor, computed when it is written and not kept."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ def write_model(
 
 
 def append_metadata(path: Path, entries: Mapping[str, str]) -> None:
-    """Add metadata at the end of a model, which leaves what was checked as it is: a repeated field may stand anywhere."""
+    """Append metadata to a model, whose checked bytes stay: a repeated field may be anywhere in the file."""
     onnx = require("onnx")
     with path.open("ab") as file:
         for key, value in entries.items():
@@ -93,7 +93,7 @@ def onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
     options.log_severity_level = 3  # errors; they are raised as well
     options.add_session_config_entry(
         "session.intra_op.allow_spinning", "0"
-    )  # waiting threads leave the others alone
+    )  # waiting threads would take time from the others
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def network(waveform: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _head(field: int, length: int) -> bytes:
-    """What stands before a length-delimited field: its number and wire type 2, and its length."""
+    """The header of a length-delimited field: its number and wire type 2, and its length."""
     return _varint(field << 3 | 2) + _varint(length)
 
 

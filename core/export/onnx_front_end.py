@@ -54,7 +54,7 @@ def front_end(constants: Constants) -> list[Any]:
         blocks_of=np.array([0, -1, BLOCK]),
         hop=np.array(FRONT_END.hop),
         hop_blocks=np.array(FRONT_END.hop // BLOCK),
-        nought=np.array(0),
+        zero=np.array(0),
         one=np.array(1),
         window_blocks=np.arange(ROWS)[None],
         first_dft=first,
@@ -65,8 +65,8 @@ def front_end(constants: Constants) -> list[Any]:
         spectrum_of=np.array([0, 0, HALF * 2 * BLOCK]),
     )
     return [
-        node("Shape", ["waveform"], ["given"], start=1, end=2),
-        node("Sub", ["min_samples", "given"], ["missing"]),
+        node("Shape", ["waveform"], ["input_samples"], start=1, end=2),
+        node("Sub", ["min_samples", "input_samples"], ["missing"]),
         node("Max", ["missing", "no_samples"], ["silence"]),
         node("Concat", ["no_padding", "silence"], ["padding"], axis=0),
         node("Pad", ["waveform", "padding"], ["long_enough"]),
@@ -81,7 +81,7 @@ def front_end(constants: Constants) -> list[Any]:
         node("Squeeze", ["samples"], ["sample_count"]),
         node("Div", ["sample_count", "hop"], ["hops"]),
         node("Add", ["hops", "one"], ["frames"]),
-        node("Range", ["nought", "frames", "one"], ["frame"]),
+        node("Range", ["zero", "frames", "one"], ["frame"]),
         node("Mul", ["frame", "hop_blocks"], ["first_block"]),
         node("Unsqueeze", ["first_block", "time_axis"], ["first_blocks"]),
         node("Add", ["first_blocks", "window_blocks"], ["block_of"]),
@@ -114,7 +114,7 @@ def transform_matrices() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float3
 
 
 def mel_rows() -> npt.NDArray[np.float32]:
-    """The mel matrix for squares in the transform's order, (k1; re and im; k2) x mel_bins: each bin once, mirrors nought."""
+    """The mel matrix for squares in the transform's order, (k1; re and im; k2) x mel_bins: each bin once, mirror images zero."""
     matrix, size = mel_matrix(), FRONT_END.n_fft
     rows = np.zeros((HALF, BLOCK, FRONT_END.mel_bins), np.float32)
     seen = set()

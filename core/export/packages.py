@@ -1,4 +1,4 @@
-"""The packages that a format needs, imported when it is asked for: a page without exports pays nothing for them."""
+"""The packages that a format needs, imported when it is used."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from core.checkpoints import load_checkpoint
 from core.checkpoints.loading import MEL
 from core.errors import ExportError
-from core.export.check import Difference, Job, Written
+from core.export.check import Difference, ExportJob, Written
 from core.export.formats import FORMATS
+from core.files import unwritable
 from core.models.cnn import CNN14_WIDTHS, Cnn14
 from core.models.frontend import FRONT_END, mel_matrix
 
@@ -30,7 +31,7 @@ REAL = "spectrogram_extractor.stft.conv_real.weight"
 IMAGINARY = "spectrogram_extractor.stft.conv_imag.weight"
 
 NOTES = "pannscope"
-"""Where ``state_dict._metadata`` holds our description: PyTorch keeps it with a state dict, and loads without looking at it."""
+"""The key of our description in ``state_dict._metadata``, which PyTorch saves and does not read when it loads."""
 
 _PUBLISHED_EMBEDDING = 2048
 
@@ -61,19 +62,19 @@ def panns_state(model: Cnn14) -> OrderedDict[str, Tensor]:
     return state
 
 
-def write_panns(job: Job, target: Path, describe: Callable[[Difference], dict[str, Any]]) -> Written:
-    """Write ``target`` and read it back as the reference would; returns what was found."""
+def write_panns(job: ExportJob, target: Path, describe: Callable[[Difference], dict[str, Any]]) -> Written:
+    """Write ``target``, and check it after reading it back as the reference does."""
     model = job.tagger.model
     state = panns_state(model)
     save_state(state, model, target)
-    difference = job.verified(reference(target, job), FORMATS["panns"])
+    difference = job.verify(reference(target, job), FORMATS["panns"])
     state._metadata = {NOTES: json.dumps(describe(difference))}  # type: ignore[attr-defined]
     save_state(state, model, target)
     return Written(difference, _notes(model), {})
 
 
-def reference(path: Path, job: Job) -> Callable[[Tensor], Tensor]:
-    """The network of a ``.pt`` file, listening as the reference does: with the file's own front-end tensors."""
+def reference(path: Path, job: ExportJob) -> Callable[[Tensor], Tensor]:
+    """The network of a ``.pt`` file, run as the reference runs it: with the file's own front-end tensors."""
     loaded = load_checkpoint(path, classes=job.tagger.classes).model
     stored = torch.load(path, weights_only=True, mmap=True)
     stored = stored.get("model", stored)
@@ -93,12 +94,12 @@ def reference(path: Path, job: Job) -> Callable[[Tensor], Tensor]:
 
 def pruning_arguments(widths: Sequence[int]) -> list[float]:
     """p1..p12 with which the authors' ``Cnn14_pruned`` gets these widths (it computes ``int(n * (1 - p))``)."""
-    found = []
+    arguments = []
     for width, published in zip(widths, CNN14_WIDTHS, strict=True):
-        # The share itself where their arithmetic survives it; half a filter more where rounding down would lose one.
-        share = round(1 - width / published, 6)
-        found.append(share if int(published * (1 - share)) == width else 1 - (width + 0.5) / published)
-    return found
+        # The ratio itself where their arithmetic gives the width; half a filter less where rounding down would lose one.
+        ratio = round(1 - width / published, 6)
+        arguments.append(ratio if int(published * (1 - ratio)) == width else 1 - (width + 0.5) / published)
+    return arguments
 
 
 def save_state(state: OrderedDict[str, Tensor], model: Cnn14, target: Path) -> None:
@@ -106,9 +107,7 @@ def save_state(state: OrderedDict[str, Tensor], model: Cnn14, target: Path) -> N
     try:
         torch.save({"model": state} if is_published_width(model) else state, target)
     except (OSError, RuntimeError) as error:
-        raise ExportError(
-            f"{target} cannot be written: {error}; check its folder and the free space."
-        ) from error
+        raise ExportError(unwritable(target, error)) from error
 
 
 def is_published_width(model: Cnn14) -> bool:
@@ -123,7 +122,7 @@ def _notes(model: Cnn14) -> list[str]:
         return [f"panns_inference.models.Cnn14 loads checkpoint['model']{classes and ' with' + classes[4:]}."]
     if max(width / full for width, full in zip(config.widths, CNN14_WIDTHS, strict=True)) > 1:
         return ["It is wider than the published CNN14: the authors' classes have to be widened to load it."]
-    arguments = ", ".join(f"{share!r}" for share in pruning_arguments(config.widths))
+    arguments = ", ".join(f"{ratio!r}" for ratio in pruning_arguments(config.widths))
     notes = [f"The E-PANNs code's Cnn14_pruned loads the dict itself with p1..p12 = {arguments}{classes}."]
     if config.embedding != _PUBLISHED_EMBEDDING:
         notes.append(

@@ -1,4 +1,4 @@
-"""Taking a network home: written beside its place, checked against the network, and only then moved there."""
+"""Exporting a network: written to a draft, checked against the network, and only then moved to its target."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import ExportError, PannscopeError
 from core.export.archive import write_zip
-from core.export.check import Job
+from core.export.check import ExportJob
 from core.export.formats import Exported, known_format
 from core.export.writers import WRITERS
 from core.files import already_there, check_output, move_into_place, unwritable
@@ -30,41 +29,47 @@ def export(
     format: str,
     path: str | os.PathLike[str],
     *,
-    plan: dict[str, Any] | None = None,
     waveforms: Sequence[npt.NDArray[np.floating]] = (),
     labelled: LabelledClips | None = None,
     half: bool = False,
     force: bool = False,
 ) -> Exported:
-    """Write a network in another format, after its copy has been held against it on real input.
+    """Write a network in another format, after its copy has been compared with it on recordings.
 
-    Nothing is left behind unless every file is whole and the check has passed; a reader sees the old files or the new ones.
+    Nothing is written unless every file is complete and the check has passed; a reader sees the old files or the new ones.
 
     Parameters
     ----------
-    tagger : the network; a pruned one that was never saved will do.
+    tagger : the network; it need not have been saved.
     format : a name of ``FORMATS``.
-    path : the file; its name ends as the format's do. ncnn's ``.bin`` and ``.json`` are written beside its ``.param``.
-    plan : document of the plan that the network was pruned by, beside what its notes hold under ``"pruning"``.
-    waveforms : recordings to check on besides the synthesised ones, (samples,) at 32 kHz; int8 sets its ranges by half of
-        them and is measured on the other half.
-    labelled : clips to state int8's mAP on, with targets of the network's classes.
+    path : the file, with the format's suffix. ncnn's ``.bin`` and ``.json`` are written beside its ``.param``.
+    waveforms : recordings to check on besides the synthesised ones, (samples,) at 32 kHz; int8 is calibrated on half of them and
+        measured on the other half.
+    labelled : clips to measure int8's mAP on, with targets of the network's classes.
     half : store float16 (safetensors only).
     force : replace existing files.
 
     Raises
     ------
     ExportError
-        An unknown format, a name or place that cannot be written, a copy that answers differently.
+        An unknown format, a file that cannot be written, or a copy whose probabilities differ by more than the format allows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from core.tagging import load_tagger
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = export(load_tagger("demo-epanns"), "onnx", f"{folder}/demo.onnx")
+    >>> result.max_abs_difference < 1e-4
+    True
     """
     form = known_format(format)
     target = Path(path)
-    check_target(target, format, force)
+    check_export(target, format, force=force)
     if half and format != "safetensors":
         raise ExportError(f"Only safetensors can be stored in half precision; leave it out for {format}.")
     started = time.perf_counter()
-    pruning = {**tagger.info.training.get("pruning", {}), **(plan or {})} or None
-    job = Job(tagger, pruning, waveforms, labelled, half)
+    job = ExportJob(tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}.") as folder:
             written = WRITERS[format](job, Path(folder) / target.name)
@@ -94,55 +99,56 @@ def export_bytes(
     waveforms: Sequence[npt.NDArray[np.floating]] = (),
     half: bool = False,
 ) -> tuple[bytes, Exported]:
-    """The same for a download: the bytes, and what was found. Nothing stays on the disk.
+    """``export`` for a download: the bytes, and the report. Nothing stays on the disk.
 
-    Where a format has several files, the bytes are a zip of them. ``path`` is the name to offer, and ``files`` what is in it.
+    Where a format has several files, the bytes are a zip of them. The report's ``path`` is the name for the download, and ``files``
+    are the names in it.
     """
     with tempfile.TemporaryDirectory(prefix="pannscope-") as folder:
-        kind = "-int8" if format == "int8" else ""  # or two formats would offer the same name
+        kind = "-int8" if format == "int8" else ""  # the suffix is that of onnx
         target = Path(folder) / (_file_name(tagger.name) + kind + known_format(format).suffix)
-        done = export(tagger, format, target, waveforms=waveforms, half=half)
+        result = export(tagger, format, target, waveforms=waveforms, half=half)
         offered = target
-        if len(done.files) > 1:
+        if len(result.files) > 1:
             offered = target.with_name(f"{target.stem}-{format}.zip")
-            write_zip(offered, [(file.name, file) for file in done.files])
-        names = tuple(Path(file.name) for file in done.files)
+            write_zip(offered, [(file.name, file) for file in result.files])
+        names = tuple(Path(file.name) for file in result.files)
         data = offered.read_bytes()
-        return data, replace(done, path=Path(offered.name), files=names, size_bytes=len(data))
+        return data, replace(result, path=Path(offered.name), files=names, size_bytes=len(data))
 
 
 def _file_name(name: str) -> str:
-    """A network's name as a file's: nothing that a user wrote becomes a path."""
+    """A network's name as a file name: letters, digits, - and _ only, so that a name cannot be a path."""
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)
     return plain.strip("-")[:60] or "network"
 
 
-def check_target(target: Path, format: str, force: bool = False) -> None:
-    """Refuse a place that cannot be written before any work is done for it. Raises ``ExportError``."""
+def check_export(target: Path, format: str, *, force: bool) -> None:
+    """Raise ``ExportError`` for an unknown format or a target that cannot be written, before any work is done for it."""
     check_output(target, known_format(format).suffix, force=force, error=ExportError)
 
 
 def _publish(folder: Path, target: Path, force: bool) -> tuple[Path, ...]:
-    """Move the finished files to their place, all or none; the one that was asked for last."""
+    """Move the finished files to their targets, all or none; the requested one last."""
     drafts = sorted(folder.iterdir(), key=lambda draft: draft.name == target.name)
-    places = [target.with_name(draft.name) for draft in drafts]
-    taken = [place for place in places if place.exists()]
-    if taken and not force:
-        raise ExportError(already_there(taken[0]))
-    before = folder / "before"
-    before.mkdir()
+    targets = [target.with_name(draft.name) for draft in drafts]
+    existing = [file for file in targets if file.exists()]
+    if existing and not force:
+        raise ExportError(already_there(existing[0]))
+    backup = folder / "backup"
+    backup.mkdir()
     moved: list[Path] = []
     try:
-        if len(places) > 1:  # one file is replaced in one step, or not at all
-            for place in taken:
-                shutil.copy2(place, before / place.name)
-        for draft, place in zip(drafts, places, strict=True):
-            move_into_place(draft, place)
-            moved.append(place)
+        if len(targets) > 1:  # a single file is replaced in one step
+            for file in existing:
+                shutil.copy2(file, backup / file.name)
+        for draft, file in zip(drafts, targets, strict=True):
+            move_into_place(draft, file)
+            moved.append(file)
     except OSError:
-        for place in moved:
+        for file in moved:
             with contextlib.suppress(OSError):
-                kept = before / place.name
-                os.replace(kept, place) if kept.exists() else place.unlink()
+                old = backup / file.name
+                os.replace(old, file) if old.exists() else file.unlink()
         raise
-    return tuple(reversed(places))
+    return tuple(reversed(targets))

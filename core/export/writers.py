@@ -1,4 +1,4 @@
-"""One writer a format: it writes its files beside the draft it is given, checks them, and says what it found."""
+"""One writer per format: it writes the draft (and files beside it), checks it, and reports the difference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from core.checkpoints import load_checkpoint, save_checkpoint
 from core.export.bundle import write_bundle
-from core.export.check import Job, Written
+from core.export.check import ExportJob, Written
 from core.export.describe import description
 from core.export.formats import FORMATS
 from core.export.int8 import write_int8
@@ -18,10 +18,10 @@ from core.export.onnx_file import append_metadata, onnx_network
 from core.export.onnx_graph import write_onnx
 from core.export.panns import write_panns
 
-Writer = Callable[[Job, Path], Written]
+Writer = Callable[[ExportJob, Path], Written]
 
 
-def _write_safetensors(job: Job, draft: Path) -> Written:
+def _write_safetensors(job: ExportJob, draft: Path) -> Written:
     info = job.tagger.info
 
     def save(notes: dict[str, Any]) -> None:
@@ -39,46 +39,46 @@ def _write_safetensors(job: Job, draft: Path) -> Written:
     save({})
     copy = load_checkpoint(draft).model.probabilities
     if job.half:
-        difference = job.difference(copy)
+        difference = job.compare(copy)
         notes = [f"Stored in float16: a probability changes by up to {difference.largest:.2g}."]
     else:
-        difference, notes = job.verified(copy, FORMATS["safetensors"]), []
+        difference, notes = job.verify(copy, FORMATS["safetensors"]), []
     save({"export": {"from_sha256": info.sha256, "half": job.half, **vars(difference)}})
     return Written(difference, notes, {})
 
 
-def _write_panns(job: Job, draft: Path) -> Written:
+def _write_panns(job: ExportJob, draft: Path) -> Written:
     return write_panns(job, draft, lambda difference: description(job, difference))
 
 
-def _write_onnx(job: Job, draft: Path) -> Written:
+def _write_onnx(job: ExportJob, draft: Path) -> Written:
     write_onnx(job.tagger.model, draft)
-    difference = job.verified(onnx_network(draft), FORMATS["onnx"])
+    difference = job.verify(onnx_network(draft), FORMATS["onnx"])
     append_metadata(draft, _metadata(job, Written(difference, [], {})))
     return Written(difference, [], {})
 
 
-def _write_int8(job: Job, draft: Path) -> Written:
+def _write_int8(job: ExportJob, draft: Path) -> Written:
     written = write_int8(job, draft)
     append_metadata(draft, _metadata(job, written))
     return written
 
 
-def _write_ncnn(job: Job, draft: Path) -> Written:
+def _write_ncnn(job: ExportJob, draft: Path) -> Written:
     param, weights = ncnn_files(job.tagger.model)
-    difference = job.verified(NcnnNetwork(param, weights, job.tagger.model), FORMATS["ncnn"])
+    difference = job.verify(NcnnNetwork(param, weights, job.tagger.model), FORMATS["ncnn"])
     draft.write_text(param, encoding="ascii")
     draft.with_suffix(".bin").write_bytes(weights)
     text = json.dumps(description(job, difference), indent=1) + "\n"
     draft.with_suffix(".json").write_text(text, encoding="utf-8")
     notes = [
-        f"{draft.stem}.param, {draft.stem}.bin and {draft.stem}.json belong together; the input is the log-mel, the front end is the caller's.",
-        "Checked with ncnn in float32: its 16-bit options, which it uses by default where the processor can, were off.",
+        f"{draft.stem}.param, {draft.stem}.bin and {draft.stem}.json belong together; the input is the log-mel spectrogram, which the caller computes.",
+        "Checked with ncnn in float32: its 16-bit options, on by default where the processor has them, were off.",
     ]
     return Written(difference, notes, {})
 
 
-def _write_bundle(job: Job, draft: Path) -> Written:
+def _write_bundle(job: ExportJob, draft: Path) -> Written:
     model = draft.with_name(".model.onnx")
     written = _write_onnx(job, model)
     bundled = write_bundle(job, draft, model, written)
@@ -86,8 +86,8 @@ def _write_bundle(job: Job, draft: Path) -> Written:
     return bundled
 
 
-def _metadata(job: Job, written: Written) -> dict[str, str]:
-    """Metadata of an ONNX file: what a reader looks for by name, and the whole description as JSON."""
+def _metadata(job: ExportJob, written: Written) -> dict[str, str]:
+    """Metadata of an ONNX file: the common entries by name, and the whole description as JSON."""
     info, classes = job.tagger.info, job.tagger.classes
     return {
         "name": info.name,

@@ -1,4 +1,4 @@
-"""Taking a network home: what is written, what is refused, and that nothing half done stays."""
+"""Export: what is written, what is refused, and that nothing incomplete stays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pruned() -> Tagger:
     return Tagger(model, pruned_info(parent.info, made, model, "demo-half"))
 
 
-def test_the_check_listens_to_several_lengths():
+def test_the_check_has_clips_of_several_lengths():
     seconds = [len(waveform) / 32_000 for waveform in check_waveforms()]
     assert seconds == [0.31, 1.7, 8.0, 30.0]
     assert all(np.abs(waveform).max() > 0.05 for waveform in check_waveforms())
@@ -80,7 +80,7 @@ def test_given_recordings_are_part_of_the_check(small, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["onnx", "ncnn", "panns", "safetensors"])
-def test_a_copy_that_answers_differently_leaves_nothing(small, tmp_path, format):
+def test_a_copy_that_differs_leaves_nothing(small, tmp_path, format):
     """A network on a knife's edge: at one clip every logit is 0, and a rounding in the sixth digit decides it."""
     tagger = load_tagger(checkpoint=small.info.path)
     model = tagger.model
@@ -92,9 +92,9 @@ def test_a_copy_that_answers_differently_leaves_nothing(small, tmp_path, format)
             x = model.normalize(logmel)
             for layer in [f"C{i}" for i in range(1, 13)]:
                 x = model.layer(layer, x)
-            heard = torch.relu(model.fc1(model.pool(x)))[0]
+            embedding = torch.relu(model.fc1(model.pool(x)))[0]
             model.fc_audioset.weight.mul_(1e7)
-            model.fc_audioset.bias.copy_(-(model.fc_audioset.weight @ heard))
+            model.fc_audioset.bias.copy_(-(model.fc_audioset.weight @ embedding))
     (tmp_path / "mine.txt").write_text("kept")
     suffix = FORMATS[format].suffix
     with pytest.raises(Exception, match=r"nothing was written|not finite|no finite") as refused:

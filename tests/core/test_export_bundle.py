@@ -174,7 +174,7 @@ def test_the_card_counts_what_is_there(pruned, unpacked):
     learned = sum(value.numel() for value in pruned.model.parameters())
     assert f"| parameters, learned | {learned:,} | {100 * learned / 4_992_482:.1f} % |" in card
     assert "made from Demo CNN14" in card
-    assert "A demonstration model of 18 classes" in card
+    assert "A demonstration model with 18 classes" in card
     assert "criterion: operator-norm" in card
     assert "C7 50 %" in card
     assert pruned.info.training["pruning"]["pruned_from_sha256"] in card
@@ -190,8 +190,8 @@ def test_a_network_that_was_never_pruned_has_no_plan(studio, tmp_path):
         card = archive.read("MODEL_CARD.md").decode()
     assert "plan.json" not in names
     assert "CREDITS.md" not in names
-    assert "no network of Pannscope's list" in card
-    assert "There is no plan in it" in done.notes[0]
+    assert "not in Pannscope's list" in card
+    assert "The bundle has no plan" in done.notes[0]
 
 
 def test_the_embedded_pair_has_its_plan_although_its_file_is_older(tmp_path):
@@ -233,7 +233,8 @@ def test_on_the_command_line(cli, studio, tmp_path):
     )
     (tmp_path / "empty").mkdir()
     assert (
-        "holds no files" in cli(*words, "--clips", tmp_path / "empty", "--out", tmp_path / "b.zip").complaint
+        "contains no recordings"
+        in cli(*words, "--clips", tmp_path / "empty", "--out", tmp_path / "b.zip").complaint
     )
     plain = cli("export", "-f", "ncnn", "-m", studio / "small.safetensors", "--out", tmp_path / "s.param")
     assert plain.code == 0
