@@ -13,9 +13,12 @@ def main() -> NoReturn:
     if problem := foreign_core():
         print(f"pannscope: {problem}", file=sys.stderr)
         sys.exit(2)
-    from core.cli import main as run
+    try:
+        from core.cli import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while the modules were imported; later ones are the command line's own
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_torch_cpu_points_at_the_release_that_is_pinned() -> None:
     assert f"torch=={project['version']}" in requirement_lines()
 
 
-# scripts/torch-cpu: a wheel that requires the CPU build where its index answers
+# scripts/torch-cpu: a wheel that requires the CPU build where its index has it
 
 
 @pytest.fixture
@@ -106,18 +106,18 @@ def torch_requirement(folder: Path) -> str | None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the package index has the CPU build for other systems")
-def test_torch_cpu_requires_the_wheel_of_an_index_that_answers(
+def test_torch_cpu_requires_the_wheel_of_an_index_that_has_it(
     tmp_path: Path, index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PANNSCOPE_TORCH_INDEX", index + "/")
-    found = torch_requirement(tmp_path / "found")
-    assert found is not None
-    assert found.startswith(f"torch @ {index}/torch-2.13.0%2Bcpu-cp3")
+    requirement = torch_requirement(tmp_path / "available")
+    assert requirement is not None
+    assert requirement.startswith(f"torch @ {index}/torch-2.13.0%2Bcpu-cp3")
     monkeypatch.setenv("PANNSCOPE_TORCH_INDEX", index + "/nothing-here")
     assert torch_requirement(tmp_path / "missing") is None
 
 
-def test_torch_cpu_requires_nothing_where_no_index_answers(
+def test_torch_cpu_requires_nothing_where_no_index_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PANNSCOPE_TORCH_INDEX", "http://127.0.0.1:9/whl/cpu")  # the discard port: refused
@@ -132,7 +132,7 @@ def test_torch_cpu_waits_no_longer_than_its_deadline() -> None:
         ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
     ) as silent:  # never served
         started = time.monotonic()
-        assert not backend.answers(f"http://127.0.0.1:{silent.server_port}/torch.whl", deadline_s=0.3)
+        assert not backend.is_available(f"http://127.0.0.1:{silent.server_port}/torch.whl", deadline_s=0.3)
         assert time.monotonic() - started < 2
 
 
@@ -203,7 +203,7 @@ def test_the_server_stays_protected() -> None:
 
 
 def stub(folder: Path, version: tuple[int, int, int], *, venv: bool = True) -> Path:
-    """An interpreter in `folder` that gives itself out as `version`, with or without the modules that make environments."""
+    """An interpreter in `folder` that claims to be `version`, with or without the modules that make environments."""
     folder.mkdir(exist_ok=True)
     path = folder / "python3"
     hide = "" if venv else "u.find_spec = lambda *a: None; "
@@ -225,7 +225,7 @@ def serve(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60)
 
 
-def complaint(result: subprocess.CompletedProcess[str]) -> str:
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.startswith("scripts/serve: ")
@@ -234,22 +234,22 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_serve_without_python(tmp_path: Path) -> None:
-    assert "Python 3.11 to 3.14 with venv is needed (no python3 on the PATH)" in complaint(serve(tmp_path))
+    assert "Python 3.11 to 3.14 with venv is needed (no python3 on the PATH)" in one_line(serve(tmp_path))
     assert not (tmp_path / "venv").exists()
 
 
 def test_serve_with_an_old_python(tmp_path: Path) -> None:
     old = stub(tmp_path / "old", (3, 9, 2)).parent
-    assert "is Python 3.9.2" in complaint(serve(tmp_path, PATH=str(old)))
+    assert "is Python 3.9.2" in one_line(serve(tmp_path, PATH=str(old)))
 
 
 def test_serve_without_the_venv_module(tmp_path: Path) -> None:
     bare = stub(tmp_path / "bare", (3, 11, 2), venv=False).parent
-    assert "apt-get install python3.11-venv" in complaint(serve(tmp_path, PATH=str(bare)))
+    assert "apt-get install python3.11-venv" in one_line(serve(tmp_path, PATH=str(bare)))
 
 
 def test_serve_with_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
-    assert "PANNSCOPE_PYTHON=/nowhere: no such program" in complaint(
+    assert "PANNSCOPE_PYTHON=/nowhere: no such program" in one_line(
         serve(tmp_path, PANNSCOPE_PYTHON="/nowhere")
     )
 
@@ -258,7 +258,7 @@ def test_serve_leaves_a_folder_alone_that_is_not_an_environment(tmp_path: Path) 
     precious = tmp_path / "venv" / "precious"
     precious.parent.mkdir()
     precious.write_text("kept", encoding="utf-8")
-    assert "is not a virtual environment" in complaint(serve(tmp_path))
+    assert "is not a virtual environment" in one_line(serve(tmp_path))
     assert [path.name for path in precious.parent.iterdir()] == ["precious"]
 
 
@@ -299,10 +299,10 @@ def test_every_module_says_what_it_is() -> None:
         for path in (ROOT / package).rglob("*.py")
     ]
     assert len(modules) > 50
-    silent = [
+    undocumented = [
         str(path) for path in modules if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
-    assert silent == []
+    assert undocumented == []
 
 
 def test_core_neither_imports_streamlit_nor_prints() -> None:
@@ -321,7 +321,7 @@ def test_core_neither_imports_streamlit_nor_prints() -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout as git has it, with a downloaded network that does not belong into a wheel."""
+    """A copy of the checkout as git has it, with a downloaded network that does not belong in a wheel."""
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:

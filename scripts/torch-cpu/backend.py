@@ -1,4 +1,4 @@
-"""Build backend (PEP 517) of an empty wheel that requires PyTorch's CPU build of torch, where that can be had.
+"""Build backend (PEP 517) of an empty wheel that requires PyTorch's CPU build of torch, where it is available.
 
 On Linux the package index holds the CUDA build of torch (gigabytes); the CPU build is on PyTorch's own index. Naming that
 index in requirements.txt has a price: pip asks every index for every package, and retries an unreachable one for about 8 s
@@ -26,7 +26,7 @@ import zipfile
 from pathlib import Path
 
 INDEX = "https://download.pytorch.org/whl/cpu"
-DEADLINE_S = 5.0  # for the name look-up, the connection and the answer together
+DEADLINE_S = 5.0  # for the name look-up, the connection and the response together
 
 
 def cpu_wheel(version: str) -> str | None:
@@ -45,7 +45,7 @@ def cpu_wheel(version: str) -> str | None:
     return f"{index}/torch-{version}%2Bcpu-{python}-{python}-manylinux_2_28_{machine}.whl"
 
 
-def answers(url: str, deadline_s: float = DEADLINE_S) -> bool:
+def is_available(url: str, deadline_s: float = DEADLINE_S) -> bool:
     """Whether a HEAD request for `url` succeeds within `deadline_s` seconds.
 
     The request runs in a daemon thread: a socket's own time limit holds for one address, and a host has several.
@@ -53,19 +53,19 @@ def answers(url: str, deadline_s: float = DEADLINE_S) -> bool:
     ok = threading.Event()
     done = threading.Event()
 
-    def ask() -> None:
+    def request() -> None:
         try:
             with urllib.request.urlopen(
                 urllib.request.Request(url, method="HEAD"), timeout=deadline_s
-            ) as reply:
-                if reply.status == 200:
+            ) as response:
+                if response.status == 200:
                     ok.set()
         except (OSError, ValueError):  # URLError and HTTPError are OSErrors; ValueError: not a URL at all
             pass
         finally:
             done.set()
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=request, daemon=True).start()
     done.wait(deadline_s)
     return ok.is_set()
 
@@ -79,7 +79,7 @@ def build_wheel(
     url = cpu_wheel(project["version"])
     metadata = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}"]
     metadata += [f"Summary: {project['description']}", f"Requires-Python: {project['requires-python']}"]
-    if url is not None and answers(url):
+    if url is not None and is_available(url):
         metadata.append(f"Requires-Dist: torch @ {url}")
     files = {
         f"{stem}.dist-info/METADATA": "\n".join(metadata) + "\n",
