@@ -57,7 +57,6 @@ class Comparison:
     macs_cut, network_macs_cut : counted share that pruning takes, as the paper counts and of convolution and linear layers alone.
     ms : median of a whole pass, before and after.
     layers : C1 to C12, each timed alone; empty where the engine cannot tell.
-    rest_ms : what follows the layers.
     """
 
     engine: str
@@ -65,7 +64,6 @@ class Comparison:
     network_macs_cut: float
     ms: tuple[float, float]
     layers: tuple[LayerCost, ...]
-    rest_ms: tuple[float, float]
 
     @property
     def time_cut(self) -> float:
@@ -151,7 +149,6 @@ def _compared(
         network_macs_cut=1 - after.macs_network / before.macs_network,
         ms=(rows[0]["median_ms"], rows[1]["median_ms"]),
         layers=layers,
-        rest_ms=(first.get("rest", 0.0), second.get("rest", 0.0)),
     )
 
 

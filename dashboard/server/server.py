@@ -115,10 +115,10 @@ class Server:
         agreed = agreement(baseline, candidate, top_k=top_k, threshold=threshold)
         return Comparison(self.clip(source).clip, baseline, candidate, agreed)
 
-    def latencies(self, names: tuple[str, str], on_wait: OnWait | None = None) -> tuple[Timed, ...]:
+    def latencies(self, names: tuple[str, str]) -> tuple[Timed, ...]:
         """The times of two networks on this machine, measured together."""
         key = tuple(self._models.key(name) for name in names)
-        return self._timings.measure(key, lambda: [self.tagger(name) for name in names], on_wait)
+        return self._timings.measure(key, lambda: [self.tagger(name) for name in names])
 
     def known_latencies(self, names: tuple[str, str]) -> tuple[Timed, ...] | None:
         """The same, if they have been measured."""
@@ -157,13 +157,13 @@ class Server:
         baseline = self.tags(cut.source, cut.name, on_wait)
         return Comparison(self.clip(cut.source).clip, baseline, candidate, agreement(baseline, candidate))
 
-    def pruned_latencies(self, cut: PruneRequest, on_wait: OnWait | None = None) -> tuple[Timed, ...]:
+    def pruned_latencies(self, cut: PruneRequest) -> tuple[Timed, ...]:
         """The times of the network and of the pruned one. Widths decide, so that repair is left out."""
         known = self.known_pruned_latencies(cut)
         if known is not None:
             return known
-        taggers = [self.tagger(cut.name), self.pruned(cut, repaired=False, on_wait=on_wait).tagger]
-        return self._timings.measure(self._widths_key(cut), lambda: taggers, on_wait)
+        taggers = [self.tagger(cut.name), self.pruned(cut, repaired=False).tagger]
+        return self._timings.measure(self._widths_key(cut), lambda: taggers)
 
     def known_pruned_latencies(self, cut: PruneRequest) -> tuple[Timed, ...] | None:
         """The same, if networks of these widths have been timed."""

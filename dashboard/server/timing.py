@@ -14,7 +14,7 @@ from core.runtime.builder import EngineBuilder
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger
 from dashboard.server.cache import ByteLruCache
-from dashboard.server.inference_queue import InferenceQueue, OnWait
+from dashboard.server.inference_queue import InferenceQueue
 from dashboard.server.models import TIMED_SECONDS
 
 
@@ -46,11 +46,9 @@ class Timings:
         """The times under ``key``, if they have been measured."""
         return self._timed.get(key)
 
-    def measure(
-        self, key: Hashable, taggers: Callable[[], Sequence[Tagger]], on_wait: OnWait | None = None
-    ) -> tuple[Timed, ...]:
+    def measure(self, key: Hashable, taggers: Callable[[], Sequence[Tagger]]) -> tuple[Timed, ...]:
         """Time networks alternately, each on the engine that it is to keep."""
-        return self._timed.get_or_make(key, lambda: self._time(taggers()), within=self._queue.slot(on_wait))
+        return self._timed.get_or_make(key, lambda: self._time(taggers()), within=self._queue.slot())
 
     def _time(self, taggers: Sequence[Tagger]) -> tuple[Timed, ...]:
         waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
