@@ -157,6 +157,6 @@ def _weight_bytes(engine: str, layer: LayerProfile) -> int:
     kind, _, profile_name = engine.partition("-")
     size = (2 if "bf16" in engine else 4) * _TAPS * layer.in_channels * layer.out_channels
     if kind == "winograd" and profile_name in PROFILES and layer.name != LAYERS[0]:
-        time, bands = PROFILES[profile_name].ways(layer.name)
+        time, bands = PROFILES[profile_name].algorithms(layer.name)
         size = round(size * time.growth * bands.growth)
     return size

@@ -95,7 +95,7 @@ memory.trim_heap()
 assert machine.usable_cpus() == os.cpu_count()
 assert machine.usable_memory() is None
 assert machine.threads() >= 1
-assert cache.kept(b"key", lambda: b"code") == cache.kept(b"key", lambda: b"another") == b"code"
+assert cache.cached_code(b"key", lambda: b"code") == cache.cached_code(b"key", lambda: b"another") == b"code"
 tagger = load_tagger("demo-epanns", runtime="torch")
 assert profiles.choose_profile(tagger.model.config)[0].name == "fast"
 memory.page_out_weights(tagger.model)

@@ -13,27 +13,36 @@ from core.checkpoints.entries import (
     entry,
     manifest,
     path_of,
-    read_manifest,
     status,
 )
 from core.checkpoints.info import Checkpoint, CheckpointInfo
 from core.checkpoints.install import Fetched, fetch, recorded_sha256
-from core.checkpoints.loading import load_checkpoint
-from core.checkpoints.tensorfile import save_checkpoint
+from core.checkpoints.loading import MEL_KEY, load_checkpoint
+from core.checkpoints.tensorfile import (
+    CHECKPOINT_SUFFIX,
+    architecture_of,
+    is_tensor_file,
+    open_tensor_file,
+    save_checkpoint,
+)
 
 __all__ = [
     "CHECKPOINTS_DIR",
+    "CHECKPOINT_SUFFIX",
+    "MEL_KEY",
     "Checkpoint",
     "CheckpointInfo",
     "DownloadCancelledError",
     "Entry",
     "Fetched",
+    "architecture_of",
     "entry",
     "fetch",
+    "is_tensor_file",
     "load_checkpoint",
     "manifest",
+    "open_tensor_file",
     "path_of",
-    "read_manifest",
     "recorded_sha256",
     "save_checkpoint",
     "status",

@@ -23,11 +23,11 @@ from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
 
 _BINS = FRONT_END.n_fft // 2 + 1
-MEL = "logmel_extractor.melW"
+MEL_KEY = "logmel_extractor.melW"
 FRONT_END_SHAPES = {
     "spectrogram_extractor.stft.conv_real.weight": (_BINS, 1, FRONT_END.n_fft),
     "spectrogram_extractor.stft.conv_imag.weight": (_BINS, 1, FRONT_END.n_fft),
-    MEL: (_BINS, FRONT_END.mel_bins),
+    MEL_KEY: (_BINS, FRONT_END.mel_bins),
 }
 """The official layout's frozen front end. Pannscope computes the same by FFT, so these tensors are checked and dropped."""
 
@@ -211,8 +211,8 @@ def _plain(text: str) -> str:
 
 
 def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:
-    if MEL in state:
-        difference = float(np.abs(state[MEL].float().numpy() - mel_matrix()).max())
+    if MEL_KEY in state:
+        difference = float(np.abs(state[MEL_KEY].float().numpy() - mel_matrix()).max())
         if not difference <= _MEL_TOLERANCE:  # also refuses NaN
             _other_front_end(path, f"its mel filters differ from Pannscope's by up to {difference:.2g}")
 

@@ -19,7 +19,7 @@ from core.files import atomic_write, file_sha256, unwritable
 from core.models.cnn import Cnn14
 from core.models.registry import ARCHITECTURES
 
-SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = ".safetensors"
 
 # The dtypes that a weight or a counter may have; safetensors' names.
 _DTYPES = {
@@ -112,9 +112,9 @@ def save_checkpoint(
         be written.
     """
     target = Path(path)
-    if target.suffix != SUFFIX:
+    if target.suffix != CHECKPOINT_SUFFIX:
         raise CheckpointError(
-            f"Checkpoints are saved as {SUFFIX} files; got {target.name!r}: name it {target.stem}{SUFFIX}."
+            f"Checkpoints are saved as {CHECKPOINT_SUFFIX} files; got {target.name!r}: name it {target.stem}{CHECKPOINT_SUFFIX}."
         )
     if len(classes) != model.config.classes:
         raise CheckpointError(

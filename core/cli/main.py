@@ -36,6 +36,7 @@ _EXPECTED = {"int": "a whole number", "float": "a number"}
 app = typer.Typer(
     name="pannscope",
     help="Hear, see and measure what filter pruning does to an audio tagger.",
+    epilog="\n\n".join(f"{known.name}: {known.meaning} ({known.default})." for known in settings.VARIABLES),
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

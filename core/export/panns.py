@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.checkpoints import load_checkpoint
-from core.checkpoints.loading import MEL
+from core.checkpoints import MEL_KEY, load_checkpoint
 from core.errors import ExportError
 from core.export.check import Difference, ExportJob, Written
 from core.export.formats import FORMATS
@@ -54,7 +53,7 @@ def panns_state(model: Cnn14) -> OrderedDict[str, Tensor]:
     """The state dict in the reference's layout and order, contiguous, float32 (counters int64)."""
     real, imaginary = stft_kernels()
     state: OrderedDict[str, Tensor] = OrderedDict(
-        {REAL: real, IMAGINARY: imaginary, MEL: torch.tensor(mel_matrix())}
+        {REAL: real, IMAGINARY: imaginary, MEL_KEY: torch.tensor(mel_matrix())}
     )
     for name, value in model.state_dict().items():
         tensor = value.detach().cpu()
@@ -85,7 +84,7 @@ def reference(path: Path, job: ExportJob) -> Callable[[Tensor], Tensor]:
             padded = F.pad(waveform[:, None], (edge, edge), mode="reflect")
             parts = (F.conv1d(padded, stored[name], stride=FRONT_END.hop) for name in (REAL, IMAGINARY))
             power = sum(part.square() for part in parts)  # (1, bins, frames)
-            mel = power.transpose(1, 2) @ stored[MEL]  # type: ignore[union-attr]
+            mel = power.transpose(1, 2) @ stored[MEL_KEY]  # type: ignore[union-attr]
             logmel = 10.0 * torch.log10(mel.clamp(min=FRONT_END.amin))
             return torch.sigmoid(loaded.network(logmel[:, None]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from core.checkpoints.tensorfile import is_tensor_file, open_tensor_file
+from core.checkpoints import is_tensor_file, open_tensor_file
 from core.errors import PruningError
 from core.files import atomic_write, unwritable
 from core.pruning.plan import MAX_BYTES, PruningPlan

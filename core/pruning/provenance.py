@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import CheckpointInfo, save_checkpoint
-from core.checkpoints.tensorfile import SUFFIX
+from core.checkpoints import CHECKPOINT_SUFFIX, CheckpointInfo, save_checkpoint
 from core.models.cnn import Cnn14
 from core.pruning.plan import PruningPlan
 from core.pruning.surgery import compose
@@ -86,7 +85,7 @@ def pruned_info(
         training=notes,
         sha256=hashlib.sha256(inputs.encode()).hexdigest(),
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in pruned.state_dict().values()),
-        path=Path(f"{name}{SUFFIX}"),
+        path=Path(f"{name}{CHECKPOINT_SUFFIX}"),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from core.checkpoints.tensorfile import architecture_of
+from core.checkpoints import architecture_of
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, config_from_state, layer_modules
 from core.pruning.plan import PruningPlan

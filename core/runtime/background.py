@@ -42,8 +42,8 @@ class BackgroundTask:
     >>> task = BackgroundTask(lambda cancelled: results.append(cancelled.is_set()), "example").start()
     >>> task.wait()
     True
-    >>> results, task.running
-    ([False], False)
+    >>> results
+    [False]
     """
 
     def __init__(
@@ -74,11 +74,6 @@ class BackgroundTask:
     def cancelled(self) -> bool:
         """Whether it was asked to stop."""
         return self._cancelled.is_set()
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended yet (``on_end`` included)."""
-        return self._thread.is_alive()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it has ended, for ``seconds`` at most; whether it has."""

@@ -1,7 +1,7 @@
-"""bfloat16 in torch, for processors that multiply it: half the memory, and on AMX several times the speed, for some loss.
+"""bfloat16 in torch, for processors with instructions for it: half the memory, and on AMX several times the speed, less exactly.
 
 bfloat16 keeps 8 of float32's 24 bits; products are summed in float32. Batch norm is folded into the weights before they are rounded, and
-weights are kept in the order that oneDNN's kernels want them: torch would sort them anew for every clip.
+weights are kept in the layout of oneDNN's kernels: torch would reorder them for every clip.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.runtime.engine import EngineError
 from core.runtime.memory import page_out_weights
 
 _FRAMES, _BANDS = 1001, 64
-"""Of a clip of 10 s: the size of maps that oneDNN is asked to sort the weights for. Other sizes work."""
+"""The log-mel of a clip of 10 s, for whose size oneDNN lays out the weights. Other sizes work."""
 
 _HALF = torch.bfloat16
 
@@ -32,7 +32,7 @@ class Bf16Engine:
     def __init__(self, model: Cnn14) -> None:
         if not torch.backends.mkldnn.is_available() or not torch.cpu._is_avx512_bf16_supported():
             raise EngineError(
-                "This processor multiplies no bfloat16 (AVX512-BF16 or AMX); float32 is faster on it."
+                "This processor has no instructions for bfloat16 (AVX512-BF16 or AMX); float32 is faster on it."
             )
         self.name, self.why = "bf16", ""
         self._model = model
@@ -44,10 +44,10 @@ class Bf16Engine:
                 _HALF, memory_format=torch.channels_last
             )
             size = [1, weight.shape[1], frames, bands]
-            sort = torch.ops.mkldnn._reorder_convolution_weight
+            reorder = torch.ops.mkldnn._reorder_convolution_weight
             self._layers.append(
                 (
-                    sort(weight, [1, 1], [1, 1], [1, 1], 1, size),
+                    reorder(weight, [1, 1], [1, 1], [1, 1], 1, size),
                     torch.from_numpy(folded_bias(model, layer)).to(_HALF),
                 )
             )
@@ -60,9 +60,9 @@ class Bf16Engine:
         with torch.inference_mode():
             x = self._model.front_end(waveforms) * self._scale + self._shift
             x = x.to(_HALF, memory_format=torch.channels_last)
-            convolved = torch.ops.mkldnn._convolution_pointwise
+            convolve = torch.ops.mkldnn._convolution_pointwise
             for layer, (weight, bias) in zip(LAYERS, self._layers, strict=True):
-                x = convolved(x, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
+                x = convolve(x, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
                 if ends_block(layer) and layer != LAYERS[-1]:
                     x = F.avg_pool2d(x, 2)
             return torch.sigmoid(self._model.head(x.float()))

@@ -1,4 +1,4 @@
-"""What runs a network: one small interface, and torch, the reference behind it."""
+"""Engines: the interface, and torch, the reference."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from core.errors import ModelError
 from core.models.cnn import Cnn14
 
 RUNTIMES = ("auto", "torch", "winograd", "ncnn", "bf16")
-"""What may be asked for. ``bf16`` keeps weights and feature maps in 16 bits; it runs only where it is asked for by name."""
+"""Names of runtimes. ``bf16`` keeps weights and feature maps in 16 bits, and runs only where it is requested by name."""
 
 
 class EngineError(ModelError):
-    """An engine cannot run this network here: its package is missing, it refuses the network, or it answers differently."""
+    """An engine cannot run this network here: its package is missing, it refuses the network, or its probabilities differ."""
 
 
 class Engine(Protocol):
@@ -24,8 +24,8 @@ class Engine(Protocol):
     Attributes
     ----------
     name : "torch", "torch-cuda", "winograd", "ncnn" or "bf16".
-    why : one sentence that says why this engine runs the network.
-    nbytes : of the copy of the weights that it keeps besides the network's own; 0 where it uses those.
+    why : the reason for the choice of this engine, in one sentence.
+    nbytes : bytes of its own copy of the weights; 0 where it uses the network's.
     """
 
     name: str
@@ -46,14 +46,14 @@ class TorchEngine:
         self.why = why
         self._device = device
         self._model = model if device == "cpu" else _copy(model, device)
-        self.nbytes = 0  # a device's memory is not the process's
+        self.nbytes = 0  # a device's memory is not this process's
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         return self._model.probabilities(waveforms.to(self._device)).cpu()
 
 
 def _copy(model: Cnn14, device: str) -> Cnn14:
-    """The same network on another device; the original stays where it is."""
+    """A copy of the network on another device."""
     with torch.device("meta"):
         copy = Cnn14(model.config)
     state = {name: value.to(device) for name, value in model.state_dict().items()}

@@ -1,8 +1,8 @@
-"""What this process may use of the machine: cores and memory, with the limits of a container.
+"""Cores and memory that this process may use, with the limits of a container.
 
 A container with a quota of two cores on a machine of sixty-four sees all sixty-four, and sixty-four threads that share two cores wait
-for each other most of the time. Linux says the truth in its control groups, version 2 (one tree) or 1 (a tree a resource):
-https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/memory.html. Elsewhere what the system reports stands.
+for each other most of the time. Linux states the limits in its control groups, version 2 (one tree) or 1 (one tree per resource):
+https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/memory.html. On other systems there are no such limits.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from core import settings
 ROOT = Path("/")
 
 _NO_LIMIT = 1 << 60
-"""Version 1 states no memory limit as the largest number of pages; nobody has this much."""
+"""Version 1 states "no limit" as the largest number of pages, which is more than any machine has."""
 
 
 def usable_cpus(root: Path = ROOT) -> int:
-    """Cores this process may run on at once: its affinity, or the quota of its control group, rounded up, if that is less."""
+    """Cores this process may run on at once: its affinity, or the quota of its control group, rounded up, if that is fewer."""
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have none
+    except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
     return max(1, min([cores, *map(math.ceil, _quotas(root))]))
 
 
 def usable_memory(root: Path = ROOT) -> int | None:
-    """Bytes this process can still take: what the system has to give, or what its control group has left; None if unknown."""
-    found = [limit - used for limit, used in _memory_limits(root)]
+    """Bytes this process can still allocate: the system's available memory, or the rest of its control group's limit; None if unknown."""
+    available = [limit - used for limit, used in _memory_limits(root)]
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        available += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         pass
-    return max(0, min(found)) if found else None
+    return max(0, min(available)) if available else None
 
 
 def threads() -> int:
-    """Threads an engine runs on: PANNSCOPE_THREADS, else as many as torch uses (OMP_NUM_THREADS), never more than usable cores."""
+    """Threads an engine runs on: PANNSCOPE_THREADS, else as many as torch uses (OMP_NUM_THREADS), at most the usable cores."""
     return settings.threads() or min(torch.get_num_threads(), usable_cpus())
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPU quotas of this process's control groups and of those they lie in, in cores."""
+    """CPU quotas, in cores, of this process's control groups and of those around them."""
     for folder in _groups(root, "cpu"):
         words = (_read(folder / "cpu.max") or "").split()  # version 2: "max 100000" or "200000 100000"
         if len(words) == 2 and words[0] != "max":
@@ -59,7 +59,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
-    """(limit, used) in bytes of this process's control groups and of those they lie in; files that can be dropped are not used."""
+    """(limit, used) in bytes, of this process's control groups and of those around them; file pages that can be dropped do not count."""
     names = (
         ("memory.max", "memory.current", "inactive_file "),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),

@@ -1,4 +1,4 @@
-"""Giving memory back: once an engine has its own copy of the weights, and once something large is no longer needed."""
+"""Memory returned to the system: weights of which an engine has its own copy, and what large buffers leave in the heap."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from torch import nn
 
 _PAGEOUT = 21
-"""MADV_PAGEOUT (Linux 5.4, madvise(2)): these pages are not wanted for now. What a file holds is dropped and read again when it is; what
-only memory holds stays, or goes to swap. Nothing is ever lost by it, whatever kind of memory it is."""
+"""MADV_PAGEOUT (Linux 5.4, madvise(2)): these pages will not be used soon. Pages of files are dropped and read again on the next access;
+others stay, or go to swap. No data is lost, whatever kind of memory it is."""
 
 
 def page_out_weights(module: nn.Module) -> None:
-    """Tell the system that weights (a network's, or a layer's) will not be read for a while, and return what loading has left over.
+    """Advise the system that weights (a network's, or a layer's) will not be read for a while, and trim the heap.
 
-    Of CNN14's mapped file 320 MB stop counting as resident; torch can go on using them at any time. Does nothing where the system
-    has no such calls.
+    Of CNN14's mapped file 320 MB stop counting as resident; torch can use them at any time. Does nothing where the system has no
+    such calls.
     """
     libc = _libc()
     if libc is None:
@@ -35,14 +35,14 @@ def page_out_weights(module: nn.Module) -> None:
 
 
 def trim_heap() -> None:
-    """Return to the system what has been freed and the C library keeps for later; does nothing where there is no such call."""
+    """Return freed memory to the system that the C library keeps for later; does nothing where there is no such call."""
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
 
 
 def page_out_library(name: str) -> None:
-    """The same for the files of a library that has done its work: its pages are read again if it is ever called."""
+    """The same for a library's code that is rarely needed again: its pages are read from its files when it is."""
     libc = _libc()
     if libc is None:
         return
@@ -56,7 +56,7 @@ def page_out_library(name: str) -> None:
 
 @lru_cache(maxsize=1)
 def _libc() -> ctypes.CDLL | None:
-    """The C library, where it is Linux' and has both calls (glibc; musl has no malloc_trim)."""
+    """The C library, on Linux, where it has both calls (glibc; musl has no malloc_trim)."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

@@ -1,9 +1,8 @@
-"""ncnn: the fast engine on a CPU.
+"""ncnn: a fast engine on a CPU, behind Pannscope's own front end; float32 throughout.
 
-Behind our own front end; float32 throughout. The network is cut into parts with settings of their own (see
-``profiles``). The first two, C1 to C8, hold nearly all of a clip's feature maps: they run over pieces of time that overlap by what
-their convolutions hear, so that maps stay in the processor's cache and a long clip takes little more memory than a short one.
-Convolution being local, that changes nothing but the rounding.
+The network is split into parts with settings of their own (see ``profiles``). The first two, C1 to C8, hold nearly all of a clip's
+feature maps: they run on pieces of time that overlap by their convolutions' receptive field, so that maps stay in the processor's cache
+and a long clip takes little more memory than a short one. Convolution being local, the result differs by rounding only.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from core.runtime.ncnn_graph import INPUT, OUTPUT, Step, body, param_text, parts
 from core.runtime.profiles import FULL, NONE, SMALL_ONLY, Profile
 
 PIECE_FRAMES = 256
-"""Frames that C1 to C4 hear at once: C1's 64 maps of them are 4 MB. Of 128 to 4096 measured, 256 took least time, a fifth less than a
-whole clip of 10 s. C5 to C8 hear as many of their own, four times as long, frames."""
+"""Frames that C1 to C4 run on at once: C1's 64 maps of them are 4 MB. Of 128 to 4096 measured, 256 took least time, a fifth less than a
+whole clip of 10 s. C5 to C8 run on as many of their own frames, which are four times as long."""
 
-_LOCAL_PARTS = 2  # C1 to C4 and C5 to C8; what follows hears the whole clip
-_POOLED = 4  # frames that a part's two poolings make one of
+_LOCAL_PARTS = 2  # C1 to C4 and C5 to C8; the others run on the whole clip
+_POOLED = 4  # frames that a part's two poolings average to one
 _HALO = 8
-"""Frames on either side that a piece hears besides its own: a part's first two convolutions reach 1 each, the others, after a pooling,
-2 each; and a multiple of the two poolings' 4."""
+"""Frames on either side of a piece's own: a part's first two convolutions reach 1 each, the others, after a pooling, 2 each; rounded up
+to a multiple of the two poolings' 4."""
 
 _GROWTH = {FULL: 36 / 9, SMALL_ONLY: 16 / 9, NONE: 1.0}
-"""Transformed weights to weights: the kernels' sizes. (For narrow layers ncnn takes 64 / 9, which is little.)"""
+"""Size of transformed weights to that of weights, by the tiles. (For narrow layers ncnn takes 64 / 9, which is few bytes.)"""
 
 _SIXTEEN_BIT = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage")
 
 
 class NcnnEngine:
-    """Runs a network's body in ncnn. It keeps the front end alone of ``model``, and a transformed copy of the weights.
+    """Runs a network's body in ncnn. It keeps ``model``'s front end, and a transformed copy of the weights.
 
-    Raises ``EngineError`` where ncnn is not installed or does not take the network.
+    Raises ``EngineError`` where ncnn is not installed or refuses the network.
     """
 
     def __init__(self, model: Cnn14, profile: Profile, threads: int) -> None:
@@ -56,13 +55,14 @@ class NcnnEngine:
         self.profile = profile
         self._front_end = model.front_end
         self.nbytes = _weight_bytes(model, profile)
-        # One store of buffers for all parts: each of them would keep its own, and never give it back.
+        # One store of buffers for all parts: separate ones would each keep their own, and never free them.
         self._blobs, self._workspace = self._ncnn.PoolAllocator(), self._ncnn.PoolAllocator()
         self._lasts = [last for last, _ in profile.ncnn]
         self._ends = [*(pooled(last) for last in self._lasts[:-1]), OUTPUT]
-        cut = parts(body(model), self._ends[:-1])
+        split = parts(body(model), self._ends[:-1])
         self._nets = [
-            self._net(steps, way, threads) for steps, (_, way) in zip(cut, profile.ncnn, strict=True)
+            self._net(steps, winograd, threads)
+            for steps, (_, winograd) in zip(split, profile.ncnn, strict=True)
         ]
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
@@ -74,26 +74,28 @@ class NcnnEngine:
         """Probabilities (classes,) of one log-mel, (1, frames, mel_bins)."""
         maps = logmel
         for part in range(_LOCAL_PARTS):
-            given = [np.array(self._run(part, self._ncnn.Mat(piece)))[:, own] for piece, own in _pieces(maps)]
-            maps = np.ascontiguousarray(np.concatenate(given, axis=1))
-        passed = self._ncnn.Mat(maps)  # a view: ``maps`` has to stay
+            pieces = [
+                np.array(self._run(part, self._ncnn.Mat(piece)))[:, own] for piece, own in _pieces(maps)
+            ]
+            maps = np.ascontiguousarray(np.concatenate(pieces, axis=1))
+        mat = self._ncnn.Mat(maps)  # a view: ``maps`` has to stay
         for part in range(_LOCAL_PARTS, len(self._nets)):
-            passed = self._run(part, passed)
-        found = np.array(passed)
+            mat = self._run(part, mat)
+        probabilities = np.array(mat)
         if logmel.shape[1] > self.profile.kept_frames:
             self._blobs.clear()
             self._workspace.clear()
-        return found
+        return probabilities
 
     def layer_times(self, logmel: npt.NDArray[np.float32]) -> dict[str, float]:
-        """Milliseconds of every layer (its pooling with it) and of what follows them, for one log-mel, in the network's order."""
+        """Milliseconds of every layer (its pooling with it) and of the rest, for one log-mel, in the network's order."""
         times: dict[str, float] = {}
         maps = logmel
         for part, (first, last) in enumerate(
             pairwise([0, *(LAYERS.index(last) + 1 for last in self._lasts)])
         ):
             local = part < _LOCAL_PARTS
-            made = []
+            outputs = []
             for piece, own in _pieces(maps) if local else [(maps, slice(None))]:
                 extractor = self._extractor(part, self._ncnn.Mat(piece))
                 for layer in LAYERS[first:last]:
@@ -101,9 +103,9 @@ class NcnnEngine:
                     times[layer] = times.get(layer, 0.0) + self._timed(extractor, blob)
                 if self._ends[part] == OUTPUT:
                     times["rest"] = self._timed(extractor, OUTPUT)
-                found = np.array(extractor.extract(self._ends[part])[1])
-                made.append(found[:, own] if local else found)
-            maps = np.ascontiguousarray(np.concatenate(made, axis=1)) if local else made[0]
+                output = np.array(extractor.extract(self._ends[part])[1])
+                outputs.append(output[:, own] if local else output)
+            maps = np.ascontiguousarray(np.concatenate(outputs, axis=1)) if local else outputs[0]
         return times
 
     def _timed(self, extractor: Any, blob: str) -> float:
@@ -111,83 +113,83 @@ class NcnnEngine:
         extractor.extract(blob, 1)
         return 1e3 * (time.perf_counter() - started)
 
-    def _run(self, part: int, given: Any) -> Any:
-        extractor = self._extractor(part, given)
-        # Between parts a Mat stays as ncnn packs it (type 1); numpy takes it unpacked.
-        code, found = extractor.extract(
+    def _run(self, part: int, mat: Any) -> Any:
+        extractor = self._extractor(part, mat)
+        # Between parts a Mat keeps ncnn's packing (type 1); numpy takes it unpacked.
+        code, output = extractor.extract(
             self._ends[part], 1 if _LOCAL_PARTS <= part < len(self._nets) - 1 else 0
         )
         if code != 0:
             raise EngineError(
-                f"ncnn stopped with code {code} in {self._ends[part]}; `--runtime torch` does without it."
+                f"ncnn stopped with code {code} in {self._ends[part]}; `--runtime torch` avoids it."
             )
-        return found
+        return output
 
-    def _extractor(self, part: int, given: Any) -> Any:
+    def _extractor(self, part: int, mat: Any) -> Any:
         extractor = self._nets[
             part
-        ].create_extractor()  # one a call: nets may be shared by threads, extractors not
+        ].create_extractor()  # one per call: threads may share nets, not extractors
         extractor.set_blob_allocator(self._blobs)
         extractor.set_workspace_allocator(self._workspace)
-        extractor.input(INPUT if part == 0 else self._ends[part - 1], given)
+        extractor.input(INPUT if part == 0 else self._ends[part - 1], mat)
         return extractor
 
-    def _net(self, steps: list[Step], way: str, threads: int) -> Any:
+    def _net(self, steps: list[Step], winograd: str, threads: int) -> Any:
         net = self._ncnn.Net()
         options = net.opt
         options.num_threads = threads
         for kind in _SIXTEEN_BIT:
             setattr(options, f"use_{kind}", False)
-        options.use_winograd_convolution = way != NONE
-        options.use_winograd43_convolution = options.use_winograd63_convolution = way == FULL
+        options.use_winograd_convolution = winograd != NONE
+        options.use_winograd43_convolution = options.use_winograd63_convolution = winograd == FULL
         if (
             net.load_param_mem(param_text(steps)) != 0
             or net.load_model(_reader(self._ncnn, weight_pieces(steps))) != 0
         ):
-            raise EngineError("ncnn does not take the network that was written for it; please report it.")
+            raise EngineError("ncnn refuses the network that was written for it; please report it.")
         return net
 
 
 def _weight_bytes(model: Cnn14, profile: Profile) -> int:
     """Bytes of the weights once ncnn has transformed them."""
-    total, way = model.fc1.weight.nbytes + model.fc_audioset.weight.nbytes, iter(profile.ncnn)
-    last, kind = next(way)
+    total, parts_of = model.fc1.weight.nbytes + model.fc_audioset.weight.nbytes, iter(profile.ncnn)
+    last, kind = next(parts_of)
     for layer in LAYERS:
         total += round(model.convolution(layer).weight.nbytes * _GROWTH[kind])
         if layer == last:
-            last, kind = next(way, (last, kind))
+            last, kind = next(parts_of, (last, kind))
     return total
 
 
 def _pieces(maps: npt.NDArray[np.float32]) -> Iterator[tuple[npt.NDArray[np.float32], slice]]:
-    """What a part hears one after another, (channels, frames, bands), and which of the frames it then gives are the piece's own."""
+    """The pieces that a part runs on, (channels, frames, bands), with the frames of its output that are the piece's own."""
     frames = maps.shape[1]
     count = max(1, frames // PIECE_FRAMES)
     edges = [round(frames * edge / count / _POOLED) * _POOLED for edge in range(count)] + [frames]
     for start, end in pairwise(edges):
-        heard = max(0, start - _HALO)
-        first = (start - heard) // _POOLED
+        begin = max(0, start - _HALO)
+        first = (start - begin) // _POOLED
         own = slice(first, first + (end - start) // _POOLED)
-        yield np.ascontiguousarray(maps[:, heard : end + _HALO]), own
+        yield np.ascontiguousarray(maps[:, begin : end + _HALO]), own
 
 
 def _reader(ncnn: Any, pieces: Iterator[bytes | memoryview]) -> Any:
-    """A source ncnn copies weights from as it asks for them, so that they are never all there twice.
+    """A source from which ncnn copies weights piece by piece, so that no second copy of all of them is in memory.
 
-    (From a block of memory it would use them in place, and all of that would have to be kept.)
+    (From a block of memory it would use them in place, and the whole block would have to be kept.)
     """
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
     class Reader(ncnn.DataReader):
-        """Hands out the pieces in amounts of ncnn's choosing."""
+        """Passes on the pieces in amounts of ncnn's choosing."""
 
         def __init__(self) -> None:
             super().__init__()
             self._piece = np.empty(0, np.uint8)
 
         def read(self, buffer: Any, size: int) -> int:
-            """Copy ``size`` bytes to ``buffer``, a capsule; fewer where there are no more."""
+            """Copy ``size`` bytes to ``buffer``, a capsule; fewer at the end."""
             target, done = pointer(buffer, None), 0
             while done < size:
                 if not self._piece.size:

@@ -1,9 +1,9 @@
-"""CNN14's body as ncnn's layers, in parts that can be loaded one after the other.
+"""CNN14's body as ncnn's layers, in parts that can be loaded one by one.
 
 ncnn's ``.param`` is a list of layers in text and its ``.bin`` the weights one after the other (https://github.com/Tencent/ncnn/wiki,
 "param and model file structure" and "operation param weight table"). The input blob ``logmel`` is (1, frames, 64) in dB, as
-``core.models.frontend.LogMel`` computes it; the output ``probabilities`` has a value a class. Weights are made when they are asked for, a piece
-at a time: the whole network is never held a second time.
+``core.models.frontend.LogMel`` computes it; the output ``probabilities`` has one value per class. Weights are folded while they are read, a
+piece at a time: there is never a second copy of the whole network.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class Step:
 
     @property
     def line(self) -> str:
-        """As the ``.param`` has it."""
+        """Its line of the ``.param``."""
         counts = (str(len(self.inputs)), str(len(self.outputs)))
         return " ".join((self.kind, self.name, *counts, *self.inputs, *self.outputs, *self.parameters))
 
 
 def body(model: Cnn14) -> list[Step]:
-    """All layers from the log-mel to the probabilities, batch norm folded in; the network is left as it is."""
+    """All layers from the log-mel to the probabilities, batch norm folded in; the network is not changed."""
     scale, shift = band_normalization(model)
     steps = [
         _input(INPUT),
         _constant("band_scale", scale),
         Step("BinaryOp", "scaled", (INPUT, "band_scale"), ("scaled",), (_MULTIPLY,)),
         _constant("band_shift", shift),
-        Step("BinaryOp", "normalised", ("scaled", "band_shift"), ("normalised",), (_ADD,)),
+        Step("BinaryOp", "normalized", ("scaled", "band_shift"), ("normalized",), (_ADD,)),
     ]
-    x = "normalised"
+    x = "normalized"
     for layer in LAYERS:
         steps.append(_convolution(model, layer, x))
         x = layer
@@ -83,7 +83,7 @@ def body(model: Cnn14) -> list[Step]:
 
 
 def pooled(layer: str) -> str:
-    """The blob behind the pooling that follows a layer."""
+    """The output blob of the pooling that follows a layer."""
     return f"{layer}.pooled"
 
 
@@ -100,13 +100,13 @@ def weight_pieces(steps: Sequence[Step]) -> Iterator[bytes | memoryview]:
 
 
 def parts(steps: Sequence[Step], ends: Sequence[str]) -> list[list[Step]]:
-    """Cut a network behind the blobs ``ends``; every part but the first gets the blob before it as its input."""
-    found: list[list[Step]] = [[]]
+    """Split a network after the blobs ``ends``; every part but the first has the blob before it as its input."""
+    split: list[list[Step]] = [[]]
     for step in steps:
-        found[-1].append(step)
+        split[-1].append(step)
         if step.outputs[0] in ends:
-            found.append([_input(step.outputs[0])])
-    return found
+            split.append([_input(step.outputs[0])])
+    return split
 
 
 def _input(blob: str) -> Step:

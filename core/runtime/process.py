@@ -1,12 +1,12 @@
-"""Settings of the whole process; a program applies them before anything imports torch.
+"""Settings of the whole process, which a program applies before anything imports torch.
 
-torch's kernels run on OpenMP threads, which by default spin while they wait: the fastest way on an idle machine, and the slowest where
-somebody else needs a core too. On two cores with one of them busy, 10 s of audio took demo-cnn14 570 ms so, and 35 ms with threads that
-sleep; on an idle machine 18 and 19 ms. Shared hosts are what Pannscope is mostly run on, so its programs let threads sleep.
+torch's kernels run on OpenMP threads, which by default spin while they wait: the fastest policy on an idle machine, and the slowest where
+another process needs a core too. On two cores with one of them busy, demo-cnn14 took 570 ms for 10 s of audio with spinning threads and
+35 ms with passive ones; on an idle machine 18 and 19 ms. Pannscope mostly runs on shared hosts, so its programs choose passive waiting.
 
-glibc gives every thread a heap of its own, up to eight a core, and what is freed in one is used again only there. A server runs each
-visitor's script in another thread, so that the same buffers come to lie in heap after heap: with both official networks in use that
-was 30 MB of 910. Large arrays do not go through these heaps, and Python's own objects seldom do, so that sharing one costs no time.
+glibc gives threads heaps (arenas) of their own, up to eight per core, and memory freed in one is reused only there. A server runs every
+visitor's script in another thread, so that arena after arena keeps the same buffers: with both official networks in use that was 30 MB
+of 910. Large arrays bypass the arenas, and Python's own objects mostly do, so that a single arena costs no time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VARIABLE = "OMP_WAIT_POLICY"
 
 
 def set_passive_wait_policy() -> None:
-    """Choose that policy unless the environment has one already. A program calls this before anything imports torch."""
+    """Let waiting threads sleep, unless the environment chooses a policy already. To be called before anything imports torch."""
     os.environ.setdefault(VARIABLE, "passive")
 
 
@@ -29,8 +29,7 @@ _ARENA_MAX = -8
 
 
 def use_single_heap_arena() -> None:
-    """Let new threads use the heap that is there. A program calls this early; nothing happens where there is no glibc, or where
-    MALLOC_ARENA_MAX says otherwise."""
+    """Let new threads share the main heap. To be called early; does nothing without glibc, or where MALLOC_ARENA_MAX is set."""
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):

@@ -1,7 +1,7 @@
-"""The two ways of running a network on a CPU: for time, or for memory.
+"""Profiles: a network on a CPU runs for speed, or for little memory.
 
-Winograd's way of convolving spares multiplications and pays with transformed weights, which grow (see ``winograd.algorithms``). Where maps
-are large that is worth it; C11 and C12 hold two thirds of all weights and hear maps of 31 x 2.
+Winograd convolution saves multiplications and needs transformed weights, which are larger (see ``winograd.algorithms``). That pays
+where feature maps are large; C11 and C12 hold two thirds of all weights and receive maps of 31 x 2.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from core.runtime.machine import usable_memory
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
 
 FULL, SMALL_ONLY, NONE = "full", "small only", "none"
-"""Which Winograd ncnn may use: tiles of any size, of 2 x 2 alone, or none."""
+"""Winograd algorithms that ncnn may use: tiles of any size, of 2 x 2 alone, or none."""
 
 _ROOM = 3.0
-"""``fast`` is chosen where this many times its weights fit: two networks, and what one of them hears."""
+"""``fast`` is chosen where this many times its weights fit: two networks, and the feature maps of one of them."""
 
-Ways = tuple[tuple[str, tuple[Algorithm, Algorithm]], ...]
+AlgorithmsOfLayers = tuple[tuple[str, tuple[Algorithm, Algorithm]], ...]
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,28 @@ class Profile:
 
     Attributes
     ----------
-    winograd : (last layer, how it and those before it are convolved along time and bands) from C2 on, for our own kernels.
-    ncnn : (last layer of a part, which Winograd it may use), for ncnn.
-    kept_frames : buffers are kept for the next clip after clips of up to this many frames; those of longer ones are given back.
+    winograd : (last layer, algorithms along time and bands for it and those before it) from C2 on, for Pannscope's own kernels.
+    ncnn : (last layer of a part, Winograd algorithms it may use), for ncnn.
+    kept_frames : buffers are kept for the next clip after clips of up to this many frames, and freed after longer ones.
     """
 
     name: str
-    winograd: Ways
+    winograd: AlgorithmsOfLayers
     ncnn: tuple[tuple[str, str], ...]
     kept_frames: int
 
-    def ways(self, layer: str) -> tuple[Algorithm, Algorithm]:
-        """How our own kernels convolve a layer from C2 on: along time, along bands."""
+    def algorithms(self, layer: str) -> tuple[Algorithm, Algorithm]:
+        """The algorithms of a layer from C2 on in Pannscope's own kernels: along time, along bands."""
         position = LAYERS.index(layer)
-        return next(ways for last, ways in self.winograd if position <= LAYERS.index(last))
+        return next(pair for last, pair in self.winograd if position <= LAYERS.index(last))
 
     def weight_bytes(self, config: Cnn14Config) -> int:
-        """Bytes of the weights of C1 to C12 as our own kernels keep them, where widths are whole panels."""
+        """Bytes of the weights of C1 to C12 in Pannscope's own kernels, where widths are multiples of a panel."""
         inputs, total = 1, 0
         for layer, width in zip(LAYERS, config.widths, strict=True):
             growth = 1.0
             if layer != LAYERS[0]:
-                time, bands = self.ways(layer)
+                time, bands = self.algorithms(layer)
                 growth = time.growth * bands.growth
             total += round(4 * 9 * inputs * width * growth)
             inputs = width
@@ -73,14 +73,14 @@ PROFILES = {
 }
 
 
-def choose_profile(config: Cnn14Config, asked: str | None = None) -> tuple[Profile, str]:
-    """The profile that was asked for (or that PANNSCOPE_PROFILE names), else ``fast`` where memory allows; and why, in words."""
-    wanted = asked or settings.profile()
-    if wanted in PROFILES:
-        return PROFILES[wanted], f"profile {wanted}, as asked"
-    if wanted != "auto":
+def choose_profile(config: Cnn14Config, name: str | None = None) -> tuple[Profile, str]:
+    """The profile of that name (by default PANNSCOPE_PROFILE's); ``auto`` is ``fast`` where memory allows. And the reason, in words."""
+    name = name or settings.profile()
+    if name in PROFILES:
+        return PROFILES[name], f"profile {name}, as requested"
+    if name != "auto":
         raise ModelError(
-            f"Unknown profile {wanted!r}; there are 'fast', 'small' and 'auto', which goes by the free memory."
+            f"Unknown profile {name!r}; there are 'fast', 'small' and 'auto', which chooses by the free memory."
         )
     free = usable_memory()
     needed = _ROOM * PROFILES["fast"].weight_bytes(config)
@@ -88,5 +88,5 @@ def choose_profile(config: Cnn14Config, asked: str | None = None) -> tuple[Profi
         return PROFILES["fast"], "profile fast"
     return (
         PROFILES["small"],
-        f"profile small, as {free / 2**20:.0f} MB of memory are free and fast wants {needed / 2**20:.0f}",
+        f"profile small, as {free / 2**20:.0f} MB of memory are free and fast needs {needed / 2**20:.0f}",
     )

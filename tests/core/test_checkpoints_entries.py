@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoints import Entry, entry, manifest, path_of, read_manifest, status
+from core.checkpoints import Entry, entry, manifest, path_of, status
+from core.checkpoints.entries import read_manifest
 from core.classes import ClassSet
 from core.errors import CheckpointError
 from core.models.registry import ARCHITECTURES, build

@@ -1,4 +1,4 @@
-"""Which engine is chosen where, and what is said of it."""
+"""The choice of an engine, its reason, and the memory of the weights that it replaces."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from core import load_tagger
 from core.checkpoints import save_checkpoint
 from core.classes import ClassSet
 from core.errors import SettingsError
+from core.models.cnn import Cnn14
+from core.runtime import choice
 from core.runtime.choice import _warn_once, engine_for
 from core.runtime.engine import EngineError, TorchEngine
 from core.runtime.winograd import native
@@ -41,9 +43,9 @@ def test_auto_takes_the_fastest_and_says_why(monkeypatch):
     tagger = load_tagger("demo-cnn14")
     assert tagger.runtime == "winograd"
     assert tagger.runtime_why.startswith(
-        "winograd, the fastest here without a CUDA device; profile small, as asked; "
+        "winograd, the fastest here without a CUDA device; profile small, as requested; "
     )
-    assert load_tagger("demo-cnn14", runtime="torch").runtime_why == "torch was asked for"
+    assert load_tagger("demo-cnn14", runtime="torch").runtime_why == "torch, as requested"
 
 
 @pytest.fixture
@@ -91,6 +93,54 @@ def test_a_package_that_is_another_thing_is_a_reason(no_compiler, monkeypatch, t
     assert "AttributeError" in engine.why
 
 
+class Shifted:
+    """An engine whose probabilities are torch's plus a constant."""
+
+    name, why, nbytes = "shifted", "", 0
+
+    def __init__(self, model: Cnn14, shift: float) -> None:
+        self._model, self._shift = model, shift
+
+    def probabilities(self, waveforms: torch.Tensor) -> torch.Tensor:
+        return self._model.probabilities(waveforms) + self._shift
+
+
+@pytest.mark.parametrize(
+    ("runtime", "factory", "shift", "accepted"),
+    [
+        ("ncnn", "NcnnEngine", 0.9e-4, True),
+        ("ncnn", "NcnnEngine", 1.1e-4, False),
+        ("ncnn", "NcnnEngine", -1.1e-4, False),
+        ("ncnn", "NcnnEngine", float("nan"), False),
+        ("bf16", "Bf16Engine", 0.09, True),
+        ("bf16", "Bf16Engine", 0.11, False),
+        ("bf16", "Bf16Engine", float("nan"), False),
+    ],
+)
+def test_an_engine_is_used_within_its_tolerance(runtime, factory, shift, accepted, monkeypatch):
+    monkeypatch.setattr(choice, factory, lambda model, *_: Shifted(model, shift))
+    model = network((4,) * 12)
+    if accepted:
+        assert engine_for(model, runtime).name == "shifted"
+    else:
+        with pytest.raises(EngineError, match=f"{runtime}'s probabilities differ from torch's"):
+            engine_for(model, runtime)
+
+
+def test_torch_takes_no_more_threads_than_there_are_cores(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setenv("PANNSCOPE_THREADS", "2")
+        engine_for(network((4,) * 12), "torch")
+        assert torch.get_num_threads() == 2
+        monkeypatch.setenv("PANNSCOPE_THREADS", "3")
+        engine_for(network((4,) * 12), "torch")
+        assert torch.get_num_threads() == 2  # more is never set
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_other_numbers_than_torch_are_a_reason():
     """Weights so large that float32 overflows in either engine: no answer that could be trusted to be the same."""
     model = network((8,) * 12)
@@ -103,7 +153,7 @@ def test_other_numbers_than_torch_are_a_reason():
         engine_for(model, "ncnn")
 
 
-def test_a_tagger_makes_its_engine_when_it_first_listens(monkeypatch):
+def test_a_tagger_builds_its_engine_when_it_first_runs(monkeypatch):
     given = load_tagger("demo-epanns")
     monkeypatch.setenv("PANNSCOPE_PROFILE", "tiny")
     tagger = Tagger(given.model, given.info)
@@ -114,8 +164,8 @@ def test_a_tagger_makes_its_engine_when_it_first_listens(monkeypatch):
     assert "profile small" in tagger.runtime_why
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells resident pages by Linux' smaps")
-def test_weights_of_a_file_are_set_aside_and_come_back(tmp_path):
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="reads resident pages from Linux' smaps")
+def test_weights_of_a_file_are_paged_out_and_come_back(tmp_path):
     """The mapped file's pages leave memory once an engine has its copy, and torch reads them again, the same."""
     path, classes = tmp_path / "wide.safetensors", ClassSet(tuple(range(9)))
     save_checkpoint(path, network((8,) * 10 + (512, 512)), classes=classes, name="wide")

@@ -1,8 +1,8 @@
-"""Ways of convolving with three taps along one axis that spare multiplications.
+"""Algorithms for convolution with three taps along one axis that save multiplications.
 
-A way turns ``inputs`` samples into ``points`` sums, multiplies each with one number made of the three taps, and adds the products up to
-``outputs`` samples: y = A [(G g) * (B d)], with B on the samples d, G on the taps g and A on the products. Two of them, one for the time
-axis and one for the bands, make a 3 x 3 convolution: the products are then matrix products over the channels, one a pair of points.
+An algorithm transforms ``inputs`` samples to ``points`` sums, multiplies each with one combination of the three taps, and combines the
+products to ``outputs`` samples: y = A [(G g) * (B d)], with B on the samples d, G on the taps g and A on the products. Two of them, one for the time
+axis and one for the bands, make a 3 x 3 convolution: the products are then matrix products over the channels, one per pair of points.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One way along one axis.
+    """One algorithm along one axis.
 
     Attributes
     ----------
-    name : how the kernels and the profiles call it.
+    name : in the kernels' names.
     outputs_from : A, (outputs, points).
-    points_from_taps : G, (points, 3); None where the taps stay three products that are added up (``DIRECT``).
+    points_from_taps : G, (points, 3); None where the three products are added up as they are (``DIRECT``).
     points_from : B, (points, inputs). The first input is the sample before the first output.
     """
 
@@ -31,22 +31,22 @@ class Algorithm:
 
     @property
     def outputs(self) -> int:
-        """Samples it gives at once."""
+        """Samples per tile."""
         return len(self.outputs_from)
 
     @property
     def points(self) -> int:
-        """Products a channel."""
+        """Products per channel and tile."""
         return len(self.points_from)
 
     @property
     def taps(self) -> int:
-        """Weights that are kept a point: 3 where nothing is transformed."""
+        """Weights per point: 3 where nothing is transformed."""
         return 1 if self.points_from_taps else 3
 
     @property
     def growth(self) -> float:
-        """Weights that are kept to weights there were."""
+        """Number of transformed weights to that of weights."""
         return self.points * self.taps / 3
 
 
@@ -86,8 +86,8 @@ PAIR = Algorithm(
     ((0, 1, 0), (0, -1, 1), (1, -1, 0)),
     ((0, 1, 1, 0), (0, 0, 1, 0), (0, 1, 0, 0)),
 )
-"""An axis of two samples, with nothing on either side: C11 and C12 hear two bands. Of the six products, two are with padding; the other
-four, y0 = g1 d0 + g2 d1 and y1 = g0 d0 + g1 d1, are a Toeplitz matrix of two by two, which three will do:
+"""An axis of two samples, with nothing on either side: C11 and C12 run on two bands. Of the six products, two are with padding; the other
+four, y0 = g1 d0 + g2 d1 and y1 = g0 d0 + g1 d1, are a Toeplitz matrix of two by two, which needs three:
 g1 (d0 + d1), (g2 - g1) d1 and (g0 - g1) d0. Weights do not grow."""
 
 DIRECT = Algorithm("direct", ((1,),), None, ((1,),))

@@ -1,7 +1,7 @@
-"""Machine code kept from one process to the next, so that only the first on a machine compiles.
+"""A cache of machine code on the disk, so that only the first process on a machine compiles.
 
-A file is a checksum and the code, under a name made of everything that the code depends on. Files are written beside and moved into
-place: two processes at once write the same, and neither ever reads half. Nobody else may have been able to write them.
+A file is a checksum and the code; its name is a hash of everything that the code depends on. Files are written atomically, so that
+processes may write the same one at once. A file or folder that other users can write is never used.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from core.files import atomic_write
 from core.settings import cache_dir
 
 _KEPT = 8
-"""Files of 50 KB: versions of Pannscope and processors of one home directory."""
+"""Files of 50 KB, for several versions of Pannscope and processors that share a home directory."""
 
 _DIGEST = hashlib.sha256().digest_size
 
 
-def kept(key: bytes, made: Callable[[], bytes]) -> bytes:
-    """What was made for this key before, else what ``made`` gives, kept for the next time where that is possible."""
+def cached_code(key: bytes, compile_code: Callable[[], bytes]) -> bytes:
+    """The code that is stored under a key, else that of ``compile_code``, which is stored where that is possible."""
     try:
         path = cache_dir() / "winograd" / f"{hashlib.sha256(key).hexdigest()}.o"
-        found = _read(path)
-    except (OSError, RuntimeError):  # no home, a folder that cannot be read: then without
-        return made()
-    if found is None:
-        found = made()
+        code = _read(path)
+    except (OSError, RuntimeError):  # no home directory, or a folder that cannot be read
+        return compile_code()
+    if code is None:
+        code = compile_code()
         with suppress(OSError):
-            _write(path, found)
-    return found
+            _write(path, code)
+    return code
 
 
 def _read(path: Path) -> bytes | None:
@@ -45,7 +45,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _private(path: Path) -> bool:
-    """Whether nobody but this user (or root) can have written it. Windows says nothing of the kind in a mode."""
+    """Whether only this user (or root) can have written it. Windows has no such owners and modes."""
     if not hasattr(os, "getuid"):
         return True
     state = path.stat()

@@ -1,6 +1,6 @@
-"""Writing machine code for vectors: a thin layer over llvmlite's builder.
+"""Generating code for vectors: a thin layer over llvmlite's builder.
 
-Addresses are in bytes. All vectors are ``lanes`` float32 wide and lie at multiples of their size.
+Addresses are in bytes. All vectors have ``lanes`` float32 and are aligned to their size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from llvmlite import ir
 from core.runtime.winograd.signatures import Signature
 
 Value = Any
-"""llvmlite's values have no types worth the name."""
+"""llvmlite's values have no useful static types."""
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 Arguments = Mapping[str, Value]
@@ -26,7 +26,7 @@ _READ, _LEVEL_1, _DATA = 0, 3, 1  # arguments of llvm.prefetch (LLVM language re
 
 
 class Emitter:
-    """Writes functions into a module; arithmetic goes where the current function's builder stands."""
+    """Writes functions into a module; arithmetic is emitted at the current function's builder."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes, self.bytes = lanes, 4 * lanes
@@ -42,7 +42,7 @@ class Emitter:
 
     @contextmanager
     def kernel(self, name: str, signature: Signature) -> Iterator[tuple[ir.Function, Arguments]]:
-        """A function to be called from outside, no two of whose pointers lead to the same memory. Inside, its arguments by name."""
+        """A function for callers outside, whose pointers must not alias; yields it with its arguments by name."""
         pointers, numbers = signature.pointers.split(), signature.numbers.split()
         kinds = [POINTER] * len(pointers) + [I64] * len(numbers)
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
@@ -80,10 +80,10 @@ class Emitter:
         """The lesser of two numbers."""
         return self.builder.select(self.builder.icmp_signed("<", first, second), first, second)
 
-    def parts(self, count: Value, each: int | Value) -> Value:
-        """How many parts of ``each`` it takes, the last of which may be smaller."""
-        each = self.number(each)
-        return self.builder.sdiv(self.builder.sub(self.plus(count, each), self.number(1)), each)
+    def parts(self, count: Value, size: int | Value) -> Value:
+        """The number of parts of ``size`` that ``count`` splits into, the last of which may be smaller."""
+        size = self.number(size)
+        return self.builder.sdiv(self.builder.sub(self.plus(count, size), self.number(1)), size)
 
     def at(self, pointer: Value, *offset: int | Value) -> Value:
         """``pointer`` moved by the product of ``offset`` bytes."""
@@ -95,7 +95,7 @@ class Emitter:
         body: Callable[[Value, list[Value]], Sequence[Value] | None],
         carried: Sequence[Value] = (),
     ) -> list[Value]:
-        """``body(i, carried)`` for i from 0 to ``count``; what it returns is carried to its next run, and in the end returned."""
+        """``body(i, carried)`` for i from 0 to ``count``; its result is carried to the next run, and that of the last returned."""
         b = self.builder
         before, head, inside, after = b.block, *(b.append_basic_block() for _ in range(3))
         b.branch(head)
@@ -127,9 +127,9 @@ class Emitter:
 
     def load(self, pointer: Value, offset: int = 0) -> Value:
         """A vector."""
-        found = self.builder.load(self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer()))
-        found.align = self.bytes
-        return found
+        vector = self.builder.load(self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer()))
+        vector.align = self.bytes
+        return vector
 
     def store(self, vector: Value, pointer: Value, offset: int = 0) -> None:
         """Write a vector."""
@@ -150,7 +150,7 @@ class Emitter:
         )
 
     def gathered(self, singles: Sequence[Value]) -> Value:
-        """A vector of one float32 a lane."""
+        """A vector of one float32 per lane."""
         vector = ir.Constant(self.vector, ir.Undefined)
         for lane, single in enumerate(singles):
             vector = self.builder.insert_element(vector, single, ir.Constant(I32, lane))
@@ -167,7 +167,7 @@ class Emitter:
     def combined(self, factors: Sequence[float], vectors: Sequence[Value]) -> Value:
         """The sum of ``factors`` x ``vectors``; where a factor is 0, the vector may be None."""
         total = None
-        # What needs no multiplication comes first.
+        # Terms without a multiplication come first.
         for factor, vector in sorted(zip(factors, vectors, strict=True), key=lambda pair: pair[0] != 1):
             if factor == 0:
                 continue
@@ -187,6 +187,6 @@ class Emitter:
         return self.builder.select(self.builder.fcmp_ordered(">", vector, zero), vector, zero)
 
     def prefetch(self, pointer: Value) -> None:
-        """Ask for a cache line ahead of its use; harmless wherever it leads."""
+        """Load a cache line ahead of its use; harmless for any address."""
         level = [ir.Constant(I32, value) for value in (_READ, _LEVEL_1, _DATA)]
         self.builder.call(self._prefetch, [pointer, *level])

@@ -1,4 +1,4 @@
-"""Runs a whole CNN14 on the kernels."""
+"""The engine: a whole CNN14 on the kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.runtime.winograd.native import Native, native
 
 
 class WinogradEngine:
-    """Runs C1 to C12 in float32 on our own kernels; the front end and the two linear layers are the model's own.
+    """Runs C1 to C12 in float32 on Pannscope's own kernels; the front end and the two linear layers are the model's own.
 
     It keeps a transformed copy of the convolutions' weights. Raises ``EngineError`` where the kernels cannot run.
     """
@@ -33,29 +33,29 @@ class WinogradEngine:
         self._scale, self._shift = band_normalization(model)
         self._first = FirstLayer(self._kernels, model, threads)
         self._layers = [
-            Layer(self._kernels, model, layer, profile.ways(layer), threads) for layer in LAYERS[1:]
+            Layer(self._kernels, model, layer, profile.algorithms(layer), threads) for layer in LAYERS[1:]
         ]
         self._free: list[Workspace] = []
         self._guard = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights it keeps."""
+        """Bytes of its copy of the weights."""
         return self._first.nbytes + sum(layer.nbytes for layer in self._layers)
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         with torch.inference_mode():
             logmels = self._model.front_end(waveforms)
-            heard = torch.stack([self.maps(logmel[0].numpy()) for logmel in logmels])
-            found = torch.sigmoid(self._model.head(heard))
+            features = torch.stack([self.maps(logmel[0].numpy()) for logmel in logmels])
+            probabilities = torch.sigmoid(self._model.head(features))
         if logmels.shape[2] > self.profile.kept_frames:
-            # The buffers are gone, but for what the C library keeps of them; the linear layers' 30 MB are in the file.
+            # The buffers are freed, and trimmed off the heap with this; the linear layers' 30 MB are read again from the file.
             for linear in (self._model.fc1, self._model.fc_audioset):
                 page_out_weights(linear)
-        return found
+        return probabilities
 
     def layer_times(self, logmel: Array) -> dict[str, float]:
-        """Milliseconds of every layer (its pooling with it) and of what follows them, for one log-mel (1, frames, mel_bins)."""
+        """Milliseconds of every layer (its pooling with it) and of the rest, for one log-mel (1, frames, mel_bins)."""
         times: dict[str, float] = {}
         with torch.inference_mode():
             maps = self.maps(logmel[0], times)
@@ -78,11 +78,11 @@ class WinogradEngine:
                 times[LAYERS[-1]] = 1e3 * (time.perf_counter() - started)
             inside = maps[:, 1 : frames + 1, 1 : bands + 1].transpose(0, 3, 1, 2)
             kept = inside.reshape(-1, frames, bands)[: self._model.config.widths[-1]]
-            return torch.from_numpy(kept.copy())  # never a view: the buffers are used again
+            return torch.from_numpy(kept.copy())  # not a view: the buffers are reused
 
     @contextmanager
     def _workspace(self, frames: int) -> Iterator[Workspace]:
-        """Buffers for one clip: those of the last one, if nobody else has them."""
+        """Buffers for one clip: those of the last one, unless another thread uses them."""
         with self._guard:
             space = self._free.pop() if self._free else Workspace()
         yield space

@@ -1,11 +1,11 @@
 """The kernels of the Winograd engine, as LLVM's intermediate language.
 
 Feature maps are (chunks, frames + 2 or more, bands + 2, lanes): ``lanes`` channels beside each other make a vector, and a border of zeros
-is the convolution's padding. What a layer's ``Algorithm`` pair makes of them, a point being a pair of points, is (points, chunks, tiles,
-lanes); of the weights (panels, points, taps x channels, vectors x lanes): a panel is the filters that one matrix product gives at once.
+is the convolution's padding. A layer's ``Algorithm`` pair transforms them to (points, chunks, tiles, lanes), a point being a pair of
+points, and the weights to (panels, points, taps x channels, vectors x lanes), a panel being the filters of one matrix product.
 
-Exported, for each pair of algorithms as far as it is used: ``prepare`` (weights), ``strips`` (a layer, a strip of time a task, where maps
-are large), ``spread`` then ``panels`` (a layer, a panel of filters a task, where weights are); and ``first`` (C1). All take their tasks
+Exported, for the pairs of algorithms in use: ``prepare`` (weights), ``strips`` (a layer, one strip of time per task, where maps are
+large), ``spread`` then ``panels`` (a layer, one panel of filters per task, where weights are); and ``first`` (C1). All take their tasks
 from a counter, so that any number of threads may call them at once with the same arguments.
 """
 
@@ -27,7 +27,7 @@ _COLUMNS = 4  # bands of C1 at once; its 64 bands are a multiple
 
 @dataclass(frozen=True)
 class _Layer:
-    """The functions that a layer's kernels are put together from."""
+    """The functions that a layer's kernels consist of."""
 
     time: Algorithm
     bands: Algorithm
@@ -36,7 +36,7 @@ class _Layer:
     out: ir.Function
 
 
-def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) -> str:
+def kernels_text(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) -> str:
     """The text of all kernels for (time, bands, pooled) layers."""
     e = Emitter(shape.lanes)
     multiplied = product(e, shape)
@@ -53,15 +53,15 @@ def written(shape: Shape, pairs: Sequence[tuple[Algorithm, Algorithm, bool]]) ->
 
 
 def _spread(e: Emitter, into: ir.Function, called: str) -> None:
-    """``into`` for all rows; a task is ``each`` chunks."""
+    """``into`` for all rows; a task is ``per_task`` chunks."""
     with e.kernel(called, SIGNATURES["spread"]) as (_, g):
 
         def task(i: Value) -> None:
-            first = e.times(i, g["each"])
-            chunks = e.least(e.builder.sub(g["chunks"], first), g["each"])
+            first = e.times(i, g["per_task"])
+            chunks = e.least(e.builder.sub(g["chunks"], first), g["per_task"])
             _into(e, into, g, row=e.number(0), rows=g["rows"], chunk=first, chunks=chunks)
 
-        e.queue(g["counter"], e.parts(g["chunks"], g["each"]), task)
+        e.queue(g["counter"], e.parts(g["chunks"], g["per_task"]), task)
 
 
 def _panels(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
@@ -78,13 +78,13 @@ def _panels(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
 
 
 def _strips(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
-    """Maps of maps; a task is ``each`` rows of tiles, an even number, for which ``v`` and ``m`` have room."""
+    """Maps of maps; a task is ``per_task`` rows of tiles, an even number, for which ``v`` and ``m`` have room."""
     with e.kernel(called, SIGNATURES["strips"]) as (_, g):
         panels = e.parts(g["out_chunks"], shape.vectors)
 
         def task(i: Value) -> None:
-            row = e.times(i, g["each"])
-            rows = e.least(e.builder.sub(g["rows"], row), g["each"])
+            row = e.times(i, g["per_task"])
+            rows = e.least(e.builder.sub(g["rows"], row), g["per_task"])
             _into(
                 e,
                 layer.into,
@@ -97,7 +97,7 @@ def _strips(e: Emitter, shape: Shape, layer: _Layer, called: str) -> None:
             _multiply(e, layer, g, rows, panel=e.number(0), panels=panels)
             _out(e, layer, g, row=row, rows=rows, chunk=e.number(0), chunks=g["out_chunks"])
 
-        e.queue(g["counter"], e.parts(g["rows"], g["each"]), task)
+        e.queue(g["counter"], e.parts(g["rows"], g["per_task"]), task)
 
 
 def _into(
@@ -118,21 +118,21 @@ def _multiply(e: Emitter, layer: _Layer, g: Arguments, rows: Value, *, panel: Va
 def _out(
     e: Emitter, layer: _Layer, g: Arguments, *, row: Value, rows: Value, chunk: Value, chunks: Value
 ) -> None:
-    """``chunk`` is that of the maps; the sums are counted from the first that there are."""
+    """``chunk`` is that of the maps; the sums begin with the first one."""
     strides = [g[key] for key in ("m_point", "m_chunk", "y_chunk", "y_frame")]
     e.builder.call(layer.out, [g["m"], g["s"], g["y"], *strides, row, rows, g["columns"], chunk, chunks])
 
 
 def _first(e: Emitter) -> None:
-    """C1: maps y = ReLU(3 x 3 of one map x (frames + 2, bands + 2 or more) + bias); a task is ``each`` frames.
+    """C1: maps y = ReLU(3 x 3 of one map x (frames + 2, bands + 2 or more) + bias); a task is ``per_task`` frames.
 
-    Weights w are (chunks, 9, lanes). Nine products a value are too few for any transformation to pay.
+    Weights w are (chunks, 9, lanes). With nine products per value, no transformation pays.
     """
     with e.kernel("first", SIGNATURES["first"]) as (_, g):
         b = e.builder
 
         def task(i: Value) -> None:
-            first = e.times(i, g["each"])
+            first = e.times(i, g["per_task"])
 
             def frame(j: Value, _: list[Value]) -> None:
                 at = e.plus(first, j)
@@ -144,9 +144,9 @@ def _first(e: Emitter) -> None:
                     bias, maps = e.load(e.at(g["s"], c, e.bytes)), e.at(y, c, g["y_chunk"])
 
                     def columns(k: Value, _: list[Value]) -> None:
-                        heard, sums = e.at(x, k, 4 * _COLUMNS), [bias] * _COLUMNS
+                        window, sums = e.at(x, k, 4 * _COLUMNS), [bias] * _COLUMNS
                         for row in range(3):
-                            line = e.at(heard, g["x_frame"], row)
+                            line = e.at(window, g["x_frame"], row)
                             values = [e.spread(e.single(line, 4 * band)) for band in range(_COLUMNS + 2)]
                             for column in range(_COLUMNS):
                                 for tap in range(3):
@@ -159,6 +159,6 @@ def _first(e: Emitter) -> None:
 
                 e.loop(g["chunks"], chunk)
 
-            e.loop(e.least(b.sub(g["frames"], first), g["each"]), frame)
+            e.loop(e.least(b.sub(g["frames"], first), g["per_task"]), frame)
 
-        e.queue(g["counter"], e.parts(g["frames"], g["each"]), task)
+        e.queue(g["counter"], e.parts(g["frames"], g["per_task"]), task)

@@ -1,4 +1,4 @@
-"""One convolution of CNN14 with its batch norm, ReLU and pooling, as the kernels run it."""
+"""One convolution of CNN14 with its batch norm, ReLU and pooling, on the kernels."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from core.runtime.winograd.maps import Array, Workspace, aligned, close
 from core.runtime.winograd.native import Native
 
 _STRIP = 2304
-"""Tiles x points of a strip of time: 64 tiles of 36. What of them a product needs at once stays in a level-2 cache."""
+"""Tiles x points of a strip of time: 64 tiles of 36. What a product needs of them at once fits a level-2 cache."""
 
 _FEWEST = 28
-"""Tiles for which reading all weights is worth it; a strip with fewer is none, and threads take a panel of filters each instead."""
+"""The fewest tiles of a strip for which reading all weights pays; where there are fewer, a thread's task is a panel of filters."""
 
 
 def padded(count: int, to: int) -> int:
-    """The next multiple."""
+    """The least multiple of ``to`` that is not less than ``count``."""
     return -(-count // to) * to
 
 
 def together(threads: int, task: Callable[[int], None]) -> None:
-    """Call ``task`` with 0 … threads - 1 at once, the first of them here."""
+    """Call ``task`` with 0 … threads - 1 in parallel, with 0 in the calling thread."""
     others = [_pool(threads).submit(task, number) for number in range(1, threads)]
     task(0)
     for other in others:
@@ -43,7 +43,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 class FirstLayer:
-    """C1, which hears one map."""
+    """C1, whose input is one map."""
 
     def __init__(self, native: Native, model: Cnn14, threads: int) -> None:
         lanes = native.shape.lanes
@@ -59,19 +59,25 @@ class FirstLayer:
         self.nbytes = self._weights.nbytes + self._bias.nbytes
 
     def run(self, logmel: Array, space: Workspace, name: str) -> Array:
-        """Maps of a normalised log-mel (frames, mel_bins)."""
+        """Maps of a normalized log-mel (frames, mel_bins)."""
         frames, bands = logmel.shape
         lanes = self._native.shape.lanes
-        heard = space.array("heard", frames + 2, bands + 2)
-        heard[0] = heard[-1] = 0
-        heard[:, 0] = heard[:, -1] = 0
-        heard[1:-1, 1:-1] = logmel
+        bordered = space.array("bordered", frames + 2, bands + 2)
+        bordered[0] = bordered[-1] = 0
+        bordered[:, 0] = bordered[:, -1] = 0
+        bordered[1:-1, 1:-1] = logmel
         maps = space.maps(name, self.chunks, frames, bands, lanes, rows=frames)
         values = {
-            **{"x": heard, "w": self._weights, "s": self._bias, "y": maps[0, 1:2, 1], "counter": _counter()},
-            **{"x_frame": heard.strides[0], "y_chunk": maps.strides[0], "y_frame": maps.strides[1]},
+            **{
+                "x": bordered,
+                "w": self._weights,
+                "s": self._bias,
+                "y": maps[0, 1:2, 1],
+                "counter": _counter(),
+            },
+            **{"x_frame": bordered.strides[0], "y_chunk": maps.strides[0], "y_frame": maps.strides[1]},
             **{"frames": frames, "columns": bands, "chunks": self.chunks},
-            "each": max(1, min(16, -(-frames // (4 * self._threads)))),
+            "per_task": max(1, min(16, -(-frames // (4 * self._threads)))),
         }
         together(self._threads, lambda _: self._native.first(values))
         close(maps, frames)
@@ -83,13 +89,13 @@ class Layer:
 
     Parameters
     ----------
-    time, bands : how it is convolved along either axis.
+    time, bands : the algorithms along the two axes.
     """
 
     def __init__(
-        self, native: Native, model: Cnn14, layer: str, ways: tuple[Algorithm, Algorithm], threads: int
+        self, native: Native, model: Cnn14, layer: str, algorithms: tuple[Algorithm, Algorithm], threads: int
     ) -> None:
-        self.name, self.time, self.bands = layer, *ways
+        self.name, self.time, self.bands = layer, *algorithms
         self.pooled = ends_block(layer) and layer != LAYERS[-1]
         self._native, self._threads = native, threads
         shape = native.shape
@@ -104,7 +110,7 @@ class Layer:
         self._bias = _bias(model, layer, panels * shape.filters)
         rows = self._in_chunks * shape.lanes
         self._weights = aligned(panels, self._points, self.time.taps * rows, shape.filters)
-        for tap in range(self.time.taps):  # channels that fill a chunk up
+        for tap in range(self.time.taps):  # channels that fill up a chunk
             self._weights[:, :, tap * rows + channels : (tap + 1) * rows] = 0
         self._prepare(model, layer, filters, channels)
         page_out_weights(model.convolution(layer))
@@ -116,16 +122,16 @@ class Layer:
         width = self._native.shape.filters
         full = filters // width
         parts = [(weight, scale, self._weights, full)] if full else []
-        if filters > full * width:  # the last panel has filters that there are not
+        if filters > full * width:  # the last panel is not full
             rest = np.zeros((width, channels, 3, 3), np.float32), np.zeros(width, np.float32)
-            for mine, given in zip(rest, (weight, scale), strict=True):
-                mine[: filters - full * width] = given[full * width :]
+            for padded_values, values in zip(rest, (weight, scale), strict=True):
+                padded_values[: filters - full * width] = values[full * width :]
             parts.append((*rest, self._weights[full:], 1))
-        for given, factors, target, panels in parts:
+        for kernels, factors, target, panels in parts:
             factor = aligned(panels * width)
             factor[:] = factors[: panels * width]
             values = {
-                **{"g": given, "f": factor, "w": target, "counter": _counter()},
+                **{"g": kernels, "f": factor, "w": target, "counter": _counter()},
                 **_strides("w", target, "panel", "point"),
                 **{"channels": channels, "panels": panels},
                 "w_channels": self._in_chunks * self._native.shape.lanes,
@@ -135,17 +141,17 @@ class Layer:
     def run(
         self, maps: Array, frames: int, bands: int, space: Workspace, name: str
     ) -> tuple[Array, int, int]:
-        """Its maps of maps, and how many frames and bands they have."""
+        """Its output maps of input ``maps``, with their number of frames and bands."""
         shape, t = self._native.shape, self.time
         rows, columns = -(-frames // t.outputs), bands // self.bands.outputs
         size = (frames // 2, bands // 2) if self.pooled else (frames, bands)
         written = rows * t.outputs // 2 if self.pooled else rows * t.outputs
-        made = space.maps(name, self._out_chunks, *size, shape.lanes, rows=max(written, 1))
+        output = space.maps(name, self._out_chunks, *size, shape.lanes, rows=max(written, 1))
         values = {
-            **{"x": maps, "w": self._weights, "s": self._bias, "y": made[0, 1:2, 1]},
+            **{"x": maps, "w": self._weights, "s": self._bias, "y": output[0, 1:2, 1]},
             **_strides("x", maps, "chunk", "frame"),
             **_strides("w", self._weights, "panel", "point"),
-            **_strides("y", made, "chunk", "frame"),
+            **_strides("y", output, "chunk", "frame"),
             **{
                 "rows": rows,
                 "columns": columns,
@@ -153,24 +159,24 @@ class Layer:
                 "out_chunks": self._out_chunks,
             },
         }
-        each = self._strip(rows, columns)
-        if each is None:
+        strip_rows = self._strip(rows, columns)
+        if strip_rows is None:
             self._in_panels(values, rows, columns, space)
         else:
-            self._in_strips(values, each, columns, space)
-        close(made, size[0])
-        return made, *size
+            self._in_strips(values, strip_rows, columns, space)
+        close(output, size[0])
+        return output, *size
 
-    def _in_strips(self, values: dict[str, Any], each: int, columns: int, space: Workspace) -> None:
+    def _in_strips(self, values: dict[str, Any], strip_rows: int, columns: int, space: Workspace) -> None:
         strips = self._native.kernel("strips", self.time, self.bands, self.pooled)
-        values |= {"each": each, "counter": _counter()}
+        values |= {"per_task": strip_rows, "counter": _counter()}
         filled = self._weights.shape[0] * self._native.shape.vectors
 
         def strip(thread: int) -> None:
             points = self._points_of(
-                space, f"points {thread}", self._in_chunks, (each + self.time.taps - 1) * columns
+                space, f"points {thread}", self._in_chunks, (strip_rows + self.time.taps - 1) * columns
             )
-            sums = self._points_of(space, f"sums {thread}", filled, each * columns)
+            sums = self._points_of(space, f"sums {thread}", filled, strip_rows * columns)
             own = {
                 "v": points,
                 "m": sums,
@@ -184,11 +190,11 @@ class Layer:
     def _in_panels(self, values: dict[str, Any], rows: int, columns: int, space: Workspace) -> None:
         spread = self._native.kernel("spread", self.time, self.bands)
         panels = self._native.kernel("panels", self.time, self.bands, self.pooled)
-        heard = rows + self.time.taps - 1
-        points = self._points_of(space, "points", self._in_chunks, heard * columns)
+        rows_in = rows + self.time.taps - 1
+        points = self._points_of(space, "points", self._in_chunks, rows_in * columns)
         values |= {"v": points, **_strides("v", points, "point", "chunk")}
-        chunks = {"chunks": self._in_chunks, "each": max(1, self._in_chunks // (4 * self._threads))}
-        first = values | chunks | {"rows": heard, "counter": _counter()}
+        chunks = {"chunks": self._in_chunks, "per_task": max(1, self._in_chunks // (4 * self._threads))}
+        first = values | chunks | {"rows": rows_in, "counter": _counter()}
         together(self._threads, lambda _: spread(first))
         values["counter"] = _counter()
 
@@ -202,24 +208,24 @@ class Layer:
         return space.array(name, self._points, chunks, tiles, self._native.shape.lanes)
 
     def _strip(self, rows: int, columns: int) -> int | None:
-        """Rows of tiles a strip, or None where a thread had better take a panel of filters than a strip of time."""
-        each = min(max(1, _STRIP // (self._points * columns)), -(-rows // self._threads))
-        return padded(each, 2) if each * columns >= _FEWEST else None
+        """Rows of tiles per strip, or None where a task is better a panel of filters than a strip of time."""
+        strip_rows = min(max(1, _STRIP // (self._points * columns)), -(-rows // self._threads))
+        return padded(strip_rows, 2) if strip_rows * columns >= _FEWEST else None
 
 
 def _bias(model: Cnn14, layer: str, filters: int) -> Array:
     bias = aligned(filters)
     bias[:] = 0
-    found = folded_bias(model, layer)
-    bias[: len(found)] = found
+    folded = folded_bias(model, layer)
+    bias[: len(folded)] = folded
     return bias
 
 
 def _counter() -> npt.NDArray[np.int64]:
-    """What threads take their tasks from."""
+    """The counter from which threads take their tasks."""
     return np.zeros(1, np.int64)
 
 
 def _strides(letter: str, array: Array, first: str, second: str) -> dict[str, int]:
-    """The bytes between neighbours along an array's first two axes, under the names that kernels know them by."""
+    """The bytes between neighbours along an array's first two axes, under the names of the kernels' arguments."""
     return {f"{letter}_{first}": array.strides[0], f"{letter}_{second}": array.strides[1]}

@@ -1,4 +1,4 @@
-"""Memory the kernels work in: aligned, and used again from layer to layer and from clip to clip."""
+"""Buffers of the kernels: aligned, and reused from layer to layer and from clip to clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALIGNED = 64
 
 
 def aligned(*shape: int) -> Array:
-    """An array (float32) that is not filled. numpy asks for large pages where it is large, which spares half the time to read weights."""
+    """An uninitialized float32 array. numpy requests large pages for large ones, which halves the time to read weights."""
     size = int(np.prod(shape))
     raw = np.empty(size + _ALIGNED // 4, np.float32)
     start = -raw.ctypes.data % _ALIGNED // 4
@@ -20,13 +20,13 @@ def aligned(*shape: int) -> Array:
 
 
 class Workspace:
-    """Arrays by name, each as large as the largest that was asked for; for one clip at a time."""
+    """Arrays by name, grown to the largest size that was requested; for one clip at a time."""
 
     def __init__(self) -> None:
         self._held: dict[str, Array] = {}
 
     def array(self, name: str, *shape: int) -> Array:
-        """What lies in it is what was last written under this name."""
+        """An array with the content that was last written under this name."""
         size = int(np.prod(shape))
         held = self._held.get(name)
         if held is None or held.size < size:
@@ -37,7 +37,7 @@ class Workspace:
     def maps(self, name: str, chunks: int, frames: int, bands: int, lanes: int, *, rows: int) -> Array:
         """Feature maps (chunks, rows + 2, bands + 2, lanes) with a border of zeros around the first ``frames`` and all ``bands``.
 
-        Frame 0 is in row 1. ``close`` is to be called when they are filled: rows after ``frames`` are zeros then.
+        Frame 0 is in row 1. Call ``close`` once they are filled: it sets rows after ``frames`` to zero.
         """
         maps = self.array(name, chunks, max(rows, -(-frames // 4) * 4) + 2, bands + 2, lanes)
         maps[:, 0] = 0
@@ -47,5 +47,5 @@ class Workspace:
 
 
 def close(maps: Array, frames: int) -> None:
-    """Clear what tiles wrote beyond the last frame."""
+    """Clear what tiles wrote after the last frame."""
     maps[:, frames + 1 :] = 0

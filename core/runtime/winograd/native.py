@@ -15,11 +15,11 @@ from llvmlite import binding as llvm
 from core.runtime.engine import EngineError
 from core.runtime.memory import page_out_library
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
-from core.runtime.winograd.cache import kept
+from core.runtime.winograd.cache import cached_code
 from core.runtime.winograd.signatures import SIGNATURES, Shape, Signature, exported
 
 AVX512, AVX2 = Shape(lanes=16, rows=14, vectors=2), Shape(lanes=8, rows=6, vectors=2)
-"""For 32 registers of 16 float32 and for 16 of 8: as many sums as fit beside the filters and a value."""
+"""For 32 registers of 16 float32, and for 16 of 8: as many sums as fit beside the filters and one value."""
 
 PAIRS: tuple[tuple[Algorithm, Algorithm, bool], ...] = (
     (F43, F43, False),
@@ -28,11 +28,11 @@ PAIRS: tuple[tuple[Algorithm, Algorithm, bool], ...] = (
     (DIRECT, F23, True),
     (DIRECT, PAIR, False),
 )
-"""What the profiles use: time, bands, and whether the layer is pooled."""
+"""The combinations that the profiles use: time, bands, and whether the layer is pooled."""
 
 
 class Kernel:
-    """A compiled kernel, called with an array for every pointer and a number for all else. Other threads of Python run meanwhile."""
+    """A compiled kernel, called with an array for every pointer and integers for the rest, without Python's global lock."""
 
     def __init__(self, signature: Signature, address: int) -> None:
         self._pointers, self._numbers = signature.pointers.split(), signature.numbers.split()
@@ -51,7 +51,7 @@ class Native:
 
     Attributes
     ----------
-    shape : the registers they were written for.
+    shape : the registers that they use.
     """
 
     def __init__(self, shape: Shape, processor: str, features: str) -> None:
@@ -62,8 +62,8 @@ class Native:
             cpu=processor, features=features, opt=2
         )
         key = f"{shape} {processor} {features} {machine.triple} {llvmlite.__version__}".encode() + _sources()
-        code = kept(key, lambda: _compiled(machine, shape))
-        # The code lives as long as its engine, which wants a module besides.
+        code = cached_code(key, lambda: _compiled(machine, shape))
+        # The code lives as long as its engine, which needs a module of its own.
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
@@ -86,9 +86,9 @@ class Native:
 
 @lru_cache(maxsize=1)
 def native() -> Native:
-    """The kernels for this processor, once a process.
+    """The kernels for this processor, compiled once per process.
 
-    Raises ``EngineError`` where there is neither AVX-512 nor AVX2, or where the system lets no program write code.
+    Raises ``EngineError`` where there is neither AVX-512 nor AVX2, or where the system does not let programs generate code.
     """
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
@@ -98,19 +98,19 @@ def native() -> Native:
     else:
         raise EngineError(f"This processor ({platform.machine()}) has neither AVX-512 nor AVX2 with FMA.")
     try:
-        found = Native(shape, llvm.get_host_cpu_name(), features.flatten())
+        kernels = Native(shape, llvm.get_host_cpu_name(), features.flatten())
     except (RuntimeError, OSError) as error:
         raise EngineError(f"The kernels cannot be compiled here ({error}).") from error
     page_out_library("llvmlite")
-    return found
+    return kernels
 
 
 def _compiled(machine: llvm.TargetMachine, shape: Shape) -> bytes:
     """The object file of all kernels, in about a second."""
-    from core.runtime.winograd.kernels import written  # only where there is something to compile
+    from core.runtime.winograd.kernels import kernels_text  # needed only to compile
 
-    module = llvm.parse_assembly(written(shape, PAIRS))
-    # Loops and vectors are written as they are meant.
+    module = llvm.parse_assembly(kernels_text(shape, PAIRS))
+    # The loops are unrolled and vectorized already.
     tuning = llvm.create_pipeline_tuning_options(speed_level=1)
     tuning.loop_unrolling = tuning.loop_vectorization = tuning.slp_vectorization = False
     passes = llvm.create_pass_builder(machine, tuning)
@@ -119,7 +119,7 @@ def _compiled(machine: llvm.TargetMachine, shape: Shape) -> bytes:
 
 
 def _sources() -> bytes:
-    """The text of the modules that the code is made of."""
+    """The text of the modules that generate the code."""
     folder = Path(__file__).parent
     names = ("algorithms", "emit", "kernels", "native", "product", "signatures", "transforms")
     return b"".join((folder / f"{name}.py").read_bytes() for name in names)

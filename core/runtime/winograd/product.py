@@ -1,7 +1,7 @@
-"""The matrix product that all layers spend their time in.
+"""The matrix product, in which all layers spend their time.
 
-It keeps ``rows`` tiles by ``vectors`` vectors of filters in registers, multiplies a block of channels into them while all tiles pass, and
-then the next block, which has been asked for from memory meanwhile. (Goto & van de Geijn, "Anatomy of High-Performance Matrix
+It keeps ``rows`` tiles by ``vectors`` vectors of filters in registers, multiplies a block of channels into those of all tiles, and then
+the next block, which has been prefetched meanwhile. (Goto & van de Geijn, "Anatomy of High-Performance Matrix
 Multiplication", ACM TOMS 2008, with all packing done beforehand.)
 """
 
@@ -13,10 +13,10 @@ from core.runtime.winograd.emit import Emitter, Value
 from core.runtime.winograd.signatures import Shape
 
 _BLOCK_BYTES = 8192
-"""Of weights that pass at once: with the tiles they meet they fit a level-1 cache of 32 KB or more."""
+"""Of a block of weights: with the tiles that it is multiplied with, it fits a level-1 cache of 32 KB or more."""
 
 _UNROLLED = 4
-"""Channels in one turn of the innermost loop; more made it no faster, and the kernels slower to compile."""
+"""Channels per iteration of the innermost loop; more made it no faster, and the kernels slower to compile."""
 
 
 def _block(e: Emitter, shape: Shape, rows: int) -> ir.Function:
@@ -29,16 +29,16 @@ def _block(e: Emitter, shape: Shape, rows: int) -> ir.Function:
             for vector in range(shape.vectors)
         ]
         b = e.builder
-        before, found, ready = b.block, b.append_basic_block(), b.append_basic_block()
-        b.cbranch(b.icmp_signed("!=", g["fresh"], e.number(0)), ready, found)
-        b.position_at_end(found)
-        there = [e.load(place, offset) for place, offset in places]
+        before, loading, ready = b.block, b.append_basic_block(), b.append_basic_block()
+        b.cbranch(b.icmp_signed("!=", g["fresh"], e.number(0)), ready, loading)
+        b.position_at_end(loading)
+        stored = [e.load(place, offset) for place, offset in places]
         b.branch(ready)
         b.position_at_end(ready)
         start = [b.phi(e.vector) for _ in places]
-        for value, loaded in zip(start, there, strict=True):
+        for value, loaded in zip(start, stored, strict=True):
             value.add_incoming(e.constant(0.0), before)
-            value.add_incoming(loaded, found)
+            value.add_incoming(loaded, loading)
 
         def chunk(position: Value, carried: list[Value]) -> list[Value]:
             tiles = e.at(g["a"], position, g["a_chunk"])
@@ -75,8 +75,8 @@ def product(e: Emitter, shape: Shape) -> ir.Function:
     with e.internal("product", "a w o", numbers) as (function, g):
         b = e.builder
         parts = e.parts(g["rows"], shape.rows)
-        each, more = b.sdiv(g["rows"], parts), b.srem(g["rows"], parts)
-        # While a block's parts pass, each asks for a share of the block that follows it in memory.
+        size, more = b.sdiv(g["rows"], parts), b.srem(g["rows"], parts)
+        # Each part of a block prefetches a share of the block that follows it in memory.
         step = b.sdiv(e.number(shape.vectors * e.bytes), parts)
 
         def point(p: Value, _: list[Value]) -> None:
@@ -94,18 +94,18 @@ def product(e: Emitter, shape: Shape) -> ir.Function:
                         chunks = e.least(b.sub(g["chunks"], first), e.number(at_once))
                         a, w = e.at(a_tap, first, g["a_chunk"]), e.at(w_tap, first, chunk_bytes)
                         fresh = b.zext(b.icmp_signed("==", e.plus(t, k), e.number(0)), e.number(0).type)
-                        size = e.times(chunks, chunk_bytes)
+                        block_bytes = e.times(chunks, chunk_bytes)
 
                         def part(i: Value, _: list[Value]) -> None:
                             longer = b.icmp_signed("<", i, more)
-                            rows = e.plus(each, b.select(longer, e.number(1), e.number(0)))
-                            tile = e.times(e.plus(e.times(i, each), e.least(i, more)), e.bytes)
-                            ahead = e.plus(size, e.times(i, step, chunks, shape.lanes))
+                            rows = e.plus(size, b.select(longer, e.number(1), e.number(0)))
+                            tile = e.times(e.plus(e.times(i, size), e.least(i, more)), e.bytes)
+                            ahead = e.plus(block_bytes, e.times(i, step, chunks, shape.lanes))
                             after = b.append_basic_block()
                             choice = b.switch(rows, after)
-                            for size_, block in enumerate(blocks, 1):
+                            for count, block in enumerate(blocks, 1):
                                 case = b.append_basic_block()
-                                choice.add_case(e.number(size_), case)
+                                choice.add_case(e.number(count), case)
                                 b.position_at_end(case)
                                 places = [e.at(a, tile), w, e.at(o_point, tile)]
                                 b.call(

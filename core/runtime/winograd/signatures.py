@@ -1,4 +1,4 @@
-"""What the compiled kernels are called and what they take, for those who write them and those who call them."""
+"""Names and arguments of the compiled kernels, for their generator and their callers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from core.runtime.winograd.algorithms import Algorithm
 
 @dataclass(frozen=True)
 class Shape:
-    """What suits a processor's registers.
+    """Sizes that suit a processor's registers.
 
     Attributes
     ----------
-    lanes : float32 a vector.
+    lanes : float32 per vector.
     rows, vectors : of the block that a matrix product keeps in registers: rows x vectors + vectors + 1 registers.
     """
 
@@ -23,7 +23,7 @@ class Shape:
 
     @property
     def filters(self) -> int:
-        """Filters a panel."""
+        """Filters per panel."""
         return self.lanes * self.vectors
 
 
@@ -36,22 +36,22 @@ class Signature:
 
 
 SIGNATURES = {
-    "first": Signature("x w s y counter", "x_frame y_chunk y_frame frames columns chunks each"),
+    "first": Signature("x w s y counter", "x_frame y_chunk y_frame frames columns chunks per_task"),
     "prepare": Signature("g f w counter", "channels w_panel w_point w_channels panels"),
-    "spread": Signature("x v counter", "x_chunk x_frame v_point v_chunk rows columns chunks each"),
+    "spread": Signature("x v counter", "x_chunk x_frame v_point v_chunk rows columns chunks per_task"),
     "panels": Signature(
         "v w s y m counter",
         "v_point v_chunk in_chunks w_panel w_point m_point m_chunk y_chunk y_frame rows columns out_chunks",
     ),
     "strips": Signature(
         "x w s y v m counter",
-        "x_chunk x_frame v_point v_chunk in_chunks w_panel w_point m_point m_chunk y_chunk y_frame rows columns out_chunks each",
+        "x_chunk x_frame v_point v_chunk in_chunks w_panel w_point m_point m_chunk y_chunk y_frame rows columns out_chunks per_task",
     ),
 }
-"""x, y: maps (y at its first frame and band); w: weights; s: biases; g, f: a layer's weights and a factor a filter; v, m: points and sums of
-products, or room for them; counter: a 64-bit 0, from which threads take their tasks."""
+"""x, y: maps (y at its first frame and band); w: weights; s: biases; g, f: a layer's weights and a factor per filter; v, m: points and sums of
+products, or room for them; counter: a 64-bit 0, from which threads take their tasks, of ``per_task`` items."""
 
 
 def exported(time: Algorithm, bands: Algorithm, kernel: str, pooled: bool = False) -> str:
-    """What a kernel of a pair of algorithms is called."""
+    """The name of a kernel of a pair of algorithms."""
     return "_".join((kernel, time.name, bands.name, *(["pooled"] if pooled else [])))

@@ -12,15 +12,17 @@ from core.runtime.winograd.signatures import SIGNATURES, Shape, exported
 def into_points(e: Emitter, time: Algorithm, bands: Algorithm) -> ir.Function:
     """v (points, chunks, tiles, lanes) of maps x, for some rows of tiles and some chunks."""
     numbers = "x_chunk x_frame v_point v_chunk row rows columns chunk chunks"
-    heard = [any(row[band] for row in bands.points_from) for band in range(len(bands.points_from[0]))]
+    bands_in = [any(row[band] for row in bands.points_from) for band in range(len(bands.points_from[0]))]
     with e.internal(exported(time, bands, "into"), "x v", numbers) as (function, g):
 
         def tile(x: Value, v: Value) -> None:
             across = []
             for frame in range(len(time.points_from[0])):
                 line = e.at(x, g["x_frame"], frame)
-                given = [e.load(line, band * e.bytes) if used else None for band, used in enumerate(heard)]
-                across.append([e.combined(row, given) for row in bands.points_from])
+                samples = [
+                    e.load(line, band * e.bytes) if used else None for band, used in enumerate(bands_in)
+                ]
+                across.append([e.combined(row, samples) for row in bands.points_from])
             for q in range(bands.points):
                 column = [line[q] for line in across]
                 for p, row in enumerate(time.points_from):
@@ -58,20 +60,20 @@ def out_of_points(e: Emitter, time: Algorithm, bands: Algorithm, pooled: bool) -
         b = e.builder
 
         def tile(o: Value, y: Value, bias: Value) -> None:
-            heard: list[list[Value]] = []
+            values: list[list[Value]] = []
             for row in range(together):
                 o_row = e.at(o, row, g["columns"], e.bytes)
                 down = []
                 for p in range(time.points):
-                    given = [
+                    products = [
                         e.load(e.at(o_row, g["o_point"], p * bands.points + q)) for q in range(bands.points)
                     ]
-                    down.append([e.combined(line, given) for line in bands.outputs_from])
+                    down.append([e.combined(line, products) for line in bands.outputs_from])
                 for line in time.outputs_from:
                     sums = [e.combined(line, [across[k] for across in down]) for k in range(bands.outputs)]
-                    heard.append([e.positive(b.fadd(value, bias)) for value in sums])
+                    values.append([e.positive(b.fadd(value, bias)) for value in sums])
             if pooled:
-                heard = [
+                values = [
                     [
                         b.fmul(
                             b.fadd(
@@ -82,10 +84,10 @@ def out_of_points(e: Emitter, time: Algorithm, bands: Algorithm, pooled: bool) -
                         )
                         for k in range(0, bands.outputs, 2)
                     ]
-                    for upper, lower in zip(heard[::2], heard[1::2], strict=True)
+                    for upper, lower in zip(values[::2], values[1::2], strict=True)
                 ]
-            for frame, values in enumerate(heard):
-                for band, value in enumerate(values):
+            for frame, line in enumerate(values):
+                for band, value in enumerate(line):
                     e.store(value, e.at(y, g["y_frame"], frame), band * e.bytes)
 
         def chunk(c: Value, _: list[Value]) -> None:
@@ -107,9 +109,9 @@ def out_of_points(e: Emitter, time: Algorithm, bands: Algorithm, pooled: bool) -
 
 
 def prepare(e: Emitter, shape: Shape, time: Algorithm, bands: Algorithm) -> None:
-    """w (panels, points, taps x channels, filters) of weights g (filters, channels, 3, 3) times a factor a filter; a task is a panel.
+    """w (panels, points, taps x channels, filters) of weights g (filters, channels, 3, 3) times a factor per filter; a task is a panel.
 
-    All filters of the panels are there; ``w_channels`` rows a tap are in w, of which those that g lacks are left as they are.
+    The panels are full; w has ``w_channels`` rows per tap, of which those that g lacks are not written.
     """
     assert bands.points_from_taps is not None
     with e.kernel(exported(time, bands, "prepare"), SIGNATURES["prepare"]) as (_, g):
@@ -124,14 +126,14 @@ def prepare(e: Emitter, shape: Shape, time: Algorithm, bands: Algorithm) -> None
                 ]
                 place = e.at(w_panel, vector * e.bytes)
 
-                def each(
+                def one_channel(
                     c: Value,
                     _: list[Value],
-                    given: tuple[list[Value], Value, Value] = (filters, factor, place),
+                    of: tuple[list[Value], Value, Value] = (filters, factor, place),
                 ) -> None:
-                    channel(c, *given)
+                    channel(c, *of)
 
-                e.loop(g["channels"], each)
+                e.loop(g["channels"], one_channel)
 
         def channel(c: Value, filters: list[Value], factor: Value, w: Value) -> None:
             b = e.builder
