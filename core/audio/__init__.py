@@ -3,12 +3,10 @@
 from core.audio.clip import Clip, DecodedClip, StreamedClip
 from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK
 from core.audio.encoding import encode_flac, encode_wav
-from core.audio.formats import ACCEPTED, FORMATS, SUFFIXES
+from core.audio.formats import SUFFIXES
 from core.audio.loading import MAX_SECONDS, load_clip, open_clip
 
 __all__ = [
-    "ACCEPTED",
-    "FORMATS",
     "MAX_SECONDS",
     "SAMPLE_RATE",
     "SILENT_PEAK",

@@ -19,9 +19,9 @@ from core.audio.messages import CONVERT, GIVE_WHOLE, audio_error, damaged_error,
 from core.errors import AudioError
 
 CODECS = ("aac", "alac", "mp3", "mp3float", "opus", "vorbis", "flac", "ac3", "eac3")
-MAX_PACKETS_PER_SECOND = (
-    2_000  # Opus packets of 2.5 ms are 400 a second; the rest is for pictures and other tracks
-)
+MAX_PACKETS_PER_SECOND = 2_000
+"""Opus packets of 2.5 ms are 400 a second; the rest is for video and other tracks."""
+
 SPARE_PACKETS = 100_000
 
 
@@ -49,8 +49,14 @@ class AvTrack:
 
     Parameters
     ----------
+    stream : seekable binary file
     start : int
         Bytes of an ID3 tag to leave out.
+    container : Container
+    name : str
+        What to call the file in a message.
+    max_seconds : float or None
+        The longest recording that is accepted, None for any length.
 
     Attributes
     ----------
@@ -70,7 +76,7 @@ class AvTrack:
         import av  # here and not above: it loads 60 MB of libraries that a WAV file does not need
 
         self._name, self._max_seconds = name, max_seconds
-        # of the others, FFmpeg guesses the length from the bit rate
+        # FFmpeg guesses the length of these two from the bit rate
         self._declares_length = container not in (Container.AAC, Container.MP3)
         try:
             self._container: Any = av.open(
@@ -84,9 +90,10 @@ class AvTrack:
             self._declared_s = self._container.duration / av.time_base if self._container.duration else None
             self._check_header()
             self._decoded = self._decode(av)
-            self._first = next(self._decoded, None)
-            if self._first is None:
+            first = next(self._decoded, None)  # decoded now, for the layout
+            if first is None:
                 raise audio_error(name, "holds no samples (0 frames)")
+            self._first = first
             self.sample_rate_hz, self.channels = self._layout
         except BaseException:
             self._container.close()
@@ -95,8 +102,7 @@ class AvTrack:
     def blocks(self) -> Generator[npt.NDArray[np.float32]]:
         """The samples as blocks of (frames, channels), one a frame of the codec; closes the file."""
         with contextlib.closing(self._container):
-            if self._first is not None:
-                yield self._first
+            yield self._first
             yield from self._decoded
 
     def _audio_stream(self) -> Any:

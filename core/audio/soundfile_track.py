@@ -28,6 +28,15 @@ SUBTYPES = {
 class SoundFileTrack:
     """An open recording: its layout, and its samples as an iterator of blocks.
 
+    Parameters
+    ----------
+    stream : seekable binary file
+    container : Container
+    name : str
+        What to call the file in a message.
+    max_seconds : float or None
+        The longest recording that is accepted, None for any length.
+
     Attributes
     ----------
     sample_rate_hz, channels : int

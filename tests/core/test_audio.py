@@ -127,6 +127,13 @@ def test_resampling_lets_nothing_fold_back() -> None:
     )  # 20 kHz is above 16 kHz and would come back as 12 kHz
 
 
+def test_resampling_keeps_the_front_ends_highest_frequency() -> None:
+    """The mel bands reach to 14 kHz, which a resampler of lower quality attenuates."""
+    time_s = np.arange(88_200) / 44_100
+    clip = load_clip(written(0.5 * np.sin(2 * np.pi * 14_000 * time_s), 44_100, "WAV", "FLOAT"))
+    assert tone_in(clip.waveform) == pytest.approx((14_000, 0.5), rel=1e-3)
+
+
 def test_clip_describes_itself(tmp_path: Path) -> None:
     data = written(tone(44_100, channels=2), 44_100, "WAV")
     path = tmp_path / "My tone.wav"

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audio import ACCEPTED, FORMATS, SUFFIXES, load_clip
+from core.audio import SUFFIXES, load_clip
 from core.audio.containers import sniff
+from core.audio.formats import ACCEPTED, FORMATS
 from core.cli.calibration import recordings
 from core.errors import DataError
 from tests.core.recordings import muxed, tone, written
