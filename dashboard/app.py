@@ -1,8 +1,13 @@
-"""The entry point of the pages: ``streamlit run dashboard/app.py``. Navigation and nothing else."""
+"""The entry point of the pages, ``streamlit run dashboard/app.py`` or ``pannscope serve``. Navigation and nothing else.
+
+Streamlit imports this file once, to start the server with ``app``, and runs it as a script for every visit.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
@@ -12,6 +17,7 @@ if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the p
     sys.path.insert(0, str(ROOT))
 
 from core.runtime import process  # noqa: E402 (after the path is set)
+from dashboard.server import warm_up  # noqa: E402
 from dashboard.widgets import theme  # noqa: E402
 
 process.set_passive_wait_policy()  # before any page imports torch
@@ -19,14 +25,28 @@ process.use_single_heap_arena()
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
-st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
-st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
 
-PAGES = [
-    st.Page("compare/page.py", title="Compare", default=True),
-    st.Page("prune/page.py", title="Prune", url_path="prune"),
-    st.Page("filters/page.py", title="Filters", url_path="filters"),
-]
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Load what the first visitor needs as soon as the server runs."""
+    warm_up.start()
+    yield
 
-st.navigation(PAGES, position="top").run()
-theme.watch()
+
+def navigate() -> None:
+    """Run the page that the visitor's address names."""
+    st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+    st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
+    pages = [
+        st.Page("compare/page.py", title="Compare", default=True),
+        st.Page("prune/page.py", title="Prune", url_path="prune"),
+        st.Page("filters/page.py", title="Filters", url_path="filters"),
+    ]
+    st.navigation(pages, position="top").run()
+    theme.watch()
+
+
+if __name__ == "__main__":
+    navigate()
+else:
+    app = st.App(__file__, lifespan=lifespan)
