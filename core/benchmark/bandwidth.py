@@ -1,8 +1,8 @@
-"""How fast this machine reads memory: where a network's time goes once its weights no longer fit a cache.
+"""The rate at which this machine reads memory, which bounds a network whose weights do not fit into a cache.
 
 A program of its own (``python bandwidth.py THREADS…``), so that its threads and its buffer are gone before anything else is timed; it
-needs numpy alone. Each thread goes through its share of one buffer, twice as large as the last-level cache where that is known, and adds
-up products: one multiplication and addition for 4 bytes read, which is far less than a core could do in that time.
+needs numpy alone. Each thread reads its part of one buffer, twice as large as the last-level cache where that is known, and sums
+products: one multiplication and addition per 4 bytes read, far less than a core can do in that time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_LEAST, _MOST = 256 << 20, 1 << 30
+_MIN_BYTES, _MAX_BYTES = 256 << 20, 1 << 30
 _PASSES = 5
 _CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -29,21 +29,23 @@ _CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 def read_bandwidth(threads: Sequence[int], memory_free: int | None = None) -> dict[str, Any]:
     """Measure in a process of its own: {"buffer_mb", "gb_per_s": {"1": …, "2": …}}, 1 GB being 10^9 bytes; medians of 5 passes.
 
-    ``memory_free`` in bytes bounds the buffer: it takes a quarter of that at most. Empty where there is no room or it fails.
+    ``memory_free`` in bytes bounds the buffer to a quarter of it. Empty where the measurement fails.
     """
-    size = min(max(_LEAST, 2 * _last_level_cache()), _MOST, *([memory_free // 4] if memory_free else []))
+    size = min(
+        max(_MIN_BYTES, 2 * _last_level_cache()), _MAX_BYTES, *([memory_free // 4] if memory_free else [])
+    )
     words = [sys.executable, __file__, str(size), *map(str, threads)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    return {} if done.returncode else json.loads(done.stdout)
+    finished = subprocess.run(words, env=environment, capture_output=True, text=True)
+    return {} if finished.returncode else json.loads(finished.stdout)
 
 
 def _last_level_cache() -> int:
-    """Bytes, as Linux tells; 0 where it does not."""
+    """Bytes, from Linux' sysfs; 0 where it has no such entry."""
     sizes = [0]
     for file in _CACHE.glob("index*/size"):
-        found = re.fullmatch(r"(\d+)K", file.read_text().strip())
-        sizes.append(1024 * int(found[1]) if found else 0)
+        kilobytes = re.fullmatch(r"(\d+)K", file.read_text().strip())
+        sizes.append(1024 * int(kilobytes[1]) if kilobytes else 0)
     return max(sizes)
 
 

@@ -1,7 +1,7 @@
-"""The benchmark itself: every subject in a process of its own, one pass of each in turn.
+"""The benchmark: every subject in a process of its own, one pass of each in turn.
 
-Turn about, because a machine is not the same for an hour; in processes of their own, because each has its own threads and its own peak
-of memory, and is stopped while another one works.
+Alternating, because a machine's speed changes within minutes; in separate processes, because each has its own threads and its own peak
+of memory, and is stopped while another one runs.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Bench:
     Attributes
     ----------
     models : names of the manifest, or a name with a ratio: ``cnn14:0.25``.
-    engines : names of ``SUBJECTS``; those whose packages are missing or that cannot run are left out, and why is told.
-    seconds, batches, threads, processes : every combination is timed. Several processes, each with so many threads and a batch of its
-        own, do their passes at the same time.
-    repeats : passes that count; one before them does not.
-    stages : where the time of one clip goes as well, on the first of ``batches``.
+    engines : names of ``SUBJECTS``; those whose packages are missing or that cannot run are skipped, with the reason.
+    seconds, batches, threads, processes : every combination is timed. Several processes, each with this number of threads and a batch
+        of its own, run at the same time.
+    repeats : timed passes, after one for warming up.
+    stages : also time the stages and layers of one clip, with the smallest of ``batches``.
     """
 
     models: tuple[str, ...] = ("cnn14", "epanns")
@@ -55,16 +55,16 @@ class Bench:
     def __post_init__(self) -> None:
         for engine in self.engines:
             if engine not in SUBJECTS:
-                raise ModelError(f"Unknown engine {engine!r}; there are {', '.join(SUBJECTS)}.")
+                raise ModelError(f"Unknown engine {engine!r}; known are {', '.join(SUBJECTS)}.")
         if not all(0.31 <= seconds <= MAX_SECONDS for seconds in self.seconds):
             raise ModelError(f"A clip is 0.31 to {MAX_SECONDS} s long; got {self.seconds}.")
         if min((*self.batches, *self.threads, *self.processes, self.repeats)) < 1:
-            raise ModelError("Batches, threads, processes and repeats are whole numbers from 1 on.")
+            raise ModelError("Batches, threads, processes and repeats are whole numbers, at least 1.")
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One network, so many threads and processes; lengths and batches follow one another in the same processes."""
+    """One network and one number of threads and processes; all lengths and batches are timed in the same processes."""
 
     model: str
     files: Files
@@ -83,7 +83,7 @@ def bench(what: Bench, on_progress: Progress = lambda _: None) -> dict[str, Any]
     rows: list[dict[str, Any]] = []
     weights: dict[str, str] = {}
     used = sorted({threads * processes for threads in what.threads for processes in what.processes})
-    machine = host(used)  # before anything else runs, so that its load is not ours
+    machine = host(used)  # before anything else runs, so that the load average is not ours
     with _one_thread(), tempfile.TemporaryDirectory(prefix="pannscope-bench-") as folder:
         for model in what.models:
             on_progress(f"{model}: preparing")
@@ -107,7 +107,7 @@ def bench(what: Bench, on_progress: Progress = lambda _: None) -> dict[str, Any]
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """This process prepares and waits: threads of its own would spin beside the ones that are timed (``OMP_WAIT_POLICY=active``)."""
+    """This process only prepares and waits: its own threads could spin beside the timed ones (``OMP_WAIT_POLICY=active``)."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -119,23 +119,23 @@ def _one_thread() -> Iterator[None]:
 def _measured(
     what: Bench, case: _Case, engines: Sequence[str], left_out: dict[str, str], on_progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    says = f"{case.model}, {case.threads} threads" + (f" x {case.processes}" if case.processes > 1 else "")
-    on_progress(f"{says}: loading")
+    label = f"{case.model}, {case.threads} threads" + (f" x {case.processes}" if case.processes > 1 else "")
+    on_progress(f"{label}: loading")
     workers, failed = start(engines, case.files, case.threads, case.processes)
     try:
-        # Ascending, since a process's peak of memory is of all that it has done.
+        # Ascending, since a process's memory peak is of all that it has done.
         for seconds in sorted(what.seconds):
             for batch in sorted(what.batches):
-                on_progress(f"{says}: {seconds:g} s, batch of {batch}")
-                yield from _turns(what, case, workers, failed, seconds=seconds, batch=batch)
+                on_progress(f"{label}: {seconds:g} s, batch of {batch}")
+                yield from _rounds(what, case, workers, failed, seconds=seconds, batch=batch)
     finally:
-        for each in workers.values():
-            each.end()
+        for subject in workers.values():
+            subject.end()
         for name, why in failed.items():
-            left_out[f"{name} ({says})"] = why
+            left_out[f"{name} ({label})"] = why
 
 
-def _turns(
+def _rounds(
     what: Bench,
     case: _Case,
     workers: dict[str, Workers],
@@ -144,38 +144,40 @@ def _turns(
     seconds: float,
     batch: int,
 ) -> list[dict[str, Any]]:
-    """A round that does not count and gives the answers to compare, the rounds that do, and the stages. Who fails takes part no more."""
-    clip, out = case.folder / "clip.npy", case.folder / "answer.npy"
+    """A round for warming up, whose outputs are compared, the timed rounds, and the stages. A subject that fails is dropped."""
+    clip, out = case.folder / "clip.npy", case.folder / "probabilities.npy"
     np.save(clip, clips(seconds, batch))
     times: dict[str, list[float]] = {name: [] for name in workers}
-    answers: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     stages: dict[str, dict[str, Any]] = {}
 
-    def ask(name: str, document: dict[str, Any], first_alone: bool = False) -> tuple[float, dict[str, Any]]:
+    def request(
+        name: str, document: dict[str, Any], first_alone: bool = False
+    ) -> tuple[float, dict[str, Any]]:
         try:
-            return workers[name].ask(document, first_alone)
+            return workers[name].request(document, first_alone)
         except WorkerError as error:
             failed[name] = f"{error} ({seconds:g} s, batch of {batch})"
             workers.pop(name).end()
             return 0.0, {}
 
     for name in tuple(workers):
-        ask(name, {"hear": str(clip), "out": str(out)}, first_alone=True)
+        request(name, {"clip": str(clip), "out": str(out)}, first_alone=True)
         if name in workers:
-            answers[name] = np.load(out)
+            outputs[name] = np.load(out)
             if case.processes > 1:
-                ask(name, {"hear": str(clip)})
+                request(name, {"clip": str(clip)})
     for _ in range(what.repeats):
         for name in tuple(workers):
-            taken, _answer = ask(name, {"pass": True})
+            taken, _ = request(name, {"pass": True})
             times[name].append(taken)
     if what.stages and batch == min(what.batches):
         recording = case.folder / "clip.flac"
         write_recording(recording, seconds)
         for name in tuple(workers):
-            stages[name] = ask(name, {"stages": str(recording)}, first_alone=True)[1]
+            stages[name] = request(name, {"stages": str(recording)}, first_alone=True)[1]
     return [
-        _row(case, name, workers[name], seconds=seconds, batch=batch, times=times, answers=answers)
+        _row(case, name, workers[name], seconds=seconds, batch=batch, times=times, outputs=outputs)
         | _stages(stages, name)
         for name in workers
     ]
@@ -189,9 +191,9 @@ def _row(
     seconds: float,
     batch: int,
     times: dict[str, list[float]],
-    answers: dict[str, np.ndarray],
+    outputs: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    first = REFERENCE if REFERENCE in answers else next(iter(answers))
+    first = REFERENCE if REFERENCE in outputs else next(iter(outputs))
     latency = Latency.of(times[name])
     return {
         "engine": name,
@@ -204,11 +206,11 @@ def _row(
         "compared_with": first,
         "ratio_to_reference": Latency.of(times[first]).median_ms / latency.median_ms,
         "real_time_factor": 1e3 * seconds * batch * case.processes / latency.median_ms,
-        "max_abs_difference": float(np.abs(answers[name] - answers[first]).max()),
+        "max_abs_difference": float(np.abs(outputs[name] - outputs[first]).max()),
         "peak_rss_mb": None if worker.peak_bytes is None else worker.peak_bytes / 2**20,
         "load_s": worker.load_s,
     }
 
 
-def _stages(found: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    return {part: found.get(name, {}).get(part, {}) for part in ("stages_ms", "layers_ms")}
+def _stages(measured: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    return {part: measured.get(name, {}).get(part, {}) for part in ("stages_ms", "layers_ms")}

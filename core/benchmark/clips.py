@@ -1,4 +1,4 @@
-"""What the engines listen to: pieces of the synthesised examples, as waveforms and as a file."""
+"""The input of the engines: pieces of the synthesised examples, as waveforms and as a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.examples import EXAMPLES, synthesize
 Waveforms = npt.NDArray[np.float32]
 """(batch, samples) at 32 kHz."""
 
-FILE_RATE = 48_000  # Hz: what video and most recorders have, so that decoding includes resampling
+FILE_RATE = 48_000  # Hz: the rate of video and most recorders, so that decoding includes resampling
 
 
 def clips(seconds: float, batch: int) -> Waveforms:
@@ -28,11 +28,11 @@ def clips(seconds: float, batch: int) -> Waveforms:
 
 @lru_cache(maxsize=1)
 def _medley() -> npt.NDArray[np.float32]:
-    """All examples one after another, (samples,); synthesising them takes a second."""
+    """All examples one after another, (samples,); cached, since synthesising them takes a second."""
     return np.concatenate([synthesize(example.key) for example in EXAMPLES])
 
 
 def write_recording(path: Path, seconds: float) -> None:
-    """A FLAC file of that length as people have them: stereo, 48 kHz, 16 bits."""
+    """A typical FLAC file of that length: stereo, 48 kHz, 16 bits."""
     stereo = soxr.resample(clips(seconds, 2).T, SAMPLE_RATE, FILE_RATE)
     soundfile.write(path, np.clip(stereo, -1, 1), FILE_RATE, format="FLAC", subtype="PCM_16")

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: a figure of time means nothing without it."""
+"""The machine and the package versions of a benchmark: times mean nothing without them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8
 
 
 def host(bandwidth_threads: Sequence[int] = ()) -> dict[str, Any]:
-    """Processor, cores, memory, load and versions, as plain JSON; and how fast so many threads read memory.
+    """Processor, cores, memory, load and versions, as plain JSON, and the rate at which these numbers of threads read memory.
 
-    Numbers of threads beyond the usable cores are left out: there is no more to read with.
+    Numbers of threads above the usable cores are measured as that many.
     """
     try:
         fields = {

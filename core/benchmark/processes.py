@@ -1,7 +1,7 @@
-"""The processes that are timed: started one by one, stopped while it is not their turn, ended together.
+"""The timed processes: started one by one, stopped while another one runs, ended together.
 
-Stopped (SIGSTOP), because waiting threads may spin: OpenMP's do for a while by default and for ever under ``OMP_WAIT_POLICY=active``, and
-so do other pools. Eight subjects that wait like that leave nothing of two cores for the one whose turn it is.
+Stopped (SIGSTOP), because waiting threads may spin: OpenMP's do for a while by default and forever under ``OMP_WAIT_POLICY=active``, and
+so do other thread pools. Eight subjects with spinning threads leave nothing of two cores for the one that is timed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.runtime.process import VARIABLE
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-_STOP, _GO = getattr(signal, "SIGSTOP", None), getattr(signal, "SIGCONT", None)  # Windows has neither
+_STOP, _CONTINUE = getattr(signal, "SIGSTOP", None), getattr(signal, "SIGCONT", None)  # Windows has neither
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -36,22 +36,24 @@ THREAD_VARIABLES = (
 
 
 class WorkerError(ModelError):
-    """A subject could not be loaded or ended in the middle."""
+    """A subject could not be loaded, or ended unexpectedly."""
 
 
 def environment(ours: bool, threads: int) -> dict[str, str]:
-    """What a worker inherits: the number of threads, and Pannscope's policy for waiting ones if it is one of its own engines."""
-    found = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    found["PYTHONPATH"] = os.pathsep.join([str(_ROOT), found.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    """The environment of a worker: the number of threads, and for Pannscope's own engines its policy for waiting threads."""
+    variables = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    variables["PYTHONPATH"] = os.pathsep.join([str(_ROOT), variables.get("PYTHONPATH", "")]).rstrip(
+        os.pathsep
+    )
     if ours:
-        found.setdefault(VARIABLE, "passive")
+        variables.setdefault(VARIABLE, "passive")
     else:
-        found.pop(VARIABLE, None)  # at its own defaults, whatever was chosen for us
-    return found
+        variables.pop(VARIABLE, None)  # other packages run at their own defaults
+    return variables
 
 
 class Workers:
-    """One subject, loaded in one process or several that work at the same time. Stopped unless it is being asked."""
+    """One subject, loaded in one process or several that run at the same time; stopped except during a request."""
 
     def __init__(self, name: str, files: Files, threads: int, processes: int = 1) -> None:
         self._name = name
@@ -61,53 +63,53 @@ class Workers:
         words = [sys.executable, "-m", "core.benchmark.worker", name]
         words += [str(files.safetensors), str(files.pth), str(files.onnx), str(threads)]
         inherited = environment(SUBJECTS[name].ours, threads)
-        # A file, not a pipe, which stops a process once nobody reads what it complains of.
-        self._complaints = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        # A file, not a pipe: a process blocks once the buffer of a pipe that nobody reads is full.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
         try:
             for started in range(processes):
                 self._check_room(processes - started)
-                process = subprocess.Popen(words, env=inherited, text=True, stderr=self._complaints, **pipes)
+                process = subprocess.Popen(words, env=inherited, text=True, stderr=self._errors, **pipes)
                 self._processes.append(process)
-                answer = self._read(process)  # which waits until it has loaded
-                self.load_s, self.peak_bytes = answer["load_s"], answer["peak_bytes"]
+                loaded = self._read(process)  # waits until it has loaded
+                self.load_s, self.peak_bytes = loaded["load_s"], loaded["peak_bytes"]
                 self._signal(_STOP, process)
         except BaseException:
             self.end()
             raise
 
-    def ask(self, document: dict[str, Any], first_alone: bool = False) -> tuple[float, dict[str, Any]]:
-        """Give every process the same task; milliseconds until the last is done, and the first one's answer.
+    def request(self, document: dict[str, Any], first_alone: bool = False) -> tuple[float, dict[str, Any]]:
+        """Send every process the same request; returns the milliseconds until the last is done, and the first one's reply.
 
-        A single process says itself how long it took, which leaves out the way there and back.
+        A single process measures its own time, which excludes the communication.
         """
-        asked = self._processes[:1] if first_alone else self._processes
-        for process in asked:
-            self._signal(_GO, process)
+        active = self._processes[:1] if first_alone else self._processes
+        for process in active:
+            self._signal(_CONTINUE, process)
         started = time.perf_counter()
-        for process in asked:
+        for process in active:
             _send(process, document)
-        answers = [self._read(process) for process in asked]
+        replies = [self._read(process) for process in active]
         taken = 1e3 * (time.perf_counter() - started)
-        for process in asked:
+        for process in active:
             self._signal(_STOP, process)
-        peaks = [answer["peak_bytes"] for answer in answers if answer.get("peak_bytes") is not None]
+        peaks = [reply["peak_bytes"] for reply in replies if reply.get("peak_bytes") is not None]
         self.peak_bytes = max(peaks, default=self.peak_bytes)
-        return answers[0].get("ms", taken) if len(asked) == 1 else taken, answers[0]
+        return replies[0].get("ms", taken) if len(active) == 1 else taken, replies[0]
 
     def end(self) -> None:
-        """End the processes and wait for it."""
+        """End the processes and wait until they have ended."""
         for process in self._processes:
             process.kill()
             process.communicate()
         self._processes.clear()
-        self._complaints.close()
+        self._errors.close()
 
     def _check_room(self, more: int) -> None:
         free = usable_memory()
         if self._processes and free is not None and self.peak_bytes and free < more * self.peak_bytes:
             raise WorkerError(
-                f"{free / 2**20:.0f} MB of memory are free, and {more} more of its processes want "
+                f"{free / 2**20:.0f} MB of memory are free, and {more} more of its processes need "
                 f"{more * self.peak_bytes / 2**20:.0f}"
             )
 
@@ -120,13 +122,13 @@ class Workers:
         if not line:
             self._processes.remove(process)
             process.communicate()
-            self._complaints.seek(0)
-            last = self._complaints.read().strip().splitlines()[-1:] or [
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:] or [
                 f"it ended with code {process.returncode}"
             ]
             raise WorkerError(last[0])
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
 
 def _send(process: subprocess.Popen[str], document: dict[str, Any]) -> None:
@@ -135,7 +137,7 @@ def _send(process: subprocess.Popen[str], document: dict[str, Any]) -> None:
         pipe.write(json.dumps(document) + "\n")
         pipe.flush()
     except BrokenPipeError:
-        pass  # what is read says what happened
+        pass  # the following read reports the error
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -146,17 +148,17 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def start(
     names: Sequence[str], files: Files, threads: int, processes: int
 ) -> tuple[dict[str, Workers], dict[str, str]]:
-    """Load subjects one after another; those that work, and why the others do not."""
-    found: dict[str, Workers] = {}
+    """Load subjects one after another; returns those that loaded, and why the others did not."""
+    loaded: dict[str, Workers] = {}
     failed: dict[str, str] = {}
     try:
         for name in names:
             try:
-                found[name] = Workers(name, files, threads, processes)
+                loaded[name] = Workers(name, files, threads, processes)
             except WorkerError as error:
                 failed[name] = str(error)
     except BaseException:
-        for workers in found.values():
+        for workers in loaded.values():
             workers.end()
         raise
-    return found, failed
+    return loaded, failed

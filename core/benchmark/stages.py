@@ -1,4 +1,4 @@
-"""Where the time of one clip goes in our own engines: decoding the file, the front end, the network, and every layer of it."""
+"""The time of one clip by stage in our own engines: decoding the file, the front end, the network, and each of its layers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ _PASSES_OF_LONG, _LONG_SECONDS = 3, 20.0
 def stage_times(
     model: Cnn14, engine: Engine, recording: Path, waveforms: Waveforms
 ) -> dict[str, dict[str, float]]:
-    """Medians in ms over a few passes, after one that does not count.
+    """Medians in ms over a few passes, after one for warming up.
 
     Parameters
     ----------
     model : the network that ``engine`` runs; its front end, and for torch its layers, are timed.
     recording : a file of the clip's length, which ``load_clip`` decodes, mixes and resamples.
-    waveforms : (batch, samples); the first is heard.
+    waveforms : (batch, samples); the first one is used.
 
     Returns
     -------
     "stages_ms" : decode, front end, and network, which is the engine's whole pass less the front end.
-    "layers_ms" : C1 to C12 and the rest, each run alone, one after another; empty where an engine cannot be stopped between layers
-        (one that can has ``layer_times(logmel)``).
+    "layers_ms" : C1 to C12 and the rest, each timed alone, one after another; empty for an engine without ``layer_times(logmel)``.
     """
-    heard = torch.from_numpy(waveforms[:1])
+    waveform = torch.from_numpy(waveforms[:1])
     of_layers = getattr(engine, "layer_times", None)
     if of_layers is None and isinstance(engine, TorchEngine):
         of_layers = lambda logmel: _torch_layer_times(model, torch.from_numpy(logmel)[None])  # noqa: E731
@@ -44,9 +43,9 @@ def stage_times(
     stages: list[dict[str, float]] = []
     layers: list[dict[str, float]] = []
     for _ in range(1 + (_PASSES if seconds < _LONG_SECONDS else _PASSES_OF_LONG)):
-        decode, _clip = _timed(lambda: load_clip(recording))
-        front_end, logmel = _timed(lambda: _front_end(model, heard))
-        whole, _answer = _timed(lambda: engine.probabilities(heard))
+        decode, _ = _timed(lambda: load_clip(recording))
+        front_end, logmel = _timed(lambda: _front_end(model, waveform))
+        whole, _ = _timed(lambda: engine.probabilities(waveform))
         stages.append({"decode": decode, "front end": front_end, "network": whole - front_end})
         layers.append(of_layers(logmel[0].numpy()) if of_layers else {})
     return {"stages_ms": _medians(stages[1:]), "layers_ms": _medians(layers[1:])}
@@ -58,13 +57,13 @@ def _medians(passes: list[dict[str, float]]) -> dict[str, float]:
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
-    made = work()
-    return 1e3 * (time.perf_counter() - started), made
+    result = work()
+    return 1e3 * (time.perf_counter() - started), result
 
 
-def _front_end(model: Cnn14, heard: torch.Tensor) -> torch.Tensor:
+def _front_end(model: Cnn14, waveform: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return model.front_end(heard)
+        return model.front_end(waveform)
 
 
 def _torch_layer_times(model: Cnn14, logmel: torch.Tensor) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What can be timed: our engines, and other ways of running the same network. Every one takes waveforms and gives probabilities."""
+"""What can be timed: our engines, and other packages that run the same network. Each maps waveforms to probabilities."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from core.runtime.choice import engine_for
 from core.runtime.engine import RUNTIMES
 
 Stages = Callable[[Path, Waveforms], dict[str, dict[str, float]]]
-"""A recording and the same clip's waveforms -> where its time goes."""
+"""A recording and the waveforms of the same clip -> times by stage and by layer."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """One network's weights in every form that a subject reads: ours, the official layout, and ONNX."""
+    """One network's weights in every format that a subject reads: ours, the official layout, and ONNX."""
 
     safetensors: Path
     pth: Path
@@ -34,7 +34,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A subject that has loaded: ``run`` is what is timed, (batch, samples) -> (batch, classes); ``stages`` where it can tell."""
+    """A subject that has loaded: ``run`` is timed, (batch, samples) -> (batch, classes); ``stages`` times the stages, where it can."""
 
     run: Callable[[Waveforms], Waveforms]
     stages: Stages | None = None
@@ -46,12 +46,13 @@ class Subject:
 
     Attributes
     ----------
-    packages : what it needs besides Pannscope's own requirements; without them it is left out.
-    load : files and number of threads -> what is timed.
-    ours : runs as Pannscope's programs do; anything else runs at its own defaults, but for the number of threads.
+    about : what it is.
+    packages : packages that it needs besides Pannscope's own requirements.
+    load : files and number of threads -> the loaded subject.
+    ours : runs with Pannscope's process settings; others run at their own defaults, except for the number of threads.
     """
 
-    says: str
+    about: str
     packages: tuple[str, ...]
     load: Callable[[Files, int], Loaded]
     ours: bool = False
@@ -123,7 +124,7 @@ def _openvino(precision: str) -> Callable[[Files, int], Loaded]:
 
 REFERENCE = "reference"
 
-# Our engines, one a line: name, runtime, profile, and what it is.
+# Our engines: name, runtime, profile, and what it is.
 _OURS: tuple[tuple[str, str, str | None, str], ...] = (
     ("torch", "torch", None, "Pannscope on torch"),
     ("winograd-fast", "winograd", "fast", "Pannscope's own float32 engine, profile fast"),
@@ -140,8 +141,8 @@ SUBJECTS: dict[str, Subject] = {
         _reference,
     ),
     **{
-        name: Subject(says, (), _engine(runtime, profile), ours=True)
-        for name, runtime, profile, says in _OURS
+        name: Subject(about, (), _engine(runtime, profile), ours=True)
+        for name, runtime, profile, about in _OURS
         if runtime in RUNTIMES
     },
     "onnxruntime": Subject("Pannscope's ONNX file in onnxruntime", ("onnxruntime",), _onnxruntime),

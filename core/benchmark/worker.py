@@ -1,11 +1,11 @@
-"""One subject in a process of its own: it loads, and then does a pass whenever it is told to.
+"""One subject in a process of its own: it loads, and then runs a pass for every request.
 
-``python -m core.benchmark.worker SUBJECT SAFETENSORS PTH ONNX THREADS``; on standard input a JSON document a line, the answers on
-standard output likewise:
+``python -m core.benchmark.worker SUBJECT SAFETENSORS PTH ONNX THREADS``; requests on standard input and replies on
+standard output, one JSON document per line:
 
-- ``{"hear": FILE.npy, "out": FILE.npy}``: take these waveforms from now on, and do one pass that does not count;
+- ``{"clip": FILE.npy, "out": FILE.npy}``: use these waveforms from now on, and run one pass, whose probabilities go to ``out``;
 - ``{"pass": true}``: one pass, timed;
-- ``{"stages": FILE.flac}``: where the time of one clip goes, with the recording to decode.
+- ``{"stages": FILE.flac}``: time the stages of one clip, with the recording to decode.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def peak_bytes() -> int | None:
-    """The most resident memory this process has had (Linux' VmHWM); None where a system does not say."""
+    """The peak of this process's resident memory (Linux' VmHWM); None on other systems."""
     try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+        kilobytes = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     except OSError:
         return None
-    return 1024 * int(found[1]) if found else None
+    return 1024 * int(kilobytes[1]) if kilobytes else None
 
 
 def end_with_parent() -> None:
-    """A stopped process does not see its input end; on Linux it can be ended with the one that started it."""
+    """On Linux, end with the parent process: a stopped process does not notice that its input has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def serve(arguments: list[str]) -> None:
-    """Load what the arguments name, and answer until standard input ends."""
+    """Load the subject, and reply to requests until standard input ends."""
     end_with_parent()
     name, *files, threads = arguments
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what packages print is no answer
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what packages print is not a reply
 
-    def answer(document: dict[str, Any]) -> None:
-        answers.write(json.dumps(document) + "\n")
-        answers.flush()
+    def reply(document: dict[str, Any]) -> None:
+        replies.write(json.dumps(document) + "\n")
+        replies.flush()
 
     import torch
 
@@ -58,21 +58,21 @@ def serve(arguments: list[str]) -> None:
     torch.set_num_threads(int(threads))
     started = time.perf_counter()
     subject = SUBJECTS[name].load(Files(*map(Path, files)), int(threads))
-    answer({"load_s": time.perf_counter() - started, "peak_bytes": peak_bytes()})
+    reply({"load_s": time.perf_counter() - started, "peak_bytes": peak_bytes()})
     waveforms = np.zeros((1, 0), np.float32)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "stages" in asked:
-            answer(subject.stages(Path(asked["stages"]), waveforms) if subject.stages else {})
+        request = json.loads(line)
+        if "stages" in request:
+            reply(subject.stages(Path(request["stages"]), waveforms) if subject.stages else {})
             continue
-        if "hear" in asked:
-            waveforms = np.load(asked["hear"])
+        if "clip" in request:
+            waveforms = np.load(request["clip"])
         started = time.perf_counter()
         probabilities = subject.run(waveforms)
         taken = time.perf_counter() - started
-        if "out" in asked:
-            np.save(asked["out"], probabilities)
-        answer({"ms": 1e3 * taken, "peak_bytes": peak_bytes()})
+        if "out" in request:
+            np.save(request["out"], probabilities)
+        reply({"ms": 1e3 * taken, "peak_bytes": peak_bytes()})
 
 
 if __name__ == "__main__":

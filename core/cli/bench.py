@@ -1,4 +1,4 @@
-"""``bench``: speed and memory of our engines beside others'."""
+"""``bench``: speed and memory of our engines and of others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bench_command(
     ] = "cnn14,epanns",
     engines: Annotated[
         str | None,
-        typer.Option("--engines", metavar="NAMES", help="What to time; by default all that is installed."),
+        typer.Option("--engines", metavar="NAMES", help="Engines to time; by default all installed ones."),
     ] = None,
     seconds: Annotated[
         str, typer.Option("--seconds", metavar="S", help="Lengths of the clip: 1,2,10,60.")
@@ -39,17 +39,17 @@ def bench_command(
         typer.Option("--threads", metavar="N", help="Numbers of threads: 1,2. By default the usable cores."),
     ] = None,
     processes: Annotated[
-        str, typer.Option("--processes", metavar="N", help="Processes that work at the same time: 1,2.")
+        str, typer.Option("--processes", metavar="N", help="Processes that run at the same time: 1,2.")
     ] = "1",
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Passes that count.")] = 9,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Timed passes.")] = 9,
     stages: Annotated[
-        bool, typer.Option("--stages", help="Where time goes as well: decoding, front end, network, layers.")
+        bool, typer.Option("--stages", help="Also time the stages: decoding, front end, network, layers.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Time our engines and others on the same clips.
 
-    All run the same weights, turn about, each in a process of its own that is stopped between its turns, and whose peak of memory is told.
+    All run the same weights, alternating, each in a process of its own that is stopped while others run, and whose memory peak is measured.
     """
     from core.benchmark import SUBJECTS, Bench, bench
     from core.runtime.machine import usable_cpus
@@ -66,22 +66,22 @@ def bench_command(
     )
     with progress_bar() as bar:
         task = bar.add_task("starting", total=None)
-        found = bench(what, lambda doing: bar.update(task, description=doing))
+        result = bench(what, lambda step: bar.update(task, description=step))
     if json_output:
-        print_json(found)
+        print_json(result)
         return
-    _print_found(found)
+    _print_result(result)
 
 
-def _print_found(found: dict[str, Any]) -> None:
-    machine, rows = found["host"], found["rows"]
+def _print_result(result: dict[str, Any]) -> None:
+    machine, rows = result["host"], result["rows"]
     read = [f"{rate} GB/s with {n}" for n, rate in machine["memory_read"].get("gb_per_s", {}).items()]
     say(f"{machine['processor']}, {machine['cores']} cores, load {machine['load_average']}")
     say(
-        f"Memory is read at {', '.join(read) or 'an unknown rate'}; engines are {machine['between_turns']} between turns."
+        f"Memory is read at {', '.join(read) or 'an unknown rate'}; engines are {machine['between_turns']} while others run."
     )
     columns = ["engine", "model", "s", "batch", "threads", "processes", "ms", "quartiles"]
-    columns += ["times faster", "x real time", "peak MB", "apart"]
+    columns += ["times faster", "x real time", "peak MB", "difference"]
     print_table("", columns, [_cells(row) for row in rows], text=["model"])
     parts = {part: None for row in rows for part in (*row["stages_ms"], *row["layers_ms"])}
     staged = [row for row in rows if row["stages_ms"]]
@@ -92,8 +92,8 @@ def _print_found(found: dict[str, Any]) -> None:
             for row in staged
         ]
         print_table("\nms of", ["engine", "model", "s", "threads", *parts], lines, text=["model"])
-    for name, why in found["left_out"].items():
-        say(f"Left out: {name}: {why}")
+    for name, why in result["left_out"].items():
+        say(f"Skipped: {name}: {why}")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -120,7 +120,7 @@ def _milliseconds(taken: float | None) -> str:
 def _words(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise ModelError(f"Give one name or several, separated by commas; got {text!r}.")
+        raise ModelError(f"Give one or more values, separated by commas; got {text!r}.")
     return words
 
 

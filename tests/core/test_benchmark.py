@@ -83,7 +83,7 @@ def test_layer_times_cover_a_pass(files):
     assert min(times.values()) > 0
 
 
-def test_the_recording_is_what_the_engines_hear(tmp_path):
+def test_the_recording_is_the_engines_clip(tmp_path):
     """Stereo at 48 kHz, and after decoding as long as the clip; its left channel is the first of the batch."""
     path = tmp_path / "clip.flac"
     write_recording(path, 1.5)
@@ -93,7 +93,7 @@ def test_the_recording_is_what_the_engines_hear(tmp_path):
     assert np.sqrt(np.mean(left**2)) == pytest.approx(np.sqrt(np.mean(clips(1.5, 1) ** 2)), rel=0.02)
 
 
-def test_peers_wait_as_they_like_and_ours_as_pannscope_does(monkeypatch):
+def test_the_wait_policy_is_ours_alone(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     assert "OMP_WAIT_POLICY" not in environment(ours=False, threads=3)
     assert environment(ours=True, threads=3)["OMP_WAIT_POLICY"] == "passive"
@@ -103,23 +103,23 @@ def test_peers_wait_as_they_like_and_ours_as_pannscope_does(monkeypatch):
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process's state is read as Linux tells it")
-def test_workers_are_stopped_unless_it_is_their_turn(files, tmp_path):
-    """Both at once when both are asked, one when the first is; both stopped before and after; and one that ends is noticed."""
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's state is read from /proc")
+def test_workers_are_stopped_except_during_a_request(files, tmp_path):
+    """Both run for a request to both, one for a request to the first; both are stopped before and after; one that ends is an error."""
     clip = tmp_path / "clip.npy"
     np.save(clip, clips(0.5, 1))
     workers = Workers("torch", files, 1, processes=2)
     try:
         first, second = workers._processes
         assert _state(first.pid) == _state(second.pid) == "T"
-        taken, answer = workers.ask({"hear": str(clip)})
-        assert taken > answer["ms"] > 0  # until the slower of two has answered
-        taken, answer = workers.ask({"pass": True}, first_alone=True)
-        assert taken == answer["ms"]
+        taken, reply = workers.request({"clip": str(clip)})
+        assert taken > reply["ms"] > 0  # until the slower of two has replied
+        taken, reply = workers.request({"pass": True}, first_alone=True)
+        assert taken == reply["ms"]
         assert _state(first.pid) == _state(second.pid) == "T"
         second.send_signal(signal.SIGKILL)
         with pytest.raises(WorkerError, match="code -9"):
-            workers.ask({"pass": True})
+            workers.request({"pass": True})
     finally:
         workers.end()
 
@@ -134,8 +134,8 @@ def _state(pid: int) -> str:
     return state
 
 
-def test_an_engine_that_cannot_load_is_left_out_and_says_why(files, tmp_path):
-    """Weights that are none stand for an engine that this processor cannot run."""
+def test_an_engine_that_cannot_load_is_skipped_with_the_reason(files, tmp_path):
+    """A damaged file takes the place of an engine that this processor cannot run."""
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no network")
     found, failed = start(["onnxruntime", "torch"], replace(files, onnx=broken), 1, 1)
@@ -160,7 +160,7 @@ def test_memory_is_read_at_a_possible_rate():
         (("--seconds", "ten"), "--seconds takes numbers"),
         (("--models", "resnet22"), "The shape of resnet22 is not known"),
         (("--models", "cnn14:half"), "such as cnn14:0.25"),
-        (("--repeats", "0"), "whole numbers from 1"),
+        (("--repeats", "0"), "whole numbers, at least 1"),
     ],
 )
 def test_mistakes(cli, given, says):
