@@ -65,6 +65,12 @@ def test_prose_lists_the_same_formats(page: str) -> None:
     assert [name for name in re.findall(r"\w+", listed) if name in titles] == titles
 
 
+def test_the_documented_suffixes_are_the_tables() -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"`(\.wav .*?)`", text)
+    assert tuple(listed.split()) == SUFFIXES
+
+
 def test_a_folder_gives_the_files_with_an_accepted_suffix(tmp_path: Path) -> None:
     for suffix in (*SUFFIXES, ".WAV", ".Mp3", ".txt", ".csv", ".wave", ""):
         (tmp_path / f"clip{suffix}").touch()
