@@ -26,8 +26,10 @@ def atomic_write(target: Path, mode: int = 0o666) -> Iterator[Path]:
 
     Parameters
     ----------
-    target : its folder has to exist.
-    mode : permissions of the new file, less the process's umask; ``0o600`` for the user alone.
+    target : Path
+        The file; its folder has to exist.
+    mode : int
+        Permissions of the new file, less the process's umask; ``0o600`` for the user alone.
 
     Yields
     ------
@@ -54,7 +56,7 @@ def atomic_write(target: Path, mode: int = 0o666) -> Iterator[Path]:
         permissions = os.fstat(descriptor).st_mode
         os.close(descriptor)
         yield draft
-        draft.chmod(permissions)  # safetensors puts a file of its own there, which only its owner may read
+        draft.chmod(permissions)  # safetensors replaces it by a file that only its owner may read
         move_into_place(draft, target)
     finally:
         with contextlib.suppress(OSError):
@@ -87,9 +89,20 @@ def check_output(target: Path, suffix: str, *, force: bool, error: type[Pannscop
 
     Parameters
     ----------
-    suffix : how its name has to end.
-    force : whether an existing file may be replaced.
-    error : the class of the error to raise.
+    target : Path
+        The file.
+    suffix : str
+        The end that its name must have.
+    force : bool
+        Whether an existing file may be replaced.
+    error : type
+        The class of the error to raise.
+
+    Examples
+    --------
+    >>> check_output(Path("plan.txt"), ".json", force=False, error=PannscopeError)
+    Traceback (most recent call last):
+    core.errors.PannscopeError: 'plan.txt' has to end in .json: name it plan.json.
     """
     if target.suffix != suffix:
         raise error(f"{target.name!r} has to end in {suffix}: name it {target.stem}{suffix}.")

@@ -37,7 +37,7 @@ class Variable:
 
     @property
     def value(self) -> str:
-        """What the environment says now, without blanks around it; empty where it says nothing."""
+        """Its value in the environment now, without blanks around it; empty where it is not set."""
         return os.environ.get(self.name, "").strip()
 
     def refusal(self, accepted: str) -> SettingsError:
@@ -104,7 +104,7 @@ def profile() -> str:
 
 
 def threads() -> int | None:
-    """Threads that a network runs on, 1 to ``MAX_THREADS``; None where nobody says."""
+    """Threads that a network runs on, 1 to ``MAX_THREADS``; None where the variable is not set."""
     value = THREADS.value
     if not value:
         return None

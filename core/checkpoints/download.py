@@ -58,8 +58,16 @@ def download(
 
     Parameters
     ----------
-    size_bytes : size of the whole file if known; a server that offers another size is refused.
-    require_space : called with the number of bytes still to receive, before any is; raises where the disk has no room for them.
+    url : str
+        What to download.
+    part : Path
+        The file that receives it; what it already holds is kept.
+    size_bytes : int, optional
+        Size of the whole file; a server that offers another size is refused.
+    require_space : callable, optional
+        Called with the number of bytes still to receive, before any is; raises where the disk has no room for them.
+    progress, cancelled : callable, optional
+        As for ``core.checkpoints.fetch``.
 
     Raises
     ------

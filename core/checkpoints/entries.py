@@ -124,7 +124,16 @@ def manifest() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """The checkpoint called ``name``; raises ``CheckpointError`` that lists the known names."""
+    """A checkpoint of the manifest; the ``CheckpointError`` for an unknown name lists the known ones.
+
+    Examples
+    --------
+    >>> entry("epanns").title
+    'E-PANNs'
+    >>> entry("epans")
+    Traceback (most recent call last):
+    core.errors.CheckpointError: Unknown checkpoint 'epans'; known are ... Did you mean epanns?
+    """
     known = _manifest()
     if name in known:
         return known[name]
@@ -155,6 +164,11 @@ def status(checkpoint: Entry) -> str:
     str
         "embedded" (in the repository), "installed" (downloaded), "available" (``fetch`` gets it), or "published-only" (no
         file exists, or Pannscope cannot build its architecture yet).
+
+    Examples
+    --------
+    >>> status(entry("demo-cnn14")), status(entry("epanns-75"))
+    ('embedded', 'published-only')
     """
     if checkpoint.kind == "embedded":
         return "embedded"

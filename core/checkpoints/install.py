@@ -76,9 +76,17 @@ def fetch(
 
     Parameters
     ----------
-    name : a name of the manifest, or an ``Entry``.
-    progress : called with (bytes received, bytes expected or None) while downloading.
-    cancelled : called while downloading and waiting; True ends it.
+    name : str or Entry
+        A name of the manifest, or an entry.
+    progress : callable, optional
+        Called with (bytes received, bytes expected or None) while downloading.
+    cancelled : callable, optional
+        Called while downloading and waiting; True ends it.
+
+    Returns
+    -------
+    Fetched
+        The checkpoint's name, its file, and that file's sha256.
 
     Raises
     ------
@@ -86,6 +94,11 @@ def fetch(
         Not a checkpoint with a file, no network, no room, a wrong checksum, cancelled (``DownloadCancelledError``) …
     CheckpointError
         An unknown name.
+
+    Examples
+    --------
+    >>> fetch("demo-cnn14").path.name  # embedded: nothing is downloaded
+    'demo-cnn14.safetensors'
     """
     wanted = entry(name) if isinstance(name, str) else name
     if wanted.kind == "embedded":

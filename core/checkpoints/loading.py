@@ -50,18 +50,33 @@ def load_checkpoint(
 
     Parameters
     ----------
-    path : the file.
-    name : what to call it; by default the name it was saved under, or the file's.
-    architecture : one of the registry's; by default the one that the file states, or the first that fits its tensors.
-    classes : the classes of the outputs, where the file does not state them: "audioset", display names, or a ``ClassSet``. By
-        default AudioSet's, if there are 527.
-    ratio : the share of filters removed from each of C7..C12. The widths are read from the tensors anyway; a ratio that
-        contradicts them is an error.
+    path : str or path
+        The file.
+    name : str, optional
+        What to call it; by default the name it was saved under, or the file's.
+    architecture : str, optional
+        A name of the registry; by default the one that the file states, or the first that fits its tensors.
+    classes : ClassSet, sequence of str or "audioset", optional
+        The classes of the outputs, where the file does not state them. By default AudioSet's, if there are 527.
+    ratio : float, optional
+        The pruning ratio of C7..C12. The widths are read from the tensors anyway; a ratio that contradicts them is an error.
+
+    Returns
+    -------
+    Checkpoint
+        The network, in eval mode, and its description.
 
     Raises
     ------
     CheckpointError
         One line on what is wrong with the file: missing, truncated, of another format, unsafe, of another architecture …
+
+    Examples
+    --------
+    >>> from core.checkpoints import entry, path_of
+    >>> info = load_checkpoint(path_of(entry("demo-epanns"))).info
+    >>> info.name, info.widths[:2], len(info.classes)
+    ('demo-epanns', (16, 16), 18)
     """
     source = Path(path)
     file = _open(source)

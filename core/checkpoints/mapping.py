@@ -32,8 +32,12 @@ def map_tensors(
 
     Parameters
     ----------
-    claims : name -> tensor, already checked against the file.
-    positions : storage key -> position of its first byte in the file.
+    path : Path
+        The torch file.
+    claims : mapping of str to TensorClaim
+        Tensors by name, already checked against the file.
+    positions : mapping of str to int
+        Storage key -> position of its first byte in the file.
 
     Notes
     -----

@@ -98,18 +98,42 @@ def save_checkpoint(
 
     Parameters
     ----------
-    path : ends in ``.safetensors``; missing folders are created.
-    classes : the model's outputs, in order.
-    kept : layer -> kept filters as indices into the unpruned layer (any sequence of ints), if the model was pruned.
-    training : notes to keep with the weights; plain JSON.
-    half : store the convolutions and linear layers' weights as float16. Vectors (batch norm, biases) stay float32: they are
+    path : str or path
+        Ends in ``.safetensors``; missing folders are created.
+    model : Cnn14
+        The network; it may be pruned.
+    classes : ClassSet
+        The network's outputs, in order.
+    name : str
+        What the checkpoint is called where it is listed.
+    kept : dict, optional
+        Layer -> kept filters as indices into the unpruned layer (any sequence of ints), if the network was pruned.
+    training : dict, optional
+        Notes to keep with the weights; plain JSON.
+    half : bool
+        Store the convolutions and linear layers' weights as float16. Vectors (batch norm, biases) stay float32: they are
         0.1 % of the file, and running variances lose the most by rounding. They are loaded as float32 again.
+
+    Returns
+    -------
+    CheckpointInfo
+        The description of the file that was written.
 
     Raises
     ------
     CheckpointError
         Classes that do not fit, NaN or infinite weights (or weights not representable in half precision), a path that cannot
         be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from core import load_tagger
+    >>> tagger = load_tagger("demo-epanns")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     info = save_checkpoint(Path(folder, "copy.safetensors"), tagger.model, classes=tagger.classes, name="copy")
+    >>> info.name, info.architecture, info.path.name
+    ('copy', 'cnn14', 'copy.safetensors')
     """
     target = Path(path)
     if target.suffix != CHECKPOINT_SUFFIX:

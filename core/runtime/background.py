@@ -30,11 +30,14 @@ class BackgroundTask:
 
     Parameters
     ----------
-    work : called in the thread with the event that ``cancel`` sets. It looks at the event between its steps
-        (``cancelled.is_set()``, or ``cancelled.wait(seconds)`` in place of a sleep) and then returns or raises.
-    name : of the thread, and of the task in the log.
-    on_end : called in the thread once ``work`` has ended, with what it raised, or None. ``PannscopeError`` (a message for the user) and
-        ``TaskCancelledError`` are passed on alone; anything else is logged with its traceback as well.
+    work : callable
+        Called in the thread with the event that ``cancel`` sets. It looks at the event between its steps (``cancelled.is_set()``, or
+        ``cancelled.wait(seconds)`` in place of a sleep) and then returns or raises.
+    name : str
+        Of the thread, and of the task in the log.
+    on_end : callable, optional
+        Called in the thread once ``work`` has ended, with what it raised, or None. ``PannscopeError`` (a message for the user) and
+        ``TaskCancelledError`` are only passed on; any other exception is logged with its traceback as well.
 
     Examples
     --------
@@ -72,7 +75,7 @@ class BackgroundTask:
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether it was cancelled."""
         return self._cancelled.is_set()
 
     def wait(self, seconds: float | None = None) -> bool:

@@ -18,21 +18,22 @@ _log = logging.getLogger(__name__)
 
 
 class Buildable(Protocol):
-    """What has an engine to be built; a ``Tagger`` is."""
+    """A network whose engine can be built, as a ``Tagger`` is."""
 
     def build_engine(self) -> object:
-        """Build the engine, unless it is there."""
+        """Build the engine, unless it has been built."""
 
 
 class EngineBuilder:
     """Builds engines one at a time in the background.
 
     Only the last network that was requested waits: a slider that was moved on has superseded the others, and each requests its engine
-    again when it is next used. The engine of a network that nobody holds any more is not built.
+    again when it is next used. The engine of a network that has been released meanwhile is not built.
 
     Parameters
     ----------
-    on_done : called in that thread after each engine, when memory has been taken.
+    on_done : callable, optional
+        Called in that thread after each engine, which has taken memory.
     """
 
     def __init__(self, on_done: Callable[[], object] = lambda: None) -> None:

@@ -45,10 +45,13 @@ def engine_for(model: Cnn14, runtime: str = "auto", profile: str | None = None) 
 
     Parameters
     ----------
-    model : the network, in eval mode.
-    runtime : "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and torch that can run the
+    model : Cnn14
+        The network, in eval mode.
+    runtime : str
+        "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and torch that can run the
         network here and gives torch's probabilities. A warning is logged once where neither of the first two can.
-    profile : "fast" or "small"; by default the one that PANNSCOPE_PROFILE names, else by the free memory.
+    profile : str, optional
+        "fast" or "small"; by default the one that PANNSCOPE_PROFILE names, else by the free memory.
 
     Raises
     ------

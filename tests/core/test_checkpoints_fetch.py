@@ -1,4 +1,4 @@
-"""The real downloader against a real HTTP server in this process, which behaves well or badly as each test tells it."""
+"""The real downloader against a real HTTP server in this process, which behaves well or badly as each test requires."""
 
 from __future__ import annotations
 

@@ -84,10 +84,10 @@ def test_a_tagger_runs_on_torch_until_its_engine_is_ready(tmp_path) -> None:
     with builder.paused():  # no engine can come in between
         first = tagger.tag(clip)
         assert (first.runtime, tagger.engine_ready, tagger.engine_bytes) == ("torch", False, 0)
-        assert "until" in first.runtime_why
+        assert "until" in tagger.runtime_why
     builder.wait()
     assert tagger.engine_ready
     second = tagger.tag(clip)
-    assert (second.runtime, second.runtime_why) == (named.runtime, named.runtime_why)
+    assert (second.runtime, tagger.runtime_why) == (named.runtime, named.runtime_why)
     assert np.abs(second.probabilities - first.probabilities).max() < 1e-4
     assert tagger.nbytes == sum(4 * p.numel() for p in loaded.model.parameters()) + tagger.engine_bytes

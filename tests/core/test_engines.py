@@ -71,9 +71,9 @@ def test_every_length_equals_torch(make, model, medley, profile):
     if min(model.config.widths) < 4:  # the odd one, which is quick
         lengths += [320 * (511 + extra) for extra in range(8)] + [320 * (32 + extra) for extra in range(33)]
     for samples in lengths:
-        heard = medley[:, :samples]
-        wanted = model.probabilities(heard)
-        found = engine.probabilities(heard)
+        clip = medley[:, :samples]
+        wanted = model.probabilities(clip)
+        found = engine.probabilities(clip)
         assert found.shape == wanted.shape
         assert found.dtype == torch.float32
         assert float((found - wanted).abs().max()) < 1e-4, samples
