@@ -126,7 +126,7 @@ def _outcome(source: Source, settings: Settings, line: DeltaGenerator) -> Outcom
     opened: OpenedClip | None = None
 
     def on_wait(ahead: int) -> None:
-        line.caption(f"Somebody else's clip is being tagged: {formats.plural(ahead, 'turn')} before yours.")
+        line.caption(formats.waiting(ahead))
 
     try:
         opened = get_server().clip(source)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from core import checkpoints
-from core.models.cnn import Cnn14Config
+from core.models.cnn import LAYERS, Cnn14Config
 from core.models.widths import kept_widths
-from core.profiling import count
+from core.profiling import Counts, count
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger
-from dashboard.prune.settings import PruneSettings
+from dashboard.prune.settings import HIGHEST, PruneSettings
+from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 
@@ -20,12 +21,12 @@ THRESHOLD = 0.5
 """Of the tags that are shown; ``core.compare.agreement`` measures at the same."""
 
 EAGER_PARAMETERS = 20_000_000
-"""Up to this size a network's curves are measured unasked: a few seconds. The published CNN14 takes a minute."""
+"""Up to this size a network's curves are measured without being asked for: a few seconds. The published CNN14 takes a minute."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A ``dashboard.server.pruned.PruneRequest``, with what the page says of it.
+    """A ``dashboard.server.pruned.PruneRequest``, with what follows from it.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Cut:
 
     @cached_property
     def after(self) -> Cnn14Config:
-        """The configuration that is left, from the widths alone: no filter has to be ranked for it."""
+        """The pruned network's configuration, from the widths alone: no filter has to be ranked for it."""
         settings, before = self.settings, self.before
         widths = (
             settings.plan.after
@@ -54,6 +55,25 @@ class Cut:
     def plan(self) -> PruningPlan:
         """The filters that stay; ranked when first asked for."""
         return self.settings.plan or plan_at(get_server().tagger(self.name), self.settings)
+
+    @cached_property
+    def counts(self) -> tuple[Counts, Counts]:
+        """Parameters, MACs and sizes before and after, for a clip of ``TIMED_SECONDS``."""
+        return count(self.before, TIMED_SECONDS), count(self.after, TIMED_SECONDS)
+
+    @property
+    def ratio(self) -> float:
+        """The pruning ratio, or the share of the touched layers' filters that is removed: the cut's position on the curves."""
+        if self.settings.ratio is not None:
+            return self.settings.ratio
+        indices = [LAYERS.index(layer) for layer in self.settings.touched]
+        before, after = (sum(config.widths[i] for i in indices) for config in (self.before, self.after))
+        return min(HIGHEST / 100, 1 - after / before) if before else 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is removed."""
+        return self.before.widths == self.after.widths
 
     @property
     def repair(self) -> str:
@@ -68,7 +88,7 @@ class Cut:
     @property
     def small(self) -> bool:
         """Whether curves are measured without being asked for."""
-        return count(self.before).params_trainable <= EAGER_PARAMETERS
+        return self.counts[0].params_trainable <= EAGER_PARAMETERS
 
 
 def plan_at(tagger: Tagger, settings: PruneSettings, ratio: float | None = None) -> PruningPlan:

@@ -1,4 +1,4 @@
-"""Take home: the pruned network as a file, each copy held against the network before it is offered, and its plan."""
+"""The Prune page's export tab: the pruned network as a file, checked before it is offered, and its plan."""
 
 from __future__ import annotations
 
@@ -12,22 +12,36 @@ from core.export import FORMATS, Exported, Format, export_bytes
 from dashboard import formats
 from dashboard.prune.cut import Cut
 from dashboard.server.jobs import JobStatus, Step
-from dashboard.server.pruned import Pruned
 from dashboard.server.server import get_server
 from dashboard.widgets import query_params
 from dashboard.widgets.download_buttons import download_button
 from dashboard.widgets.job_panel import job_panel, job_progress
 
-_HALF = "safetensors-half"
+
+@dataclass(frozen=True)
+class FileKind:
+    """A format, in full or half precision."""
+
+    form: Format
+    half: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.form.title}, half precision" if self.half else self.form.title
+
+    @property
+    def about(self) -> str:
+        """What it is for."""
+        return self.form.about + (" In half precision: half the size." if self.half else "")
 
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """A finished copy: its bytes, and what was found when it was checked."""
+    """An exported network, and the report of its check."""
 
     data: bytes
-    done: Exported
-    name: str
+    report: Exported
 
     @property
     def nbytes(self) -> int:
@@ -35,67 +49,63 @@ class File:
         return len(self.data)
 
 
-def files(cut: Cut) -> None:
-    """One row a format: what it is for, and its file once it was prepared; the plan below."""
+def export(cut: Cut) -> None:
+    """Choice of the format, the file once it is prepared, and the plan."""
     st.markdown(
-        "The network as it stands above, repaired or not. Every file is read back and run beside the network on real input "
-        "before it is offered; the largest difference of a probability is written down."
+        "The network as shown above, repaired or not. Every file is read back and compared with the network on real audio "
+        "before it is offered; the largest difference of a probability is stated."
     )
-    kinds = {name: (form, False) for name, form in FORMATS.items()}
-    kinds = {
-        key: value
-        for name, each in kinds.items()
-        for key, value in (
-            ((name, each), (_HALF, (each[0], True))) if name == "safetensors" else ((name, each),)
-        )
-    }
-    titles = {key: f"{form.title}{', half precision' if half else ''}" for key, (form, half) in kinds.items()}
-    query_params.follow("format", titles)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        kind = st.selectbox(
-            "Format",
-            list(kinds),
-            format_func=titles.__getitem__,
-            key="format",
-            bind="query-params",
-            persist_state="session",
-            width=320,
+        kind = _choose_kind()
+        pressed = st.button("Prepare the file", key="prepare", type="primary")
+    st.caption(kind.about)
+    key = ("file", kind.form.name, kind.half, get_server().pruned_key(cut))
+    if not pressed or _start(key, cut, kind):
+        jobs = get_server().jobs
+        job_panel(
+            "export",
+            lambda: jobs.status(key),
+            job_progress,
+            lambda: jobs.cancel(key),
+            lambda status: _offer(key, status),
         )
-        asked = st.button("Prepare the file", key="prepare", type="primary")
-    form, half = kinds[kind]
-    st.caption(form.about + (" In half precision: half the size." if half else ""))
-    _file(cut, form, half, asked)
     _plan(cut)
 
 
-def _file(cut: Cut, form: Format, half: bool, asked: bool) -> None:
-    jobs = get_server().jobs
-    key = ("file", form.name, half, get_server().pruned_key(cut))
-    if asked:
-        jobs.forget(key)
-        try:
-            ready = get_server().pruned(cut)
-        except PannscopeError as error:
-            st.error(formats.escaped(str(error)), icon=":material/error:")
-            return
-        _start(key, ready, form, half, cut)
-    job_panel(
-        "export",
-        lambda: jobs.status(key),
-        job_progress,
-        lambda: jobs.cancel(key),
-        lambda status: _offer(key, status),
+def _choose_kind() -> FileKind:
+    kinds = {}
+    for name, form in FORMATS.items():
+        kinds[name] = FileKind(form)
+        if name == "safetensors":
+            kinds["safetensors-half"] = FileKind(form, half=True)
+    query_params.follow("format", {name: kind.title for name, kind in kinds.items()})
+    chosen = st.selectbox(
+        "Format",
+        list(kinds),
+        format_func=lambda name: kinds[name].title,
+        key="format",
+        bind="query-params",
+        persist_state="session",
+        width=320,
     )
+    return kinds[chosen]
 
 
-def _start(key: Hashable, ready: Pruned, form: Format, half: bool, cut: Cut) -> None:
-    waveforms = get_server().waveforms([cut.source])
+def _start(key: Hashable, cut: Cut, kind: FileKind) -> bool:
+    """Write and check the file in the background; False, with the error drawn, where the network cannot be pruned."""
+    server = get_server()
+    server.jobs.forget(key)
+    try:
+        pruned, waveforms = server.pruned(cut), server.waveforms([cut.source])
+    except PannscopeError as error:
+        st.error(formats.escaped(str(error)), icon=":material/error:")
+        return False
 
     def work(_step: Step) -> File:
-        data, done = export_bytes(ready.tagger, form.name, waveforms=waveforms, half=half)
-        return File(data, done, done.path.name)
+        return File(*export_bytes(pruned.tagger, kind.form.name, waveforms=waveforms, half=kind.half))
 
-    get_server().jobs.start(key, work, "Writing the file, reading it back and comparing")
+    server.jobs.start(key, work, "Writing the file, reading it back and comparing")
+    return True
 
 
 def _offer(key: Hashable, status: JobStatus | None) -> None:
@@ -105,15 +115,15 @@ def _offer(key: Hashable, status: JobStatus | None) -> None:
     file: File | None = get_server().jobs.result(key)
     if file is None:
         return
-    done = file.done
+    report, name = file.report, file.report.path.name
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        download_button(f"Download {file.name}", file.data, file.name, key="download_file")
+        download_button(f"Download {name}", file.data, name, key="download_file")
         st.caption(
-            f"{formats.file_size(len(file.data))} · differs from the network by at most {done.max_abs_difference:.1g} on "
-            f"{formats.plural(done.clips, 'clip')}, {formats.seconds(done.audio_seconds)} of audio.",
+            f"{formats.file_size(len(file.data))} · differs from the network by at most {report.max_abs_difference:.1g} on "
+            f"{formats.plural(report.clips, 'clip')}, {formats.seconds(report.audio_seconds)} of audio.",
             width="stretch",
         )
-    for note in done.notes:
+    for note in report.notes:
         st.caption(formats.escaped(note))
 
 
@@ -125,6 +135,6 @@ def _plan(cut: Cut) -> None:
             f"{cut.name}-plan.json",
             key="download_plan",
             mime="application/json",
-            help_text="Which filters stay, and how they were chosen: this page and `pannscope prune --plan` read it back.",
+            help_text="Which filters stay, and how they were chosen: this page and `pannscope prune --plan` can load it.",
         )
-        st.caption("A plan is small, and can be carried out again on the same network.", width="stretch")
+        st.caption("A plan is small, and can be applied again to the same network.", width="stretch")

@@ -1,196 +1,184 @@
-"""Measurements that take a while, as jobs in the background: agreement over ratios, sensitivity, and plans found by it."""
+"""The Prune page's measurements, as jobs in the background: agreement over the ratio, sensitivity, and searches for a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from core.compare import Agreement, agreement
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.search.search import Budget, find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
-from core.tagging import Tagger, Tags
-from dashboard.prune.cut import plan_at
-from dashboard.prune.settings import PruneSettings
+from core.tagging import Tags
+from dashboard.prune.cut import Cut, plan_at
 from dashboard.server.jobs import Step
 from dashboard.server.pruned import build_pruned, calibration_key, calibration_sources
-from dashboard.server.server import Server, get_server
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
 
 CURVE = tuple(step / 10 for step in range(10))
 """The ratios at which agreement is measured: 0, 10 … 90 %."""
 
 
+def curve_key(cut: Cut, repair: str) -> Hashable:
+    """The job of a curve; ``repair`` is one of ``settings.REPAIRS``."""
+    return ("curve", *_curve_settings(cut, repair))
+
+
+def start_curve(cut: Cut, repair: str) -> None:
+    """Measure agreement at every ratio of ``CURVE`` in the background; ``curve`` has the points as they come."""
+    server = get_server()
+    tagger, clip = server.tagger(cut.name), server.clip(cut.source).clip
+    load = server.waveform_loader(calibration_sources(repair, cut.source))
+    points_key = ("points", *_curve_settings(cut, repair))
+
+    def measure(ratio: float, on_progress: Callable[[], None]) -> Tags:
+        plan = plan_at(tagger, cut.settings, ratio)
+        pruned = build_pruned(tagger, plan, load() if ratio else (), lambda *_: on_progress())
+        return pruned.tagger.tag(clip)
+
+    def work(step: Step) -> dict[float, Tags]:
+        points: dict[float, Tags] = server.jobs.result(points_key) or {}
+        for number, ratio in enumerate(CURVE):
+            if ratio not in points:
+                points = {**points, ratio: measure(ratio, partial(step, number, len(CURVE)))}
+                server.jobs.keep(points_key, points)
+            step(number + 1, len(CURVE))
+        return points
+
+    server.jobs.start(curve_key(cut, repair), work, "Measuring")
+
+
+def curve(cut: Cut, repair: str) -> list[tuple[float, Agreement]]:
+    """The points that have been measured so far, by ratio."""
+    server = get_server()
+    baseline = server.known_tags(cut.source, cut.name)
+    if baseline is None:
+        return []
+    points: dict[float, Tags] = (
+        server.jobs.result(curve_key(cut, repair))
+        or server.jobs.result(("points", *_curve_settings(cut, repair)))
+        or {}
+    )
+    return [(ratio, agreement(baseline, candidate)) for ratio, candidate in sorted(points.items())]
+
+
 @dataclass(frozen=True)
-class Asked:
-    """A measurement over clips: what it is known by, and what it hears.
+class SensitivityRequest:
+    """Prune every layer alone at every ratio.
 
     Attributes
     ----------
-    name, sha256 : the network.
-    sources : the clips.
+    name, sha256 : the network, and its checkpoint.
+    criterion : how filters are ranked.
+    sources : the clips to measure on.
     """
 
     name: str
     sha256: str
+    criterion: str
     sources: tuple[Source, ...]
 
     @property
-    def clips(self) -> tuple[str, ...]:
-        """The clips' keys."""
-        return tuple(source.key for source in self.sources)
+    def key(self) -> Hashable:
+        """The job."""
+        return ("sensitivity", self.sha256, self.criterion, *(source.key for source in self.sources))
 
+    def result(self) -> Sensitivity | None:
+        """The measured sensitivity, or None where it has not been measured."""
+        result: Sensitivity | None = get_server().jobs.result(self.key)
+        return result
 
-def asked(name: str, sources: Sequence[Source]) -> Asked:
-    """Measure ``name`` on these clips."""
-    return Asked(name, get_server().tagger(name).info.sha256, tuple(sources))
+    def start(self) -> None:
+        """Measure in the background."""
+        get_server().jobs.start(self.key, self.work())
 
-
-def curve_key(source: Source, name: str, settings: PruneSettings, repair_on: str) -> Hashable:
-    """What a curve is known by."""
-    return ("curve", *_curve_base(source, name, settings, repair_on))
-
-
-def start_curve(source: Source, name: str, settings: PruneSettings, repair_on: str) -> None:
-    """Measure agreement at every ratio of ``CURVE``, in the background; the points are there as they come."""
-    server = get_server()
-    tagger, clip = server.tagger(name), server.clip(source).clip
-    load = server.waveform_loader(calibration_sources(repair_on, source))
-    base = _curve_base(source, name, settings, repair_on)
-
-    def measure(ratio: float, pause: Callable[[], None]) -> Tags:
-        made = plan_at(tagger, settings, ratio)
-        network = build_pruned(tagger, made, load() if ratio else (), lambda *_: pause())
-        return network.tagger.tag(clip)
-
-    def work(step: Step) -> dict[float, Tags]:
-        points: dict[float, Tags] = server.jobs.result(("points", *base)) or {}
-        for number, ratio in enumerate(CURVE):
-            if ratio not in points:
-                points = {**points, ratio: measure(ratio, partial(step, number, len(CURVE)))}
-                server.jobs.keep(("points", *base), points)
-            step(number + 1, len(CURVE))
-        return points
-
-    server.jobs.start(curve_key(source, name, settings, repair_on), work, "Measuring")
-
-
-def curve(
-    source: Source, name: str, settings: PruneSettings, repair_on: str
-) -> list[tuple[float, Agreement]]:
-    """The points that have been measured, smallest ratio first."""
-    server = get_server()
-    left = server.known_tags(source, name)
-    base = _curve_base(source, name, settings, repair_on)
-    if left is None:
-        return []
-    points: dict[float, Tags] = (
-        server.jobs.result(("curve", *base)) or server.jobs.result(("points", *base)) or {}
-    )
-    return [(ratio, agreement(left, right)) for ratio, right in sorted(points.items())]
-
-
-def sensitivity_key(question: Asked, criterion: str) -> Hashable:
-    """What a measurement of sensitivity is known by."""
-    return ("sensitivity", question.sha256, criterion, question.clips)
-
-
-def sensitivity(question: Asked, criterion: str) -> Sensitivity | None:
-    """The measured sensitivity, or None where nobody has measured it."""
-    found: Sensitivity | None = get_server().jobs.result(sensitivity_key(question, criterion))
-    return found
-
-
-def start_sensitivity(question: Asked, criterion: str) -> None:
-    """Measure every layer alone at every ratio, in the background."""
-    server = get_server()
-    load = server.waveform_loader(question.sources)
-    work = _sensitivity_work(server, server.tagger(question.name), load, criterion)
-    server.jobs.start(sensitivity_key(question, criterion), work)
-
-
-def search_key(
-    question: Asked,
-    criterion: str,
-    round_to: int,
-    *,
-    budget: Budget | None,
-    tolerance: float | None,
-    repaired: bool,
-) -> Hashable:
-    """What a search for a plan is known by."""
-    return ("search", question.sha256, criterion, question.clips, round_to, budget, tolerance, repaired)
-
-
-def found_plan(key: Hashable) -> PruningPlan | None:
-    """The plan that a search has found."""
-    found: PruningPlan | None = get_server().jobs.result(key)
-    return found
-
-
-def start_search(
-    question: Asked,
-    criterion: str,
-    round_to: int,
-    *,
-    budget: Budget | None,
-    tolerance: float | None,
-    repaired: bool,
-) -> None:
-    """Find the ratios of all layers for a budget or a tolerated loss; measures sensitivity first where it is not known.
-
-    With ``repaired`` the pruned networks are repaired before they are heard.
-    """
-    server = get_server()
-    jobs, tagger = server.jobs, server.tagger(question.name)
-    first = sensitivity_key(question, criterion)
-    load = server.waveform_loader(question.sources)
-    measure = _sensitivity_work(server, tagger, load, criterion)
-
-    def work(step: Step) -> PruningPlan:
-        known: Sensitivity | None = jobs.result(first)
-        if known is None:
-            known = measure(step)
-            jobs.keep(first, known)
-        return find_plan(
-            tagger.model,
-            known,
-            budget=budget,
-            tolerance=tolerance,
-            waveforms=load(),
-            criterion_name=criterion,
-            round_to=round_to,
-            scores=lambda layer: server.layer_scores(tagger, layer, criterion),
-            repair=RepairConfig() if repaired else None,
-            on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
-        )
-
-    jobs.start(
-        search_key(question, criterion, round_to, budget=budget, tolerance=tolerance, repaired=repaired), work
-    )
-
-
-def _sensitivity_work(
-    server: Server, tagger: Tagger, load: Callable[[], list[np.ndarray]], criterion: str
-) -> Callable[[Step], Sensitivity]:
-    def work(step: Step) -> Sensitivity:
-        return measure_sensitivity(
+    def work(self) -> Callable[[Step], Sensitivity]:
+        """The job's work; recordings are opened now, by the page."""
+        server = get_server()
+        tagger, load = server.tagger(self.name), server.waveform_loader(self.sources)
+        return lambda step: measure_sensitivity(
             tagger.model,
             load(),
-            criterion_name=criterion,
-            scores=lambda layer: server.layer_scores(tagger, layer, criterion),
+            criterion_name=self.criterion,
+            scores=lambda layer: server.layer_scores(tagger, layer, self.criterion),
             on_progress=lambda done, total: step(done, total, "Measuring each layer alone"),
         )
 
-    return work
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """Find the ratios of all layers for a budget or a tolerated loss.
+
+    Attributes
+    ----------
+    sensitivity : of the same network; measured first where it is not known.
+    round_to : numbers of kept filters are rounded to a multiple of this.
+    budget, tolerance : one of them, the other None; the tolerance is in nats.
+    repaired : whether pruned networks are repaired before they are compared.
+    """
+
+    sensitivity: SensitivityRequest
+    round_to: int
+    budget: Budget | None
+    tolerance: float | None
+    repaired: bool
+
+    @property
+    def key(self) -> Hashable:
+        """The job."""
+        return (
+            "search",
+            self.sensitivity.key,
+            self.round_to,
+            self.budget,
+            self.tolerance,
+            self.repaired,
+        )
+
+    def result(self) -> PruningPlan | None:
+        """The plan, or None where none has been found yet."""
+        result: PruningPlan | None = get_server().jobs.result(self.key)
+        return result
+
+    def start(self) -> None:
+        """Search in the background."""
+        server, request = get_server(), self.sensitivity
+        jobs, tagger = server.jobs, server.tagger(request.name)
+        load, measure = server.waveform_loader(request.sources), request.work()
+
+        def work(step: Step) -> PruningPlan:
+            sensitivity: Sensitivity | None = jobs.result(request.key)
+            if sensitivity is None:
+                sensitivity = measure(step)
+                jobs.keep(request.key, sensitivity)
+            return find_plan(
+                tagger.model,
+                sensitivity,
+                budget=self.budget,
+                tolerance=self.tolerance,
+                waveforms=load(),
+                criterion_name=request.criterion,
+                round_to=self.round_to,
+                scores=lambda layer: server.layer_scores(tagger, layer, request.criterion),
+                repair=RepairConfig() if self.repaired else None,
+                on_progress=lambda done, total: step(done, total, "Choosing the ratios"),
+            )
+
+        jobs.start(self.key, work)
 
 
-def _curve_base(source: Source, name: str, settings: PruneSettings, repair_on: str) -> tuple[Any, ...]:
-    sha256 = get_server().tagger(name).info.sha256
-    calibration = calibration_key(repair_on, source)
-    return (source.key, sha256, settings.criterion, settings.touched, settings.round_to, calibration)
+def _curve_settings(cut: Cut, repair: str) -> tuple[Any, ...]:
+    """What the points of a curve depend on."""
+    sha256, settings = get_server().tagger(cut.name).info.sha256, cut.settings
+    return (
+        cut.source.key,
+        sha256,
+        settings.criterion,
+        settings.touched,
+        settings.round_to,
+        calibration_key(repair, cut.source),
+    )

@@ -1,4 +1,4 @@
-"""Prune: move a slider and see and hear a network shrink."""
+"""Prune: move a slider, and see and hear what a smaller network costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
 from dashboard import formats
-from dashboard.prune import curve, export, search, sections, settings, tags
+from dashboard.prune import curve, export, search, sections, sensitivity, settings, tags, timing
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
@@ -15,12 +15,13 @@ from dashboard.widgets import clip_input, network_select, tables
 from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
-A convolution has many filters, and each makes one feature map. Pruning ranks them, removes the lowest for good, and with them
-what the next layer would have heard of them: the network that is left is narrower, smaller and faster, and of the same kind.
+A convolution has many filters, and each produces one feature map. Pruning ranks them and removes the lowest-ranked ones,
+together with the corresponding input channels of the next layer: the resulting network is of the same kind, but narrower,
+smaller and faster.
 
-The figures are counted from the widths. The tags are those of the pruned network itself, run here on your clip without any
-training afterwards: what E-PANNs wins back by fine-tuning is not in them. Repair without labels wins part of it back in
-seconds.
+Parameters, MACs and sizes are counted from the widths. The tags are those of the pruned network itself, run here on your clip
+without any training after pruning: what E-PANNs regains by fine-tuning is not included. Repair without labels regains part of
+it in seconds.
 
 Recordings are decoded in this server's memory and not kept on disk.
 """
@@ -43,56 +44,66 @@ def page() -> None:
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):
-        ways_in, examples = st.container(), st.container()
-        with ways_in:
-            source = clip_input.choose_one(examples)
-    try:
-        get_server().clip(source)
-    except PannscopeError as error:
-        first = EXAMPLES[0]
-        st.error(f"{formats.escaped(str(error))} Heard instead: {first.title}.", icon=":material/error:")
-        source = Source.of_example(first.key, first.title)
-    cut = Cut(source, name, before, chosen)
-    _result(cut)
+        source = _choose_clip()
+    _result(Cut(_readable(source), name, before, chosen))
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
 
 
+def _choose_clip() -> Source:
+    inputs, examples = st.container(), st.container()
+    with inputs:
+        return clip_input.choose_one(examples)
+
+
+def _readable(source: Source) -> Source:
+    """The source, or the first example where it cannot be read."""
+    try:
+        get_server().clip(source)
+    except PannscopeError as error:
+        first = EXAMPLES[0]
+        st.error(f"{formats.escaped(str(error))} Using {first.title} instead.", icon=":material/error:")
+        return Source.of_example(first.key, first.title)
+    return source
+
+
 def _result(cut: Cut) -> None:
-    st.subheader(sections.answer(cut.before, cut.after, cut.settings), anchor=False)
-    time_place = sections.figures(cut.before, cut.after)
-    sections.paper(cut.before, cut.after)
+    st.subheader(sections.answer(cut), anchor=False)
+    time_card = sections.metric_cards(cut)
+    sections.paper(cut)
     left, right = st.columns([5, 7], gap="large")
     with left:
-        sections.architecture(cut.before, cut.after)
+        sections.architecture(cut)
     with right:
-        tags_place = tags.hearing(cut)
+        tags_frame = tags.frame(cut)
     left, right = st.columns(2, gap="large")
     with left:
-        sections.costs(cut.before, cut.after, cut.settings)
+        sections.cost_curves(cut)
     with right:
-        curve_place = curve.frame()
-    tabs = st.tabs(["Take home", "Sensitivity", "Find a plan", "All tags"])
-    with tabs[0]:
-        files_place = st.container()
-    with tabs[1]:
-        search.sensitivity(cut)
-    with tabs[2]:
+        curve_frame = curve.frame()
+    export_tab, sensitivity_tab, search_tab, tags_tab = st.tabs(
+        ["Export", "Sensitivity", "Find a plan", "All tags"]
+    )
+    with export_tab:
+        export_frame = st.container()
+    with sensitivity_tab:
+        sensitivity.sensitivity(cut)
+    with search_tab:
         search.search(cut)
         search.load(cut)
-    # Counts and pictures are drawn: now what takes time, what is looked at first coming first.
-    compared = tags.tags(cut, tags_place)
+    # Counts and charts are drawn. Next comes what takes time, what is at the top of the page first.
+    compared = tags.tags(cut, tags_frame)
     if compared is None:
-        curve_place.empty()
+        curve_frame.empty()
         return
-    with tabs[3]:
-        tables.all_tags(compared, (cut.title, sections.PRUNED))
+    with tags_tab:
+        tables.all_tags(compared, (cut.title, tags.PRUNED))
         comparison_downloads([compared], "pannscope-pruned")
-    tags.timing(cut, time_place)
-    with curve_place.container():
-        curve.draw(cut)
-    with files_place:
-        export.files(cut)
+    timing.time_card(cut, time_card)
+    with curve_frame.container():
+        curve.agreement_curve(cut)
+    with export_frame:
+        export.export(cut)
 
 
 page()

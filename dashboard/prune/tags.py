@@ -1,4 +1,4 @@
-"""What the pruned network hears on the current clip: its tags, and how long it takes for them."""
+"""The pruned network's tags of the current clip beside the unpruned one's."""
 
 from __future__ import annotations
 
@@ -10,123 +10,107 @@ from streamlit.delta_generator import DeltaGenerator
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
-from dashboard.prune import sections
-from dashboard.prune.cut import Cut
+from dashboard.charts.layout import CONFIG
+from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
+from dashboard.prune.cut import THRESHOLD, TOP_K, Cut
 from dashboard.server.server import get_server
-from dashboard.widgets import engine_text
-from dashboard.widgets.metric_card import card, metric_card
+from dashboard.server.source import Source
+from dashboard.widgets import tables
+from dashboard.widgets.theme import palette
 
-_PROGRESS_STEPS = 40  # of the bar; repair tells of its progress hundreds of times
+PRUNED = "Pruned"
+
+_PROGRESS_STEPS = 40  # of the bar; repair reports its progress hundreds of times
+_CALIBRATED_ON = {
+    "clip": "this clip, so agreement is better here than on other clips",
+    "examples": "{examples}, not on this clip",
+    "both": "this clip and {examples}",
+}
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where what takes time is drawn later."""
+class Frame:
+    """Placeholders for what takes time."""
 
     verdict: DeltaGenerator
     chart: DeltaGenerator
 
 
-def hearing(cut: Cut) -> Places:
-    """The clip and the frame of the tags, in their final shape."""
-    sections.heard(cut.source)
+def frame(cut: Cut) -> Frame:
+    """Draw the clip and the frame of the tags, in their final size."""
+    _player(cut.source)
     verdict = st.empty()
-    verdict.markdown(":gray[Listening …]")
-    sections.names(cut.title)
+    verdict.markdown(":gray[Running both networks …]")
+    left, right = st.columns(2, gap="small", wrap=False)
+    left.markdown(f":blue[**{cut.title}**]", text_alignment="right")
+    right.markdown(f":orange[**{PRUNED}**]")
     chart = st.empty()
-    chart.skeleton(height=sections.TAGS_PX)
-    return Places(verdict, chart)
+    chart.skeleton(height=ROW_PX * TOP_K + MARGIN_PX)
+    return Frame(verdict, chart)
 
 
-def tags(cut: Cut, places: Places) -> Comparison | None:
-    """Prune, repair where asked for, listen, and draw; None where that failed, which is then said in place."""
-
-    def on_wait(ahead: int) -> None:
-        places.verdict.caption(
-            f"Somebody else's network is at work: {formats.plural(ahead, 'turn')} before yours."
-        )
-
+def tags(cut: Cut, drawn: Frame) -> Comparison | None:
+    """Prune, repair where chosen, tag and draw; None where that failed, with the error in the frame."""
     bar: list[DeltaGenerator] = []
 
-    def repairing(done: int, total: int) -> None:
-        if not bar:  # the button is drawn once: it could not be pressed while it is drawn anew
-            with places.verdict.container(horizontal=True, vertical_alignment="center"):
+    def on_repair(done: int, total: int) -> None:
+        if not bar:  # the button is drawn only once: it cannot be pressed while it is being redrawn
+            with drawn.verdict.container(horizontal=True, vertical_alignment="center"):
                 bar.append(st.empty())
-                st.button("Cancel", key="cancel_repair", on_click=_without_repair)
-        if done * _PROGRESS_STEPS // max(1, total) != (done - 1) * _PROGRESS_STEPS // max(1, total):
-            bar[0].progress(done / max(1, total), text="Repairing by what the clips sound like …")
+                st.button("Cancel", key="cancel_repair", on_click=_switch_repair_off)
+        share, last = done / max(1, total), (done - 1) / max(1, total)
+        if int(share * _PROGRESS_STEPS) != int(last * _PROGRESS_STEPS):
+            bar[0].progress(share, text="Repairing on the calibration clips …")
 
     try:
-        compared = get_server().pruned_comparison(cut, on_wait=on_wait, on_progress=repairing)
+        compared = get_server().pruned_comparison(
+            cut, on_wait=lambda ahead: drawn.verdict.caption(formats.waiting(ahead)), on_progress=on_repair
+        )
     except PannscopeError as error:
-        places.verdict.empty()
-        places.chart.error(formats.escaped(str(error)), icon=":material/error:")
+        drawn.verdict.empty()
+        drawn.chart.error(formats.escaped(str(error)), icon=":material/error:")
         return None
-    places.verdict.markdown(sections.verdict(compared))
-    with places.chart.container():
-        sections.mirrored(compared, cut.title)
-        st.caption(_repair_note(cut))
+    drawn.verdict.markdown(_verdict(compared))
+    with drawn.chart.container():
+        rows = tables.shown_rows(compared, limit=TOP_K)
+        st.plotly_chart(
+            mirrored_tags(rows, baseline=cut.title, candidate=PRUNED, palette=palette(), threshold=THRESHOLD),
+            config=CONFIG,
+            key="mirrored_tags",
+            alt=mirrored_tags_alt(rows, baseline=cut.title, candidate=PRUNED),
+        )
+        st.caption(_note(cut))
     return compared
 
 
-def timing(cut: Cut, place: DeltaGenerator) -> None:
-    """The last card: the measured time, on demand, or at once where it is known."""
-    measured = get_server().known_pruned_latencies(cut)
-    if measured is None and st.session_state.pop("measure_time", False):
-        with place.container():
-            card("Time here", "measuring …", None, "Both networks are being timed, turn about.")
-        try:
-            measured = get_server().pruned_latencies(cut)
-        except PannscopeError as error:
-            place.error(formats.escaped(str(error)))
-            return
-    with place.container():
-        if measured is not None:
-            before, after = (each.latency for each in measured)
-            spreads = [
-                f"{formats.milliseconds(each.lower_quartile_ms)} to {formats.milliseconds(each.upper_quartile_ms)}"
-                for each in (before, after)
-            ]
-            metric_card(
-                engine_text.label(measured),
-                (before.median_ms, after.median_ms),
-                formats.milliseconds,
-                f"{engine_text.conditions(measured)} Half of the runs took {spreads[0]} unpruned and {spreads[1]} pruned.",
-            )
-            return
-        with st.container(border=True, gap="xsmall", height="stretch"):
-            st.markdown(
-                ":small[Time here]",
-                help="Both networks listen to 10 s of audio on this machine, turn about.",
-            )
-            with st.container(height=51, border=False):  # as high as the figures of the other cards
-                st.button(
-                    "Measure",
-                    key="ask_time",
-                    type="tertiary",
-                    icon=":material/timer:",
-                    on_click=_measure_time,
-                )
-
-
-def _repair_note(cut: Cut) -> str:
-    told = "Run here on the pruned network; dotted lines are the threshold."
-    if cut.settings.repair == "off":
-        return told + " Nothing was trained or repaired afterwards."
-    examples = (
-        "the eleven other synthesised examples" if cut.source.example else "the twelve synthesised examples"
+def _player(source: Source) -> None:
+    opened = get_server().clip(source)
+    st.markdown(
+        f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(opened.clip.duration_s)}]]",
+        help="Played as the networks receive it: mixed to mono, 32 kHz, at its own level.",
     )
-    heard = {
-        "clip": "this very clip, so that it fits this clip better than others",
-        "examples": f"{examples}, not on this clip",
-        "both": f"this very clip and {examples}",
-    }[cut.settings.repair]
-    return f"{told} Repaired on {heard}, without labels."
+    st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
 
 
-def _measure_time() -> None:
-    st.session_state["measure_time"] = True
+def _verdict(compared: Comparison) -> str:
+    """How far both agree on the clip, in one sentence."""
+    agreement = compared.agreement
+    text = (
+        f"**{agreement.top_k_overlap} of the first {agreement.top_k} tags stay** · largest difference "
+        f"{formats.probability(agreement.max_abs_difference)} ({formats.escaped(agreement.max_difference_tag)})"
+    )
+    if agreement.spearman is not None:
+        text += f" · rank correlation {formats.correlation(agreement.spearman)}"
+    return text
 
 
-def _without_repair() -> None:
+def _note(cut: Cut) -> str:
+    note = "The pruned network's own tags, computed here; dotted lines are the threshold."
+    if cut.repair == "off":
+        return f"{note} It was neither fine-tuned nor repaired after pruning."
+    examples = "the eleven other examples" if cut.source.example else "the twelve examples"
+    return f"{note} Repaired on {_CALIBRATED_ON[cut.repair].format(examples=examples)}, without labels."
+
+
+def _switch_repair_off() -> None:
     st.session_state["repair"] = "off"

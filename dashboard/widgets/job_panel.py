@@ -68,7 +68,7 @@ def job_panel(
 def job_progress(status: JobStatus) -> str:
     """What a job is doing, in words."""
     if status.ahead:
-        return f"Waiting: {formats.plural(status.ahead, 'request')} ahead of you"
+        return formats.waiting(status.ahead)
     if status.total:
         return f"{status.doing}: {status.done} of {status.total}"
     return status.doing or "Starting"

@@ -1,4 +1,4 @@
-"""The Prune page in a real browser: the slider, criterion, repair, a plan and a file to take home, and its looks."""
+"""The Prune page in a real browser: the slider, criterion, repair, plans, export, and its layout."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def choose(page: Any, box: str, option: str) -> None:
 
 def test_slider_criterion_and_repair_answer_and_stay_in_the_address(open_prune: Callable[..., Any]) -> None:
     page = open_prune("?example=Siren")
-    assert answer(page) == "50 % of the filters of C7 to C12 gone: −72.1 % parameters, −20.5 % MACs"
+    assert answer(page) == "50 % of the filters of C7 to C12 removed: −72.1 % parameters, −20.5 % MACs"
     assert widths(page)[10] == "512 → 256"
 
     page.get_by_role("slider", name="Share of filters to remove").focus()
@@ -78,18 +78,18 @@ def test_slider_criterion_and_repair_answer_and_stay_in_the_address(open_prune: 
     unrepaired = verdict(page)
 
     page.get_by_role("radio", name="This clip").click()
-    page.get_by_text("Repaired on this very clip").wait_for()
+    page.get_by_text("Repaired on this clip").wait_for()
     repaired = verdict(page)
     assert float(repaired.split("difference ")[1][:4]) < float(unrepaired.split("difference ")[1][:4])
     for setting in ("ratio=55", "criterion=l1", "repair=This", "example=Siren"):
         assert setting in page.url
 
     again = open_prune(page.url.split("/prune")[1])
-    again.get_by_text("Repaired on this very clip").wait_for()
+    again.get_by_text("Repaired on this clip").wait_for()
     assert verdict(again) == repaired
 
 
-def test_a_plan_and_the_model_are_taken_home(open_prune: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_plan_and_the_network_are_exported(open_prune: Callable[..., Any], tmp_path: Path) -> None:
     page = open_prune("?ratio=75&format=safetensors")
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Plan as JSON").click()
@@ -115,7 +115,7 @@ def test_a_plan_and_the_model_are_taken_home(open_prune: Callable[..., Any], tmp
     assert probabilities == pytest.approx(shown, abs=1e-5)
 
 
-def test_a_bad_plan_is_said_in_place_and_the_page_goes_on(open_prune: Callable[..., Any]) -> None:
+def test_a_bad_plan_is_reported_in_place_and_the_page_goes_on(open_prune: Callable[..., Any]) -> None:
     page = open_prune()
     page.get_by_role("tab", name="Find a plan").click()
     upload = page.locator("input[type=file][accept*=json]")

@@ -111,7 +111,7 @@ def test_the_page_opens_with_half_of_c7_to_c12_removed(prune_page: AppTest, pare
     for change in ("4.99 M**] → :orange[**1.39 M", "2.33 G**] → :orange[**1.85 G"):
         assert change in shown(prune_page).replace("\u00a0", " ")
     assert answer(prune_page).replace("\u00a0", " ") == (
-        "50 % of the filters of C7 to C12 gone: −72.1 % parameters, −20.5 % MACs"
+        "50 % of the filters of C7 to C12 removed: −72.1 % parameters, −20.5 % MACs"
     )
     assert verdict(*expected(parent, at_ratio(50))) in shown(prune_page)
 
@@ -120,7 +120,7 @@ def test_the_slider_changes_counts_picture_and_tags(prune_page: AppTest, parent:
     prune_page.slider(key="ratio").set_value(75).run()
     assert not prune_page.exception
     assert answer(prune_page).replace("\u00a0", " ") == (
-        "75 % of the filters of C7 to C12 gone: −90.9 % parameters, −26.1 % MACs"
+        "75 % of the filters of C7 to C12 removed: −90.9 % parameters, −26.1 % MACs"
     )
     picture = charts(prune_page)["architecture"]
     assert picture["data"][1]["marker"]["color"] == LIGHT.pruned
@@ -173,7 +173,7 @@ def test_each_layer_starts_from_the_common_ratio_and_goes_its_own_way(
     assert verdict(*expected(parent, kept)) in shown(prune_page)
     assert prune_page.query_params["ratios"] == "C3=0.25,C7=0.4,C8=0.4,C9=0.4,C10=0.4,C11=0.4"
     prune_page.toggle(key="own").set_value(False).run()
-    assert answer(prune_page).startswith("40\u00a0% of the filters of C7 to C12 gone")
+    assert answer(prune_page).startswith("40\u00a0% of the filters of C7 to C12 removed")
     assert "ratios" not in prune_page.query_params
 
 
@@ -201,7 +201,7 @@ def test_the_curve_of_agreement_has_a_point_at_every_ratio(embedded: None, paren
         assert drawn()["y"][percent // 10] == reference.shared_first(before, after) / 10
 
 
-def test_a_link_restores_every_knob(embedded: None) -> None:
+def test_a_link_restores_every_setting(embedded: None) -> None:
     page = open_page(
         ratio="30", criterion="l2", layers="C9", round_to="8", network="demo-epanns", example=EXAMPLES[3].key
     )
@@ -221,7 +221,7 @@ def test_a_link_with_a_ratio_a_layer_restores_them(embedded: None) -> None:
         "C9": 50,
         "C12": 25,
     }
-    assert answer(page).startswith("Filters of C9 and C12 gone")
+    assert answer(page).startswith("Filters of C9 and C12 removed")
 
 
 def test_a_foolish_link_falls_back_to_the_defaults(embedded: None) -> None:
@@ -238,7 +238,7 @@ def saved(parent: Tagger) -> PruningPlan:
     return plan(parent.model, {"C9": 0.5, "C11": 0.123}, criterion_name="l1")
 
 
-def test_a_saved_plan_sets_every_knob_and_is_carried_out_to_the_letter(
+def test_a_saved_plan_sets_every_widget_and_is_applied_exactly(
     prune_page: AppTest, parent: Tagger
 ) -> None:
     made = saved(parent)
@@ -252,7 +252,7 @@ def test_a_saved_plan_sets_every_knob_and_is_carried_out_to_the_letter(
     notes = [note["text"] for note in charts(prune_page)["architecture"]["layout"]["annotations"]]
     assert notes[10] == "512 → <b>449</b>"  # floor(512 * 0.877)
     prune_page.slider(key="C9").set_value(60).run()
-    assert answer(prune_page).startswith("Filters of C9 and C11 gone")
+    assert answer(prune_page).startswith("Filters of C9 and C11 removed")
 
 
 @pytest.mark.parametrize(
@@ -279,17 +279,17 @@ def test_a_bad_plan_is_one_line_and_the_page_goes_on(prune_page: AppTest, parent
     assert answer(prune_page).startswith("60\u00a0% of the filters")
 
 
-def test_a_bad_recording_is_said_and_an_example_is_heard(prune_page: AppTest) -> None:
+def test_a_bad_recording_is_reported_and_an_example_is_used(prune_page: AppTest) -> None:
     prune_page.get("file_uploader")[0].upload("bad.wav", b"this is no audio", "audio/wav")
     prune_page.run()
     assert not prune_page.exception
     (error,) = prune_page.error
     assert "bad\\.wav" in error.value
-    assert error.value.endswith(f"Heard instead: {EXAMPLES[0].title}.")
+    assert error.value.endswith(f"Using {EXAMPLES[0].title} instead.")
     assert "tags stay**" in shown(prune_page)
 
 
-def test_recordings_stay_from_page_to_page_until_they_are_let_go(
+def test_recordings_stay_from_page_to_page_until_they_are_removed(
     prune_page: AppTest, wav: Callable[..., bytes]
 ) -> None:
     prune_page.get("file_uploader")[0].upload("street.wav", wav(1.0, seed=3), "audio/wav")
@@ -304,7 +304,7 @@ def test_recordings_stay_from_page_to_page_until_they_are_let_go(
     assert f"**{EXAMPLES[0].title}**" in shown(prune_page)
 
 
-def test_of_several_recordings_one_is_heard(prune_page: AppTest, wav: Callable[..., bytes]) -> None:
+def test_of_several_recordings_one_is_used(prune_page: AppTest, wav: Callable[..., bytes]) -> None:
     for name, seed in (("one.wav", 1), ("two.wav", 2)):
         prune_page.get("file_uploader")[0].upload(name, wav(0.5, seed=seed), "audio/wav")
     prune_page.run()
@@ -314,7 +314,7 @@ def test_of_several_recordings_one_is_heard(prune_page: AppTest, wav: Callable[.
     assert "**two\\.wav**" in shown(prune_page)
 
 
-def test_repair_raises_agreement_and_says_what_it_heard(prune_page: AppTest) -> None:
+def test_repair_raises_agreement_and_names_its_calibration_clips(prune_page: AppTest) -> None:
     def largest() -> float:
         (line,) = [line.value for line in prune_page.markdown if "tags stay**" in line.value]
         return float(line.split("largest difference ")[1].split(" ")[0])
@@ -323,7 +323,7 @@ def test_repair_raises_agreement_and_says_what_it_heard(prune_page: AppTest) -> 
     prune_page.segmented_control(key="repair").set_value("examples").run()
     assert not prune_page.exception
     assert largest() < before / 2
-    assert "Repaired on the eleven other synthesised examples, not on this clip" in shown(prune_page)
+    assert "Repaired on the eleven other examples, not on this clip" in shown(prune_page)
 
 
 def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
@@ -353,7 +353,7 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
         assert told == pytest.approx(reference.divergence(before, after), rel=0.02, abs=6e-4)
 
 
-def test_a_plan_for_a_budget_is_found_and_sets_every_knob(
+def test_a_plan_for_a_budget_is_found_and_sets_every_widget(
     prune_page: AppTest, wav: Callable[..., bytes]
 ) -> None:
     prune_page.get("file_uploader")[0].upload("short.wav", wav(0.4, seed=11), "audio/wav")
@@ -388,7 +388,7 @@ def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
     with builder.paused():
         prune_page.slider(key="ratio").set_value(70).run()
         assert not prune_page.exception
-        # Beside the points of the curves, which are heard once and stay on torch: the one that waits for its engine.
+        # Beside the points of the curves, which are computed once and stay on torch: the one that waits for its engine.
         (newest,) = [
             item
             for item in get_server()._pruned._pruned._entries.values()
