@@ -47,7 +47,7 @@ class LayerView:
         """Whether a filter is kept."""
         return self.rank(index) <= self.kept
 
-    def answer(self) -> str:
+    def headline(self) -> str:
         """The page's first sentence."""
         count = len(self.order)
         if self.kept == count:

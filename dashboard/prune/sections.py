@@ -27,7 +27,7 @@ from dashboard.widgets.theme import palette
 _QUARTERS = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
 
-def answer(cut: Cut) -> str:
+def headline(cut: Cut) -> str:
     """The cut in one sentence."""
     if cut.empty:
         return "Nothing is removed yet: move the slider"

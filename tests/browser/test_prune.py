@@ -105,8 +105,8 @@ def test_a_plan_and_the_network_are_exported(open_prune: Callable[..., Any], tmp
     model, clip = tmp_path / "small.safetensors", tmp_path / "clock.wav"
     waiting.value.save_as(model)
     soundfile.write(clip, synthesize("clock"), 32_000, subtype="PCM_16")
-    said = json.loads(by_cli("tag", str(clip), "--checkpoint", str(model), "--json"))
-    probabilities = {tag["name"]: tag["probability"] for tag in said["tags"]}
+    document = json.loads(by_cli("tag", str(clip), "--checkpoint", str(model), "--json"))
+    probabilities = {tag["name"]: tag["probability"] for tag in document["tags"]}
     page.get_by_role("tab", name="All tags").click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="JSON", exact=True).last.click()

@@ -59,16 +59,16 @@ def settled(page: AppTest, done: Callable[[], bool], seconds: float = 60) -> App
 def charts(page: AppTest) -> dict[str, dict]:
     """The page's figures by what they are of."""
     specs = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
-    found = {}
+    figures = {}
     for spec in specs:
         first = spec["data"][0]
         if first["type"] == "heatmap":
-            found["sensitivity"] = spec
+            figures["sensitivity"] = spec
         elif first["type"] == "bar":
-            found["tags" if "text" in first else "architecture"] = spec
+            figures["tags" if "text" in first else "architecture"] = spec
         else:
-            found[spec["layout"]["yaxis"]["title"]["text"]] = spec
-    return found
+            figures[spec["layout"]["yaxis"]["title"]["text"]] = spec
+    return figures
 
 
 def shown(page: AppTest) -> str:
@@ -238,9 +238,7 @@ def saved(parent: Tagger) -> PruningPlan:
     return plan(parent.model, {"C9": 0.5, "C11": 0.123}, criterion_name="l1")
 
 
-def test_a_saved_plan_sets_every_widget_and_is_applied_exactly(
-    prune_page: AppTest, parent: Tagger
-) -> None:
+def test_a_saved_plan_sets_every_widget_and_is_applied_exactly(prune_page: AppTest, parent: Tagger) -> None:
     made = saved(parent)
     prune_page.get("file_uploader")[-1].upload("mine.json", made.text().encode(), "application/json")
     prune_page.run()
@@ -349,8 +347,8 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     before = reference.probabilities(weights, waveform)
     for layer, kept in (("C7", 12), ("C12", 51)):  # floor(0.1 n)
         after = reference.probabilities(weights, waveform, reference.removed_by(weights, {layer: kept}))
-        told = float(cells["text"][reference.LAYERS.index(layer)][4])
-        assert told == pytest.approx(reference.divergence(before, after), rel=0.02, abs=6e-4)
+        shown_value = float(cells["text"][reference.LAYERS.index(layer)][4])
+        assert shown_value == pytest.approx(reference.divergence(before, after), rel=0.02, abs=6e-4)
 
 
 def test_a_plan_for_a_budget_is_found_and_sets_every_widget(
@@ -407,5 +405,5 @@ def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:
     prune_page.button(key="prepare").click().run()
     settled(prune_page, lambda: any(key[0] == "file" for key in list(jobs._results._entries)))
     assert not prune_page.exception
-    (told,) = [line.value for line in prune_page.caption if "differs from the network" in line.value]
-    assert told.startswith("5.6")
+    (caption,) = [line.value for line in prune_page.caption if "differs from the network" in line.value]
+    assert caption.startswith("5.6")
