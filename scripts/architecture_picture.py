@@ -130,9 +130,9 @@ def layout(graph: dict[str, set[str]]) -> list[list[Slot]]:
     slots = {slot.name: slot for row in rows for slot in row}
     for one, other in direct(graph):
         upper = slots[one]
-        for row in range(upper.row + 1, slots[other].row):
-            passing = Slot(row)
-            rows[row].append(passing)
+        for number in range(upper.row + 1, slots[other].row):
+            passing = Slot(number)
+            rows[number].append(passing)
             upper.below.append(passing)
             passing.above.append(upper)
             upper = passing

@@ -76,8 +76,8 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     tree = ast.parse(source)
     raw = source.encode()
     starts = [0]
-    for line in raw.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    for content in raw.splitlines(keepends=True):
+        starts.append(starts[-1] + len(content))
     found: dict[tuple[int, int, str], Mutant] = {}
     for node, start, end, new in _changes(tree, raw, starts):
         if raw[start:end].decode() == new:

@@ -144,7 +144,8 @@ def run(drawn: list[Mutant], options: argparse.Namespace) -> None:
         def work(mutant: Mutant) -> None:
             if options.minutes and time.monotonic() - started > 60 * options.minutes:
                 return
-            chosen, total = [], 0.0
+            chosen: list[str] = []
+            total = 0.0
             for test in tests[mutant.path]:
                 taken = seconds[test]
                 if taken is not None and (not chosen or total + taken <= options.test_seconds):
