@@ -84,7 +84,7 @@ def streamlit_options(port: int | None, address: str | None, others: list[str]) 
 
 
 def run_dashboard(options: list[str]) -> None:
-    """Start Streamlit in this process and return when it is stopped."""
+    """Start Streamlit in this process; dashboard/app.py loads what the first visitor needs as soon as the server runs."""
     from streamlit.web import cli
 
     import dashboard
@@ -94,3 +94,5 @@ def run_dashboard(options: list[str]) -> None:
         cli.main(["run", str(page), *options], prog_name="streamlit", standalone_mode=False)
     except cli.click.ClickException as error:  # streamlit's click is not the copy that typer carries
         raise typer.BadParameter(error.format_message().rstrip("."), param_hint="streamlit") from None
+    except cli.click.Abort:  # Ctrl-C, after the server has been shut down
+        raise typer.Abort from None

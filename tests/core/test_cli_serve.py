@@ -91,7 +91,7 @@ def test_settings_hold_outside_the_checkout(tmp_path: Path) -> None:
     names += ["theme.baseRadius", "theme.light.primaryColor", "theme.dark.chartCategoricalColors"]
     program = (
         "import json; from streamlit import config; from streamlit.web import bootstrap; from core.cli.serve import run_dashboard\n"
-        f"bootstrap.run = lambda *_: print(json.dumps([config.get_option(name) for name in {names}]))\n"
+        f"bootstrap.run_asgi_app = lambda *_: print(json.dumps([config.get_option(name) for name in {names}]))\n"
         "run_dashboard([])"
     )
     result = subprocess.run(
