@@ -190,6 +190,15 @@ def test_a_header_that_lies_is_stopped_while_decoding() -> None:
     assert peak_rss_kb() - before < 60_000  # kB
 
 
+def test_a_decoder_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decoded is counted as well: a decoder may give more than the header that was checked."""
+    monkeypatch.setattr(
+        "core.audio.decoding.SoundFileTrack.blocks",
+        lambda _: (np.zeros((44_100, 1), np.float32) for _ in range(1_000)),
+    )
+    assert "up to 5 s are accepted" in message_of(written(tone(44_100), 44_100, "WAV"), max_seconds=5.0)
+
+
 def test_ten_minutes_need_little_more_than_the_result() -> None:
     data = written(np.zeros((int(MAX_SECONDS) * 8_000, 2), dtype=np.int16), 8_000, "FLAC")
     tracemalloc.start()
