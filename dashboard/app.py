@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, str(ROOT))
 
-from core.runtime import process  # noqa: E402 (after the path is set)
+from core import settings  # noqa: E402 (after the path is set)
+from core.errors import SettingsError  # noqa: E402
+from core.runtime import process  # noqa: E402
 from dashboard.server import warm_up  # noqa: E402
 from dashboard.widgets import theme  # noqa: E402
 
@@ -37,6 +39,11 @@ def navigate() -> None:
     """Run the page that the visitor's address names."""
     st.set_page_config(page_title="Pannscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     st.logo(str(ASSETS / f"logo-{st.context.theme.type or 'light'}.svg"), size="large")
+    try:
+        settings.check()
+    except SettingsError as error:
+        st.error(str(error))
+        st.stop()
     pages = [
         st.Page("compare/page.py", title="Compare", default=True),
         st.Page("prune/page.py", title="Prune", url_path="prune"),

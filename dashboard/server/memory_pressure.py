@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from core.runtime.background import BackgroundTask
 from core.runtime.machine import usable_memory
 from core.runtime.memory import trim_heap
 from dashboard.server.cache import ByteLruCache
@@ -60,12 +61,10 @@ class MemoryPressure:
 
     def watch(self) -> None:
         """Check every few seconds, for as long as the process lives."""
-        threading.Thread(target=self._watch, daemon=True, name="memory-pressure").start()
+        BackgroundTask(self._watch, "memory-pressure").start()
 
-    def _watch(self) -> None:
-        pause = threading.Event()
-        while True:
-            pause.wait(_CHECK_EVERY_S)
+    def _watch(self, cancelled: threading.Event) -> None:
+        while not cancelled.wait(_CHECK_EVERY_S):
             self.relieve()
             trim_heap()  # what uploads and players have left over
 
