@@ -1,4 +1,4 @@
-"""Working through what was given, one clip after the other, and the table of many clips."""
+"""Comparing several recordings one after the other, and the table of their results."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core import checkpoints
 from core.compare import Comparison
 from core.errors import PannscopeError
+from core.tagging import Tags
 from dashboard import formats
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
@@ -21,12 +22,17 @@ from dashboard.server.source import Source
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one source: opened and compared, or an error in words, or neither where the work was stopped."""
+    """The result for one recording: opened and compared, or an error message, or neither where the work was stopped."""
 
     source: Source
     opened: OpenedClip | None = None
     comparison: Comparison | None = None
     error: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it was worked on, with success or not."""
+        return self.opened is not None or self.error is not None
 
 
 def titles(settings: Settings) -> tuple[str, str]:
@@ -35,11 +41,11 @@ def titles(settings: Settings) -> tuple[str, str]:
     return first, second
 
 
-def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
-    """Compare every source; one that fails leaves the others alone. Shows what is being done, and how to stop it."""
+def compare_all(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
+    """Compare the networks on every recording; one that fails does not stop the others. Shows progress and a button to stop."""
     identity = "|".join(source.key for source in sources)
     stopped = st.session_state.get("stopped") == identity
-    place, line = st.empty(), st.empty()
+    place, waiting = st.empty(), st.empty()
     outcomes = []
     for number, source in enumerate(sources):
         if not get_server().has_tags(source, settings.models):
@@ -48,21 +54,21 @@ def work(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
                 continue
             with place.container():
                 _progress(number, sources, identity)
-        outcomes.append(_outcome(source, settings, line))
+        outcomes.append(_compare(source, settings, waiting))
     place.empty()
-    if stopped and any(outcome.opened is None and outcome.error is None for outcome in outcomes):
+    left = sum(not outcome.done for outcome in outcomes)
+    if left:
         with place.container(horizontal=True, vertical_alignment="center"):
-            left = sum(outcome.opened is None and outcome.error is None for outcome in outcomes)
             st.caption(f"Stopped; {formats.plural(left, 'clip')} not done.", width="content")
-            st.button("Go on", key="go_on", on_click=lambda: st.session_state.pop("stopped", None))
+            st.button("Resume", key="resume", on_click=lambda: st.session_state.pop("stopped", None))
     return outcomes
 
 
 def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
-    """Draw one row a clip, sortable, and give the one that is open: the chosen row, or the first that worked."""
+    """Draw a sortable table, one row a clip; return the clip to show: the selected row's, or the first that succeeded."""
     names = titles(settings)
     first = next((i for i, outcome in enumerate(outcomes) if outcome.comparison), 0)
-    st.markdown(f"**{formats.plural(len(outcomes), 'clip')}** :small[:gray[Choose a row to open it.]]")
+    st.markdown(f"**{formats.plural(len(outcomes), 'clip')}** :small[:gray[Select a row to open it.]]")
     event = st.dataframe(
         frame(outcomes, names),
         hide_index=True,
@@ -75,10 +81,10 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
             "Clip": st.column_config.TextColumn(pinned=True, width="medium"),
             "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
             "Shared": st.column_config.NumberColumn(
-                width="small", help=f"Tags that are among the first {settings.top_k} of both networks."
+                width="small", help=f"Tags among the first {settings.top_k} of both networks."
             ),
             "Difference": st.column_config.NumberColumn(
-                format="%.2f", width="small", help="The largest difference of one tag's probability."
+                format="%.2f", width="small", help="The largest difference of a tag's probability."
             ),
             "Ranks": st.column_config.NumberColumn(
                 format="%.2f", width="small", help="Spearman's rank correlation over all tags."
@@ -86,7 +92,7 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
             "Remark": st.column_config.TextColumn(width="large"),
         },
         placeholder=formats.DASH,
-        alt="One row for each clip; choose a row to open it",
+        alt="One row for each clip; select a row to open it",
     )
     failures = [outcome.error for outcome in outcomes if outcome.error]
     if failures:
@@ -97,7 +103,7 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
 
 
 def frame(outcomes: Sequence[Outcome], names: tuple[str, str]) -> pd.DataFrame:
-    """The table's content."""
+    """The table's data."""
     return pd.DataFrame([_row(outcome, names) for outcome in outcomes])
 
 
@@ -109,8 +115,8 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
     return {
         "Clip": outcome.source.name,
         "Length": clip.duration_s if clip else None,
-        columns[0]: _first(result.baseline.top(1)[0]) if result else None,
-        columns[1]: _first(result.candidate.top(1)[0]) if result else None,
+        columns[0]: _first(result.baseline) if result else None,
+        columns[1]: _first(result.candidate) if result else None,
         "Shared": measured.top_k_overlap if measured else None,
         "Difference": measured.max_abs_difference if measured else None,
         "Ranks": measured.spearman if measured else None,
@@ -118,25 +124,26 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
     }
 
 
-def _first(tag: object) -> str:
-    return f"{tag.name} {formats.probability(tag.probability)}"  # type: ignore[attr-defined]
+def _first(tags: Tags) -> str:
+    first = tags.top(1)[0]
+    return f"{first.name} {formats.probability(first.probability)}"
 
 
-def _outcome(source: Source, settings: Settings, line: DeltaGenerator) -> Outcome:
+def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Outcome:
     opened: OpenedClip | None = None
-
-    def on_wait(ahead: int) -> None:
-        line.caption(formats.waiting(ahead))
-
     try:
         opened = get_server().clip(source)
         result = get_server().comparison(
-            source, settings.models, top_k=settings.top_k, threshold=settings.threshold, on_wait=on_wait
+            source,
+            settings.models,
+            top_k=settings.top_k,
+            threshold=settings.threshold,
+            on_wait=lambda ahead: waiting.caption(formats.waiting(ahead)),
         )
     except PannscopeError as error:
         return Outcome(source, opened, error=str(error))
     finally:
-        line.empty()
+        waiting.empty()
     return Outcome(source, opened, result)
 
 

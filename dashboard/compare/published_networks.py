@@ -1,4 +1,4 @@
-"""The one calm line that says which networks are being shown, and the way to the published ones."""
+"""The line that says which networks are shown, and the download of the published ones."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _offer(chosen: Settings, failure: str | None) -> None:
                 icon=":material/download:",
                 on_click=_start,
                 args=(missing,),
-                help="Downloads the networks' files from their Zenodo records, verifies and keeps them on this machine. "
-                "The page goes on working meanwhile.",
+                help="Downloads the networks' files from their Zenodo records, verifies them and keeps them on this machine. "
+                "You can use the page meanwhile.",
             )
         elif embedded:
             st.button(
@@ -88,15 +88,13 @@ def _offer(chosen: Settings, failure: str | None) -> None:
 def _shown(chosen: Settings, embedded: list[str]) -> str:
     if embedded:
         classes = len(checkpoints.entry(embedded[0]).classes)
-        return (
-            f"Shown: demonstration networks that know {classes} sounds, not the published CNN14 and E-PANNs."
-        )
+        return f"Shown: demonstration networks with {classes} classes of sound, not the published CNN14 and E-PANNs."
     first, second = (checkpoints.entry(name).title for name in chosen.models)
-    return f"Shown: {first}, and {second} beside it, naming the sounds of one recording."
+    return f"Shown: {first} and {second} on the same recording."
 
 
 def _size(names: tuple[str, ...]) -> str:
     entries = [checkpoints.entry(name) for name in names]
     return formats.file_size(
-        sum(each.size_bytes or _BYTES_PER_PARAMETER * (each.params or 0) for each in entries)
+        sum(entry.size_bytes or _BYTES_PER_PARAMETER * (entry.params or 0) for entry in entries)
     )

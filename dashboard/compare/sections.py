@@ -1,4 +1,4 @@
-"""One clip's result on the page: the recording, the answer, the figures, and everything behind them."""
+"""The parts of the Compare page: the recording, both networks' tags, what the networks cost, and their agreement."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def recording(source: Source, opened: OpenedClip) -> None:
     )
     st.markdown(
         f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(clip.duration_s)} · {origin}]]",
-        help="Played as the networks hear it: mixed to mono, 32 kHz, at its own level.",
+        help="Played as the networks receive it: mixed to mono, 32 kHz, at its own level.",
     )
     st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
     st.plotly_chart(
@@ -51,19 +51,19 @@ def recording(source: Source, opened: OpenedClip) -> None:
     louder = "darker" if palette() is LIGHT else "brighter"
     st.caption(
         (f"{example.about} " if example else "")
-        + f"Waveform, and the log-mel spectrogram that both networks see: {louder} is louder."
+        + f"Waveform, and the log-mel spectrogram, the input of both networks: {louder} is louder."
     )
 
 
 def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
-    """The two names in their colours over the mirrored chart."""
+    """The mirrored chart under the two names in their colors."""
     left, right = st.columns(2, gap="small", wrap=False)
     left.markdown(f":blue[**{titles[0]}**]", text_alignment="right")
     right.markdown(f":orange[**{titles[1]}**]")
     rows = tables.shown_rows(comparison, limit=settings.top_k, categories=settings.categories)
     if not rows:
         st.info(
-            f"Neither network knows a tag under {' or '.join(settings.categories)}. Choose other categories."
+            f"Neither network has a tag under {' or '.join(settings.categories)}. Choose other categories."
         )
         return
     st.plotly_chart(
@@ -74,30 +74,25 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
         key="mirrored_tags",
         alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1]),
     )
-    st.caption(_reading(rows, settings))
+    st.caption(_caption(rows, settings))
 
 
 def notes(source: Source, comparison: Comparison) -> None:
-    """What was done to the clip to make it fit, what is unusual about it, and what the networks cannot know."""
-    told = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in comparison.clip.notes]
-    told += dict.fromkeys((*comparison.baseline.notes, *comparison.candidate.notes))
+    """How the clip was adapted, what is unusual about it, and whether the networks have its class at all."""
+    notes = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in comparison.clip.notes]
+    notes += dict.fromkeys((*comparison.baseline.notes, *comparison.candidate.notes))
     example = EXAMPLE.get(source.example or "")
     if example and not set(example.tags) & set(comparison.baseline.classes.names):
-        told.append(
-            f"{comparison_title(comparison)} never learned the sound “{example.tags[0]}”: "
-            "it can only give the nearest of those that it knows."
+        notes.append(
+            f"{checkpoints.entry(comparison.baseline.model).title} was not trained on “{example.tags[0]}”: "
+            "it can only give the most similar of its classes."
         )
-    if told:
-        st.info(" ".join(told), icon=":material/info:")
+    if notes:
+        st.info(" ".join(notes), icon=":material/info:")
 
 
-def comparison_title(comparison: Comparison) -> str:
-    """The baseline's name for people."""
-    return checkpoints.entry(comparison.baseline.model).title
-
-
-def figures(settings: Settings, titles: tuple[str, str]) -> None:
-    """What the networks cost: four cards, the measured one filled in last."""
+def costs(settings: Settings, titles: tuple[str, str]) -> None:
+    """Parameters, MACs, file size and time as cards, the measured time last."""
     first, second = (get_server().counts(name) for name in settings.models)
     sizes = [file_bytes(name) for name in settings.models]
     with st.grid(4, min_column_width=160, gap="small"):
@@ -105,7 +100,7 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
             "Parameters",
             (first.params_trainable, second.params_trainable),
             formats.count,
-            "Weights that training sets: convolutions, batch norms and linear layers. The front end's frozen weights are "
+            "Trainable weights: convolutions, batch norms and linear layers. The front end's frozen weights are "
             "left out, as in the papers. Counted here from the shape of each network.",
         )
         metric_card(
@@ -121,7 +116,7 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
             "File size",
             (sizes[0], sizes[1]),
             formats.file_size,
-            "The checkpoint as it lies on disk; 1 MB is 1,000,000 bytes. Demonstration models are kept in half precision.",
+            "The checkpoint file; 1 MB is 1,000,000 bytes. Demonstration models are stored in half precision.",
         )
         slot = st.empty()
     _time(slot, settings, titles)
@@ -130,9 +125,9 @@ def figures(settings: Settings, titles: tuple[str, str]) -> None:
 def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
     if get_server().known_latencies(settings.models) is None:
         with slot.container():
-            card("Time here", "measuring …", None, "Both networks are being timed, turn about.")
+            card("Time here", "measuring …", None, "Both networks are being timed, alternating.")
     measured = get_server().latencies(settings.models)
-    first, second = (each.latency for each in measured)
+    first, second = (timed.latency for timed in measured)
     with slot.container():
         metric_card(
             engine_text.label(measured),
@@ -140,9 +135,9 @@ def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> 
             formats.milliseconds,
             f"{engine_text.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
         )
-    left_out = engine_text.fallback(measured)
-    if left_out:
-        st.caption(formats.escaped(left_out))
+    fallback = engine_text.fallback(measured)
+    if fallback:
+        st.caption(fallback)
 
 
 def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
@@ -157,14 +152,14 @@ def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
         st.metric(
             "Rank correlation",
             "not defined" if measured.spearman is None else formats.correlation(measured.spearman),
-            help="Spearman's: whether both networks put all "
+            help="Spearman's: whether both networks rank all "
             f"{measured.shared_classes} tags in the same order. 1 is the same order, 0 none, −1 the reverse. "
             "It is not defined where a network gives all tags the same probability.",
         )
         st.metric(
             "Largest difference",
             formats.probability(measured.max_abs_difference),
-            help=f"The greatest change of one tag's probability, at {measured.max_difference_tag}.",
+            help=f"The largest change of a tag's probability, at {measured.max_difference_tag}.",
         )
     threshold = formats.probability(measured.threshold)
     left, right = st.columns(2, gap="medium")
@@ -187,10 +182,10 @@ def _listed(names: Sequence[str]) -> str:
     return " · ".join(formats.escaped(name) for name in names) if names else ":gray[None]"
 
 
-def _reading(rows: Sequence[TagRow], settings: Settings) -> str:
+def _caption(rows: Sequence[TagRow], settings: Settings) -> str:
     marked = sum(is_marked(row) for row in rows)
-    told = {0: "No row differs", 1: "The shaded row differs"}.get(marked, "Shaded rows differ")
-    parts = [f"{told} by {formats.probability(MARKED_FROM)} or more; dotted lines are the threshold."]
+    shaded = {0: "No row differs", 1: "The shaded row differs"}.get(marked, "Shaded rows differ")
+    parts = [f"{shaded} by {formats.probability(MARKED_FROM)} or more; dotted lines are the threshold."]
     if settings.categories:
         parts.append(f"Shown: {', '.join(settings.categories)}; the agreement is over all tags.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""The knobs of the Compare page; each is part of the page's address, so that a copied link restores them all."""
+"""The settings of the Compare page; all are part of the page's address, so that a copied link restores them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare and how to look at it.
+    """What to compare and what to show.
 
     Attributes
     ----------
     baseline, candidate : names of the two models.
     top_k : tags that are drawn, and compared as "the first".
-    threshold : probability from which a tag counts as given.
+    threshold : probability from which a clip counts as having a tag.
     categories : AudioSet's top-level categories to show; empty for all.
     """
 
@@ -50,7 +50,7 @@ def pair_is_waiting() -> bool:
 
 
 def choose(models: dict[str, Entry]) -> Settings:
-    """Draw the knobs where they stand and read them. ``models`` are those that can be loaded."""
+    """Draw the widgets and read them. ``models`` are those that can be loaded."""
     names = list(models)
     pair = st.session_state.pop("pair_to_show", None)
     if pair and all(name in names for name in pair):
@@ -71,7 +71,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         key="baseline",
         bind="query-params",
         persist_state="session",
-        help="Drawn to the left, in blue: the network that the other one is measured against.",
+        help="Drawn to the left, in blue: the network that the other one is compared with.",
     )
     candidate = st.selectbox(
         "Pruned network",
@@ -81,7 +81,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         key="candidate",
         bind="query-params",
         persist_state="session",
-        help="Drawn to the right, in orange: the network whose answers are compared with the baseline's.",
+        help="Drawn to the right, in orange: the network that is compared with the baseline.",
     )
     top_k = st.slider(
         "Tags to show and compare",
@@ -91,7 +91,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         key="top_k",
         bind="query-params",
         persist_state="session",
-        help="How many tags the chart shows, and how many of each network's first tags are compared.",
+        help="How many tags the chart shows, and how many of both networks' first tags are compared.",
     )
     threshold = st.slider(
         "Threshold",
@@ -102,7 +102,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         key="threshold",
         bind="query-params",
         persist_state="session",
-        help="From this probability on, a tag counts as given. It decides which tags are gained or lost by pruning.",
+        help="From this probability on, a clip counts as having a tag. It decides which tags are gained or lost by pruning.",
     )
     categories = st.multiselect(
         "Show only",

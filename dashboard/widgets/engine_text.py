@@ -1,4 +1,4 @@
-"""What the pages say of the engine behind a measured time: its name beside the figure, why it is that one in the help text."""
+"""Texts on the engine behind a measured time: its name beside the figure, the reason for it in the help text."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dashboard.server.timing import Timed
 
 def label(measured: Sequence[Timed]) -> str:
     """The title of a measured time, "Time on ncnn"; both names where two networks run on different engines."""
-    return f"Time on {' and '.join(dict.fromkeys(each.runtime for each in measured))}"
+    return f"Time on {' and '.join(dict.fromkeys(timed.runtime for timed in measured))}"
 
 
 def conditions(measured: Sequence[Timed]) -> str:
-    """What was timed, how, and on what, in sentences."""
+    """What was timed, how, and on which engine, in sentences."""
     used = formats.plural(threads(), "thread")
-    whys = dict.fromkeys(each.why.rstrip(".") for each in measured)
+    whys = dict.fromkeys(timed.why.rstrip(".") for timed in measured)
     return (
-        f"Waveform to probabilities for {TIMED_SECONDS:.0f} s of audio, measured on this machine ({used}), turn about, never both at "
+        f"Waveform to probabilities for {TIMED_SECONDS:.0f} s of audio, measured on this machine ({used}), alternating, never both at "
         f"once: median of {measured[0].latency.repeats} runs after a warm-up. Engine: {'; '.join(whys)}."
     )
 
 
 def fallback(measured: Sequence[Timed]) -> str | None:
-    """That the fast engine cannot be used here, for the one place that says it; None where it can."""
-    if not any(each.fell_back for each in measured):
+    """The line that says that the fast engine cannot be used here; None where it can."""
+    if not any(timed.fell_back for timed in measured):
         return None
     return "A faster engine than torch could not be used here; the help beside the time says why."

@@ -43,7 +43,7 @@ def job_panel(
     status : reads how far the work is; None where there is none.
     progress : the words beside the bar.
     cancel : stops the work.
-    idle : draws what there is while nothing runs, given the last status: a result, a message, a button that starts the work.
+    idle : draws the panel while nothing runs, from the last status: a result, a message, a button that starts the work.
     above : draws what grows while the work goes on, over the panel.
     outdated : whether the page has to run again for another reason.
     """

@@ -1,4 +1,4 @@
-"""The choice of one network, shared by the pages that look into one: in the page's address, and kept from page to page."""
+"""The choice of a network, shared by the pages that show one: in the page's address, and kept from page to page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dashboard.widgets import query_params
 
 
 def choose_network() -> str:
-    """Draw the choice among the models that can be loaded, and give the chosen one's name."""
+    """Draw a choice of the models that can be loaded, and return the chosen one's name."""
     models = usable_models()
     names = list(models)
     query_params.follow("network", {name: entry.title for name, entry in models.items()})
@@ -23,6 +23,6 @@ def choose_network() -> str:
         key="network",
         bind="query-params",
         persist_state="session",
-        help="The network whose filters are ranked and removed. Published networks join this list once they are fetched "
+        help="The network whose filters are ranked and removed. Published networks are in this list once they are fetched "
         "on the Compare page.",
     )

@@ -1,4 +1,4 @@
-"""Results as tables and files: every tag of a clip, one row a clip, CSV and JSON to take away."""
+"""Results as tables and files: every tag of a clip, one row a clip, CSV and JSON files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def guarded(text: str) -> str:
-    """A text cell that no spreadsheet takes for a formula: those that start with = + - @ are quoted."""
+    """A text cell that no spreadsheet takes for a formula: one that starts with = + - @ is quoted."""
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
 def shown_rows(
     comparison: Comparison, *, limit: int | None = None, categories: Sequence[str] = ()
 ) -> list[Row]:
-    """The tags to show: by the larger of the two probabilities, of the chosen categories (all, where none is chosen)."""
+    """The tags to show, by the larger of the two probabilities; of the chosen categories, or of all where none is chosen."""
     chosen = [
         row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row, categories)
     ]
@@ -33,12 +33,12 @@ def shown_rows(
 
 
 def in_categories(row: Row, categories: Sequence[str]) -> bool:
-    """Whether a tag stands under one of the top-level categories; with none given, every tag does."""
+    """Whether a tag belongs to one of the top-level categories; without any, every tag does."""
     return not categories or any(name in categories for name in audioset()[row.index].categories)
 
 
 def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.DataFrame:
-    """Every tag with both probabilities, for the page's table."""
+    """Tags with both probabilities and categories."""
     listed = list(tag_rows)
     return pd.DataFrame(
         {
@@ -100,7 +100,7 @@ def json_text(comparisons: Sequence[Comparison]) -> str:
 
 
 def answer(comparison: Comparison) -> str:
-    """The result in one sentence."""
+    """The agreement in one sentence."""
     measured = comparison.agreement
     first = f"the first {measured.top_k} tags" if measured.top_k > 1 else "the first tag"
     largest = formats.probability(measured.max_abs_difference)

@@ -1,7 +1,7 @@
-"""A watch on the theme: charts are drawn by the server, so it has to hear when a person changes light for dark.
+"""A watch on the theme: charts are drawn by the server, so that a change from light to dark has to reach it.
 
-Streamlit recolours its own elements in the browser and does not run the page again; a chart would keep dark words on a
-dark ground until the next click.
+Streamlit recolors its own elements in the browser and does not run the page again; a chart would keep dark text on a
+dark background until the next click.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dashboard.charts.palette import LIGHT, PALETTES, Palette
 _SCRIPT = """
 export default function ({ setTriggerValue }) {
   const app = document.querySelector('[data-testid="stApp"]');
-  const ground = () => getComputedStyle(app).backgroundColor;
-  let seen = ground();
+  const background = () => getComputedStyle(app).backgroundColor;
+  let seen = background();
   const look = () => {
-    if (ground() !== seen) {
-      seen = ground();
+    if (background() !== seen) {
+      seen = background();
       setTriggerValue("changed", seen);
     }
   };
@@ -31,10 +31,10 @@ _component = st.components.v2.component("pannscope_theme", js=_SCRIPT)
 
 
 def watch() -> None:
-    """Run the page again when its ground changes colour. Takes no room on the page."""
+    """Run the page again when its background changes color. Takes no room on the page."""
     _component(key="theme", on_changed_change=lambda: None, height=0)
 
 
 def palette() -> Palette:
-    """The colours of the theme that the browser shows."""
+    """The colors of the theme that the browser shows."""
     return PALETTES.get(st.context.theme.type or "light", LIGHT)

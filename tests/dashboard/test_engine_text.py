@@ -13,13 +13,13 @@ from dashboard.widgets import engine_text
 QUICK = Latency.of([20.0, 21.0, 24.0])
 
 
-def test_the_engines_are_named_once_and_the_reason_told() -> None:
+def test_the_engines_are_named_once_and_the_reason_is_in_the_text() -> None:
     first, second = (Timed(QUICK, "fast", "fast, since it is; 2 threads", False) for _ in range(2))
     assert engine_text.label((first, second)) == "Time on fast"
-    told = engine_text.conditions((first, second))
-    assert "10 s of audio" in told
-    assert "median of 3 runs" in told
-    assert told.count("fast, since it is; 2 threads.") == 1
+    text = engine_text.conditions((first, second))
+    assert "10 s of audio" in text
+    assert "median of 3 runs" in text
+    assert text.count("fast, since it is; 2 threads.") == 1
     assert engine_text.fallback((first, second)) is None
 
 

@@ -297,7 +297,7 @@ def test_recordings_stay_from_page_to_page_until_they_are_removed(
     assert not prune_page.exception
     assert "**street\\.wav**" in shown(prune_page)
     assert any(line.value == "Your recordings (1): street\\.wav" for line in prune_page.caption)
-    prune_page.button(key="let_go").click().run()
+    prune_page.button(key="remove").click().run()
     assert "street" not in shown(prune_page)
     assert f"**{EXAMPLES[0].title}**" in shown(prune_page)
 
@@ -307,7 +307,11 @@ def test_of_several_recordings_one_is_used(prune_page: AppTest, wav: Callable[..
         prune_page.get("file_uploader")[0].upload(name, wav(0.5, seed=seed), "audio/wav")
     prune_page.run()
     assert "**one\\.wav**" in shown(prune_page)
-    two = next(source for source in prune_page.session_state["digested"].values() if source.name == "two.wav")
+    two = next(
+        source
+        for source in prune_page.session_state["current_recordings"].values()
+        if source.name == "two.wav"
+    )
     prune_page.selectbox(key="current_clip").set_value(two.key).run()
     assert "**two\\.wav**" in shown(prune_page)
 
