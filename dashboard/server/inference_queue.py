@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-OnWait = Callable[[int], None]
+OnWait = Callable[[int], object]
 """Called with the number of requests ahead, while one waits."""
 
 _POLL_S = 0.25

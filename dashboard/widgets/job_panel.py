@@ -29,7 +29,7 @@ def job_panel(
     name: str,
     status: Callable[[], AnyStatus | None],
     progress: Callable[[AnyStatus], str],
-    cancel: Callable[[], object],
+    cancel: Callable[[], None],
     idle: Callable[[AnyStatus | None], object],
     *,
     above: Callable[[], object] = lambda: None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -411,3 +412,20 @@ def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:
     assert not prune_page.exception
     (caption,) = [line.value for line in prune_page.caption if "differs from the network" in line.value]
     assert caption.startswith("5.6")
+
+
+def test_the_plan_of_a_cut_is_computed_once_a_run(
+    prune_page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(*arguments: object, **options: object) -> PruningPlan:
+        calls.append(threading.current_thread().name)
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr("dashboard.prune.cut.plan", counted)
+    for ratio in (45, 45):  # the second run takes everything from the caches
+        calls.clear()
+        prune_page.slider(key="ratio").set_value(ratio).run()
+        assert not prune_page.exception
+        assert len([name for name in calls if name != "job"]) == 1  # jobs plan the points of the curves
