@@ -129,7 +129,7 @@ WORDS: dict[str, str] = {
     "{prune} --plan none.json": "There is no plan none.json",
     "{prune} --plan {clips}": "This is not a pruning plan: it cannot be read as JSON",
     "{prune} --plan {small}": "This checkpoint was not made with a plan",
-    "{prune} --plan {tone}": "no text in UTF-8",
+    "{prune} --plan {tone}": "not UTF-8 text",
     "{prune} --plan {other_plan}": "The plan is for a network of widths 8, 8, 8, 8",
     "{prune} --plan {other_plan} --criterion l1": "--criterion cannot be given here: it is the plan's",
     "{prune} --plan {other_plan} --round-to 4": "--round-to cannot be given here: it is the plan's",
