@@ -26,7 +26,8 @@ from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.repair.repair import repair
-from core.pruning.search.search import Budget, find_plan
+from core.pruning.search.budget import Budget
+from core.pruning.search.search import find_plan
 from core.pruning.search.sensitivity import mean_average_precision, measure_sensitivity
 from core.pruning.surgery import prune
 from core.tagging import load_tagger

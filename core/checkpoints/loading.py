@@ -18,7 +18,7 @@ from core.errors import CheckpointError, ModelError
 from core.files import file_sha256
 from core.models.cnn import CNN14_WIDTHS, Cnn14
 from core.models.frontend import FRONT_END, mel_matrix
-from core.models.registry import ARCHITECTURES, config_from_state_dict
+from core.models.registry import ARCHITECTURES
 from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
 
@@ -160,7 +160,7 @@ def _recognise(shapes: dict[str, Tensor]) -> str:
     problem: ModelError | None = None
     for name in ARCHITECTURES:
         try:
-            config_from_state_dict(name, shapes)
+            known_architecture(name).from_state(shapes)
             return name
         except ModelError as error:
             problem = problem or error
@@ -173,7 +173,7 @@ def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
         if key in shapes and tuple(shapes[key].shape) != wanted:
             _other_front_end(path, f"{key} is {tuple(shapes[key].shape)}, Pannscope has {wanted}")
     weights = {key: value for key, value in shapes.items() if key not in FRONT_END_SHAPES}
-    config = config_from_state_dict(name, weights)
+    config = known_architecture(name).from_state(weights)
     try:
         with torch.device("meta"):
             model = known_architecture(name).build(config)

@@ -104,7 +104,7 @@ class TrainingOptions:
             schedule=self.schedule,
             mixup_alpha=self.mixup,
             spec_augment=self.spec_augment,
-            disguise=self.augment if self.disguise is None else self.disguise,
+            augment_waveform=self.augment if self.disguise is None else self.disguise,
             average=self.average,
             seconds=self.seconds,
             precision=self.precision,

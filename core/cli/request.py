@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from core.pruning.plan import PruningPlan
-    from core.pruning.search.search import Budget
+    from core.pruning.search.budget import Budget
     from core.pruning.search.sensitivity import Sensitivity
     from core.tagging import Tagger
 
@@ -142,7 +142,8 @@ class PruneRequest:
         from core.models.widths import check_round_to
         from core.pruning.ratios import parse_layers
         from core.pruning.repair.config import RepairConfig
-        from core.pruning.search.search import check_tolerance, find_plan
+        from core.pruning.search.budget import check_tolerance
+        from core.pruning.search.search import find_plan
 
         layers = parse_layers(self.layers or "all")
         round_to = check_round_to(1 if self.round_to is None else self.round_to)
@@ -186,7 +187,7 @@ def measured_sensitivity(
 
 def parse_budget(text: str) -> Budget:
     """Read ``params=0.5``, ``macs=0.6`` or ``time=0.7``."""
-    from core.pruning.search.search import KINDS, Budget
+    from core.pruning.search.budget import KINDS, Budget
 
     kind, _, share = text.partition("=")
     try:

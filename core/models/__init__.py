@@ -1,1 +1,1 @@
-"""The taggers' architectures."""
+"""The taggers' architectures; import from the modules."""

@@ -8,7 +8,7 @@ from torch import nn
 class ConvBlock(nn.Module):
     """The weights of two 3x3 convolutions, each with its batch norm; ``Cnn14.layer`` says how they are used.
 
-    The middle width is free: pruning the first convolution narrows it without touching what the block gives out.
+    The middle width is free: pruning the first convolution narrows it and leaves the block's output as it is.
     """
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int) -> None:
@@ -20,7 +20,7 @@ class ConvBlock(nn.Module):
 
 
 def initialize(layer: nn.Module) -> None:
-    """The published initialisation: Xavier uniform weights, zero biases, batch norm 1 and 0 (models.py, line 10)."""
+    """The published initialization: Xavier uniform weights, zero biases, batch norm 1 and 0 (models.py, line 10)."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:

@@ -34,13 +34,16 @@ _EMBEDDING_DROPOUT = 0.5  # before fc1
 
 @dataclass(frozen=True)
 class Cnn14Config:
-    """Everything that tells one CNN14 from another.
+    """The configuration of a CNN14.
 
     Attributes
     ----------
-    widths : filters of C1..C12.
-    classes : outputs.
-    embedding : outputs of fc1 (2048 in PANNs and in E-PANNs: pruning leaves it alone).
+    widths : tuple of int
+        Filters of C1..C12.
+    classes : int
+        Outputs.
+    embedding : int
+        Outputs of fc1 (2048 in PANNs and in E-PANNs: pruning does not change it).
     """
 
     widths: tuple[int, ...] = CNN14_WIDTHS
@@ -62,7 +65,14 @@ class Cnn14Config:
 
 
 class Cnn14(nn.Module):
-    """The tagger: waveform (batch, samples) at 32 kHz -> logits (batch, classes); probabilities are their sigmoid."""
+    """CNN14: waveform (batch, samples) at 32 kHz -> logits (batch, classes); probabilities are their sigmoid.
+
+    Examples
+    --------
+    >>> model = Cnn14(Cnn14Config((2,) * 12, classes=3, embedding=4)).eval()
+    >>> model.probabilities(torch.zeros(2, 32_000)).shape
+    torch.Size([2, 3])
+    """
 
     def __init__(self, config: Cnn14Config | None = None) -> None:
         super().__init__()
@@ -80,14 +90,14 @@ class Cnn14(nn.Module):
         if not self.fc1.weight.is_meta:
             self.apply(initialize)
 
-    def forward(self, waveform: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Logits (batch, classes) of waveforms (batch, samples); see ``network`` for ``augment``."""
-        return self.network(self.front_end(waveform), augment)
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Logits (batch, classes) of waveforms (batch, samples)."""
+        return self.network(self.front_end(waveform))
 
     def network(self, logmel: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Logits of log-mel spectrograms, (batch, 1, frames, mel_bins) -> (batch, classes).
 
-        ``augment`` is called on the normalised log-mel, where the published recipe applies SpecAugment and mixup; it
+        ``augment`` is called on the normalized log-mel, where the published recipe applies SpecAugment and mixup; it
         may change the batch's size.
         """
         x = self.normalize(logmel)
@@ -100,11 +110,11 @@ class Cnn14(nn.Module):
         return self.head(x)
 
     def normalize(self, logmel: Tensor) -> Tensor:
-        """What C1 listens to: each mel band brought to the mean and spread of the training data; the shape stays."""
+        """C1's input: the first batch norm, over mel bands; (batch, 1, frames, mel_bins) -> the same shape."""
         return self.bn0(logmel.transpose(1, 3)).transpose(1, 3)
 
     def layer(self, name: str, x: Tensor) -> Tensor:
-        """One layer alone: convolution, batch norm, ReLU, and the pooling that ends a block.
+        """One layer: convolution, batch norm, ReLU, and the pooling that ends a block.
 
         (batch, in channels, frames, bands) -> (batch, filters, frames, bands), both halved after C2, C4, C6, C8 and C10.
         """
@@ -118,7 +128,7 @@ class Cnn14(nn.Module):
         return self.fc_audioset(F.relu_(self.fc1(x)))
 
     def pool(self, x: Tensor) -> Tensor:
-        """What fc1 listens to, (batch, C12): each of C12's maps, its mean over the bands, then peak plus mean over time."""
+        """fc1's input (batch, C12): each feature map's mean over the bands, then its maximum plus its mean over time."""
         x = x.mean(dim=3)
         return x.amax(dim=2) + x.mean(dim=2)
 
@@ -158,7 +168,7 @@ def config_from_state(state: dict[str, Tensor]) -> Cnn14Config:
     missing = [name for name in needed if name not in state or state[name].ndim < 2]
     if missing:
         raise ModelError(
-            f"These weights are no CNN14: {missing[0]} is missing"
+            f"These weights are not a CNN14's: {missing[0]} is missing"
             + (f", and {len(missing) - 1} more." if len(missing) > 1 else ".")
         )
     return Cnn14Config(

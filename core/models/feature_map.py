@@ -1,4 +1,4 @@
-"""What one filter of a CNN14 makes of a sound: its feature map over time and frequency."""
+"""The feature map of one filter of a CNN14, over time and frequency."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ class FeatureMap:
 
     Attributes
     ----------
-    values : (frames, bands) float32, at least 0; band 0 is the lowest.
-    pooled : how many spectrogram frames, and how many mel bands, one value stands for: 1, 2, 4 … 32.
+    values : (frames, bands) float32
+        At least 0; band 0 is the lowest.
+    pooled : int
+        How many spectrogram frames, and how many mel bands, one value covers: 1, 2, 4 … 32.
     """
 
     values: np.ndarray
@@ -34,26 +36,36 @@ class FeatureMap:
 
     @property
     def first_frame_s(self) -> float:
-        """The middle of the first frame in seconds: the mean of the spectrogram frames that it stands for."""
+        """Center of the first frame in seconds: the mean of the spectrogram frames that it covers."""
         return (self.pooled - 1) / 2 * FRONT_END.hop / FRONT_END.sample_rate
 
     @property
     def first_band(self) -> float:
-        """The middle of the lowest band, counted in mel bands; the next one is ``pooled`` mel bands higher."""
+        """Center of the lowest band, in mel bands; the next one is ``pooled`` mel bands higher."""
         return (self.pooled - 1) / 2
 
 
 def layer_input(model: Cnn14, layer: str, waveform: np.ndarray) -> Tensor:
-    """What a layer listens to: the network is run up to it.
+    """A layer's input: the network runs up to it.
 
     Parameters
     ----------
-    waveform : (samples,) float32 at 32 kHz; under 0.31 s it is padded with silence to what the network needs. Memory grows
-        with its length: 30 s before C2 of the full CNN14 are 49 MB.
+    model : Cnn14
+        The network.
+    layer : str
+        C1..C12.
+    waveform : (samples,) float32
+        At 32 kHz; under 0.31 s it is padded with silence to what the network needs. Memory grows with its length: 30 s before C2
+        of the full CNN14 are 49 MB.
 
     Returns
     -------
-    (1, input channels, frames, bands). Raises ``ModelError`` for a layer that CNN14 does not have.
+    (1, input channels, frames, bands) Tensor
+
+    Raises
+    ------
+    ModelError
+        CNN14 has no such layer.
     """
     if layer not in LAYERS:
         raise ModelError(f"CNN14 has no layer {layer!r}; its convolutions are C1 to C12.")
@@ -65,10 +77,17 @@ def layer_input(model: Cnn14, layer: str, waveform: np.ndarray) -> Tensor:
     return x
 
 
-def feature_map(model: Cnn14, layer: str, index: int, heard: Tensor) -> FeatureMap:
-    """The map of one filter from what its layer hears (``layer_input``); the layer's other filters are not computed.
+def feature_map(model: Cnn14, layer: str, index: int, inputs: Tensor) -> FeatureMap:
+    """The feature map of one filter from its layer's input (``layer_input``); the layer's other filters are not computed.
 
-    Raises ``ModelError`` for a filter that the layer does not have.
+    Raises ``ModelError`` if the layer has no such filter.
+
+    Examples
+    --------
+    >>> from core.models.cnn import Cnn14Config
+    >>> model = Cnn14(Cnn14Config((2,) * 12, classes=1, embedding=2)).eval()
+    >>> feature_map(model, "C3", 0, layer_input(model, "C3", np.zeros(32_000, np.float32))).values.shape
+    (50, 32)
     """
     convolution, norm = model.convolution(layer), model.batch_norm(layer)
     if not 0 <= index < len(convolution.weight):
@@ -79,7 +98,7 @@ def feature_map(model: Cnn14, layer: str, index: int, heard: Tensor) -> FeatureM
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.inference_mode():
-        x = F.conv2d(heard, convolution.weight[one], padding=convolution.padding)
+        x = F.conv2d(inputs, convolution.weight[one], padding=convolution.padding)
         x = F.batch_norm(
             x,
             norm.running_mean[one],
@@ -90,4 +109,4 @@ def feature_map(model: Cnn14, layer: str, index: int, heard: Tensor) -> FeatureM
             eps=norm.eps,
         )
         values = F.relu_(x)[0, 0].numpy()
-    return FeatureMap(values, FRONT_END.mel_bins // heard.shape[3])
+    return FeatureMap(values, FRONT_END.mel_bins // inputs.shape[3])

@@ -14,7 +14,7 @@ from core.models.cnn import LAYERS, Cnn14, Cnn14Config, config_from_state
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to put up one architecture.
+    """How to build one architecture.
 
     Attributes
     ----------
@@ -47,14 +47,3 @@ def architecture(name: str) -> Architecture:
         raise ModelError(
             f"Unknown architecture {name!r}; Pannscope can build {', '.join(ARCHITECTURES)}.{hint}"
         ) from None
-
-
-def build(name: str, **configuration: object) -> Cnn14:
-    """A network of architecture ``name`` with random weights; keyword arguments are its configuration's fields."""
-    chosen = architecture(name)
-    return chosen.build(chosen.configure(**configuration))
-
-
-def config_from_state_dict(name: str, state: dict[str, Tensor]) -> Cnn14Config:
-    """The configuration that a state dict's shapes imply, for architecture ``name``."""
-    return architecture(name).from_state(state)

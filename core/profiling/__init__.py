@@ -1,4 +1,4 @@
-"""What a network costs: counted from its shapes, and measured on this machine.
+"""The cost of a network: counted from its shapes, and measured on this machine.
 
 A count means nothing without its convention. ``docs/conventions.md`` has them at length; in short, for one clip:
 
@@ -7,7 +7,7 @@ A count means nothing without its convention. ``docs/conventions.md`` has them a
 - ``macs`` is the paper's: what thop counts (a multiply-accumulate is one MAC), with the short-time Fourier transform as the
   reference's two Conv1d layers and batch norms included. Pannscope's own front end is an FFT and costs less.
 - ``macs_network`` is convolution and linear layers alone; ``macs_flop_counter`` is half of what torch's flop counter reports,
-  which is the same number found in another way.
+  the same number computed in another way.
 - ``size_bytes`` is the state dict in float32, running statistics and front end included, as the published files store it;
   ``size_bytes_float16`` the same with every matrix in half precision. ``file_bytes`` and ``file_bytes_float16`` are the tensors
   of Pannscope's own files, which leave the front end out.

@@ -1,7 +1,7 @@
-"""Two counters that know nothing of CNN14, run on a copy without memory: thop, which the paper used, and torch's own.
+"""Two general counters, run on a copy without memory: thop, which the paper used, and torch's own.
 
 Both walk a network of the same configuration on torch's meta device: shapes only, no weights, no arithmetic. Thop writes
-buffers and hooks into what it counts, so it never gets to see a network that somebody uses.
+buffers and hooks into what it counts, so it is never run on a network that is in use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.models.frontend import FRONT_END
 
 @lru_cache(maxsize=64)
 def thop_macs(config: Cnn14Config, frames: int) -> int:
-    """thop's count of the network on a log-mel of ``frames``; what it says of pooling and ReLU is 0, as they are functions."""
+    """thop's count of the network on a log-mel of ``frames``; pooling and ReLU count 0, as they are functions."""
     from thop import profile as thop_profile  # imports slowly, and only a profile needs it
 
     macs, _ = thop_profile(_Network(config), inputs=(_logmel(frames),), verbose=False)

@@ -1,7 +1,7 @@
 """Parameters, MACs and bytes of a CNN14 in closed form: from its widths alone, without building it.
 
 The same figures as counting a network that exists, tensor by tensor and call by call (the tests hold them against thop, torch's
-flop counter and real state dicts), in microseconds: a curve over all ratios costs nothing.
+flop counter and real state dicts), in microseconds, so that a curve over all ratios is cheap.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _FLOAT32, _FLOAT16, _COUNTER = 4, 2, 8
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One layer's channels, learned parameters (its batch norm's included) and MACs of the layer itself.
+    """One layer's channels, learned parameters (its batch norm's included) and MACs (the layer's alone).
 
-    ``activation_bytes`` is what the pass holds at most while it computes this layer (``core.profiling.memory``).
+    ``activation_bytes`` is the most memory in use while the pass computes this layer (``core.profiling.memory``).
     """
 
     name: str
@@ -41,7 +41,7 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class Counts:
-    """The totals of one configuration; the package says what each of them counts.
+    """The totals of one configuration; the package docstring defines them.
 
     ``params_paper`` is thop's count of parameters, which the paper's percentages follow: the learned ones and the STFT's two
     Conv1d kernels, but not the mel matrix.
@@ -59,7 +59,7 @@ class Counts:
 
 
 def samples_of(seconds: float) -> int:
-    """Samples of a clip that can be counted for; raises ``ModelError`` for one too long or too short to listen to."""
+    """Samples of a clip of ``seconds``; raises ``ModelError`` if it is too long to count for, or shorter than the network accepts."""
     if not seconds <= MAX_SECONDS:
         raise ModelError(
             f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10, up to {MAX_SECONDS:,} (a day)."
@@ -67,14 +67,14 @@ def samples_of(seconds: float) -> int:
     samples = round(seconds * FRONT_END.sample_rate)
     if samples < MIN_SAMPLES:
         raise ModelError(
-            f"A clip of {seconds:g} s is shorter than CNN14 can listen to; count for at least "
+            f"A clip of {seconds:g} s is shorter than CNN14 accepts; count for at least "
             f"{MIN_SAMPLES / FRONT_END.sample_rate:.2f} s."
         )
     return samples
 
 
 def map_sizes(samples: int) -> tuple[tuple[int, int], ...]:
-    """Frames and bands of the feature maps that C1..C12 make of a waveform, before the pooling that ends a block."""
+    """Frames and bands of the output of C1..C12 for a waveform, before the pooling that ends a block."""
     frames, bands = FRONT_END.frames(samples), FRONT_END.mel_bins
     sizes = []
     for layer in LAYERS:
@@ -86,29 +86,34 @@ def map_sizes(samples: int) -> tuple[tuple[int, int], ...]:
 
 def layer_counts(config: Cnn14Config, samples: int) -> tuple[tuple[str, int, int, int, int], ...]:
     """(name, inputs, outputs, parameters, MACs) of C1..C12, fc1 and fc_audioset, for a waveform of ``samples``."""
-    found = []
+    layers = []
     inputs = 1
     for layer, filters, (frames, bands) in zip(LAYERS, config.widths, map_sizes(samples), strict=True):
         weights = _TAPS * inputs * filters
-        found.append((layer, inputs, filters, weights + 2 * filters, weights * frames * bands))
+        layers.append((layer, inputs, filters, weights + 2 * filters, weights * frames * bands))
         inputs = filters
     for name, outputs in (("fc1", config.embedding), ("fc_audioset", config.classes)):
-        found.append((name, inputs, outputs, inputs * outputs + outputs, inputs * outputs))
+        layers.append((name, inputs, outputs, inputs * outputs + outputs, inputs * outputs))
         inputs = outputs
-    return tuple(found)
+    return tuple(layers)
 
 
 def count(config: Cnn14Config, seconds: float = 10.0) -> Counts:
-    """Count a configuration for a clip of ``seconds``, heard in one pass. Raises ``ModelError`` for an impossible length."""
+    """Count a configuration for a clip of ``seconds`` in one pass; raises ``ModelError`` for an impossible length.
+
+    Examples
+    --------
+    >>> counts = count(Cnn14Config())
+    >>> counts.params_trainable, counts.macs_network
+    (80753615, 20041926656)
+    """
     samples = samples_of(seconds)
     frames = FRONT_END.frames(samples)
     layers = layer_counts(config, samples)
     norms = FRONT_END.mel_bins + sum(config.widths)
     trainable = 2 * FRONT_END.mel_bins + sum(params for *_, params, _ in layers)
     matrices = sum(params for *_, params, _ in layers) - 2 * sum(config.widths)
-    matrices -= (
-        config.embedding + config.classes
-    )  # what is left are the kernels and the linear layers' weights
+    matrices -= config.embedding + config.classes  # the rest are kernels and the linear layers' weights
     vectors = trainable - matrices + 2 * norms  # running mean and variance are stored, though not learned
     counters = _COUNTER * (len(LAYERS) + 1)
     network = sum(macs for *_, macs in layers)

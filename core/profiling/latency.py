@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 
-class Timed(Protocol):
-    """What can be timed; a ``Tagger`` is."""
-
-    def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-        """(samples,) at 32 kHz -> (classes,)."""
-
-
 @dataclass(frozen=True)
 class Latency:
-    """Measured time of one clip, waveform to probabilities: median, quartiles and range over ``repeats`` warm runs."""
+    """Measured time of one clip in milliseconds, waveform to probabilities: median, quartiles and range over ``repeats`` warm runs."""
 
     median_ms: float
     lower_quartile_ms: float
@@ -30,7 +23,13 @@ class Latency:
 
     @classmethod
     def of(cls, times_ms: Sequence[float]) -> Latency:
-        """Sum up measured times; quartiles are interpolated between neighbours."""
+        """Summarize measured times; quartiles are interpolated linearly.
+
+        Examples
+        --------
+        >>> Latency.of([10.0, 20.0, 30.0]).lower_quartile_ms
+        15.0
+        """
         low, lower, median, upper, high = np.percentile(times_ms, [0, 25, 50, 75, 100]).tolist()
         return cls(median, lower, upper, low, high, len(times_ms))
 
@@ -39,21 +38,30 @@ class Latency:
         return vars(self).copy()
 
 
-WARMUP = 1  # rounds that do not count: the first pass makes the engine and its buffers
+WARMUP = 1  # rounds that do not count: the first pass builds the engine and its buffers
 
 
 def measure_latencies(
-    taggers: Sequence[Timed], waveform: np.ndarray, repeats: int = 7
+    runs: Sequence[Callable[[np.ndarray], object]], waveform: np.ndarray, repeats: int = 7
 ) -> tuple[Latency, ...]:
-    """Time taggers on a waveform (samples,), turn about, after one round that does not count.
+    """Time networks alternately, after ``WARMUP`` rounds that do not count.
 
-    One after the other in every round, so that whatever else the machine does in between slows all of them alike.
+    All of them run once in every round, so that other load on the machine slows them alike.
+
+    Parameters
+    ----------
+    runs : sequence of callable
+        What is timed: ``Tagger.probabilities`` …
+    waveform : (samples,) array of float
+        The clip that each of them is called with.
+    repeats : int
+        Rounds that count.
     """
-    times: list[list[float]] = [[] for _ in taggers]
-    for turn in range(WARMUP + repeats):
-        for tagger, taken in zip(taggers, times, strict=True):
+    times: list[list[float]] = [[] for _ in runs]
+    for round_ in range(WARMUP + repeats):
+        for run, measured in zip(runs, times, strict=True):
             started = time.perf_counter()
-            tagger.probabilities(waveform)
-            if turn >= WARMUP:
-                taken.append(1e3 * (time.perf_counter() - started))
-    return tuple(Latency.of(taken) for taken in times)
+            run(waveform)
+            if round_ >= WARMUP:
+                measured.append(1e3 * (time.perf_counter() - started))
+    return tuple(Latency.of(measured) for measured in times)

@@ -1,8 +1,9 @@
-"""What a configuration takes on this machine: time, and memory of the whole process, for one clip."""
+"""Time and memory of the whole process that a configuration takes on this machine, for one clip."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ MAX_MEASURED_SECONDS = 600
 class Measured:
     """Time and memory of one clip of ``seconds`` on this machine, with torch on ``threads`` threads.
 
-    ``memory_growth_bytes`` is what the process grows by in its first pass of that length; None where the system does not say.
+    ``memory_growth_bytes`` is what the process grows by in its first pass of that length; None where the system cannot report it.
     """
 
     seconds: float
@@ -36,21 +37,11 @@ class Measured:
         return vars(self) | {"latency": self.latency.document()}
 
 
-class _Network:
-    """A network that is timed as a tagger is."""
-
-    def __init__(self, config: Cnn14Config) -> None:
-        self.model = Cnn14(config).eval()
-
-    def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-        return mean_probabilities(self.model.probabilities, waveform)
-
-
 def measure(config: Cnn14Config, seconds: float = 10.0, repeats: int = 7) -> Measured:
     """Run a network of this configuration on noise.
 
     Its weights are random: neither time nor memory depends on them, and the network need not exist yet. The first pass is of the
-    shortest clip and counts for nothing (libraries start up), the second gives the memory, the next one warms up for the times.
+    shortest clip and does not count (libraries start up), the second measures the memory, the next one warms up for the times.
     Raises ``ModelError`` for an impossible length, or one over ``MAX_MEASURED_SECONDS``.
     """
     if seconds > MAX_MEASURED_SECONDS:
@@ -58,10 +49,10 @@ def measure(config: Cnn14Config, seconds: float = 10.0, repeats: int = 7) -> Mea
             f"A clip of {seconds:g} s is too long to be measured; measure with up to {MAX_MEASURED_SECONDS} s, such as 10."
         )
     samples = samples_of(seconds)
-    network = _Network(config)
+    run = partial(mean_probabilities, Cnn14(config).eval().probabilities)
     noise = np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
     noise *= 0.1  # about the level of a recording
-    network.probabilities(noise[:MIN_SAMPLES])
-    grown = resident_growth(lambda: network.probabilities(noise))
-    (latency,) = measure_latencies([network], noise, repeats)
-    return Measured(seconds, torch.get_num_threads(), latency, grown)
+    run(noise[:MIN_SAMPLES])
+    growth = resident_growth(lambda: run(noise))
+    (latency,) = measure_latencies([run], noise, repeats)
+    return Measured(seconds, torch.get_num_threads(), latency, growth)

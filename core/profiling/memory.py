@@ -1,9 +1,9 @@
-"""The memory of one pass: what ``Cnn14`` holds besides its weights, from its shapes; and what a process really grows by.
+"""The memory of one pass: of ``Cnn14``'s activations, from its shapes; and the growth of a whole process, measured.
 
 The convention of the first: the largest sum of bytes of all tensors that are alive at once while one waveform (batch of one)
 goes through ``Cnn14.probabilities`` in float32: the waveform itself, the spectra of the front end, the log-mel, and the feature maps.
-A tensor is alive from its making until nothing refers to it any more. What an operator needs for itself while it runs (the rearranged
-weights and maps of a convolution) is no tensor of the network and is not in it; ``resident_growth`` measures it along with the rest.
+A tensor is alive from its allocation until nothing refers to it any more. Workspace of an operator (the rearranged weights and maps of
+a convolution) is not a tensor of the network and is not included; ``resident_growth`` measures it along with the rest.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ def activations(config: Cnn14Config, seconds: float = 10.0) -> dict[str, int]:
     samples = max(end - start for start, end in windows(samples_of(seconds)))
     frames, bins = FRONT_END.frames(samples), FRONT_END.n_fft // 2 + 1
     waveform, logmel = _FLOAT * samples, _FLOAT * frames * FRONT_END.mel_bins
-    found = {"front end": waveform + _spectra(samples, frames, bins)}
+    peaks = {"front end": waveform + _spectra(samples, frames, bins)}
     # From here on the caller holds the waveform, and the network its log-mel, to the end.
     held = waveform + logmel
-    given = logmel  # C1 hears the log-mel after its batch norm
+    layer_input = logmel  # C1's is the log-mel after its batch norm
     for layer, filters, (height, width) in zip(LAYERS, config.widths, map_sizes(samples), strict=True):
-        made = _FLOAT * filters * height * width
-        # While the batch norm writes its output, the convolution's, which it reads, and what that was made from are there.
-        found[layer] = held + given + 2 * made
-        given = made
+        output = _FLOAT * filters * height * width
+        # While the batch norm writes its output, the convolution's output and its input are alive.
+        peaks[layer] = held + layer_input + 2 * output
+        layer_input = output
         if ends_block(layer) and layer != LAYERS[-1]:
-            given = _FLOAT * filters * (height // 2) * (width // 2)
+            layer_input = _FLOAT * filters * (height // 2) * (width // 2)
     height = map_sizes(samples)[-1][0]
     summary, embedding, classes = (_FLOAT * n for n in (config.widths[-1], config.embedding, config.classes))
-    # The mean over bands; then its peak, its mean and their sum are made one after another.
-    found["fc1"] = held + given + max(summary * (height + 3), summary + embedding)
-    # The sigmoid comes when the network has returned and its log-mel is gone.
-    found["fc_audioset"] = max(held + given + summary + embedding + classes, waveform + 2 * classes)
-    return found
+    # The mean over bands; then its maximum, its mean and their sum, one after another.
+    peaks["fc1"] = held + layer_input + max(summary * (height + 3), summary + embedding)
+    # The sigmoid runs after the network has returned and its log-mel has been freed.
+    peaks["fc_audioset"] = max(held + layer_input + summary + embedding + classes, waveform + 2 * classes)
+    return peaks
 
 
 def activation_bytes(config: Cnn14Config, seconds: float = 10.0) -> int:
-    """The peak of ``activations``: the most that one pass holds besides the weights."""
+    """The peak of ``activations``: the most memory of one pass besides the weights."""
     return max(activations(config, seconds).values())
 
 
 def _spectra(samples: int, frames: int, bins: int) -> int:
-    """The front end's own peak: its window's worth of frames, the complex spectrum, and the squares that are added up."""
+    """The front end's own peak: its windowed frames, the complex spectrum, and the squares that are added up."""
     padded = _FLOAT * (samples + FRONT_END.n_fft)
     if frames <= FRAMES_AT_ONCE:
         return max(padded + _transform(frames, bins), _power(frames, bins))
-    found = 0
-    for done in range(0, frames, FRAMES_AT_ONCE):  # what has been made of earlier pieces is kept
+    peak = 0
+    for done in range(0, frames, FRAMES_AT_ONCE):  # the log-mels of earlier pieces are kept
         piece = min(FRAMES_AT_ONCE, frames - done)
-        made = _FLOAT * done * FRONT_END.mel_bins
-        found = max(found, padded + made + max(_transform(piece, bins), _power(piece, bins)))
-    return max(found, padded + 2 * _FLOAT * frames * FRONT_END.mel_bins)  # joined at last
+        finished = _FLOAT * done * FRONT_END.mel_bins
+        peak = max(peak, padded + finished + max(_transform(piece, bins), _power(piece, bins)))
+    return max(peak, padded + 2 * _FLOAT * frames * FRONT_END.mel_bins)  # then they are concatenated
 
 
 def _transform(frames: int, bins: int) -> int:
@@ -75,10 +75,10 @@ def _power(frames: int, bins: int) -> int:
 
 
 def resident_growth(run: Callable[[], object]) -> int | None:
-    """Bytes by which the whole process grows at most while ``run`` runs: the peak of resident memory over what it was before.
+    """Bytes by which the whole process grows while ``run`` runs: its peak resident memory less what it was before.
 
-    Read from Linux' ``VmHWM``, after setting it back; None where a system cannot do that. Memory that an earlier run left in the
-    allocator's hands is used again and not seen, so measure the largest run first.
+    Read from Linux' ``VmHWM``, after resetting it; None where a system cannot do that. Memory that an earlier run left with the
+    allocator is reused and not seen, so measure the largest run first.
     """
     try:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets VmHWM back to the present VmRSS
@@ -90,7 +90,7 @@ def resident_growth(run: Callable[[], object]) -> int | None:
 
 
 def _status_bytes(key: str) -> int:
-    found = re.search(rf"^{key}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{key}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if match is None:
         raise OSError(f"/proc/self/status has no {key}")
-    return 1024 * int(found[1])
+    return 1024 * int(match[1])

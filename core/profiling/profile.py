@@ -1,4 +1,4 @@
-"""The profile of one network: every count, per layer and in total, with the paper's figures where it has any."""
+"""The profile of one network: every count, per layer and in total, with the paper's figures where it states any."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from core.profiling.published import (
 class Profile:
     """A network's counts for one clip of ``seconds``; see the package for the conventions.
 
-    ``paper`` has what the E-PANNs paper states for a network of this configuration, ``counted`` what counting gives for it in the
-    paper's way, and ``disagreements`` where the two part; None and empty where the paper has no such network. ``peak_at`` is the
-    step of the pass that holds the most.
+    ``paper`` has the E-PANNs paper's figures for a network of this configuration, ``counted`` the same counted in the paper's
+    convention, and ``disagreements`` where they differ; None and empty where the paper has no such network. ``peak_at`` is the
+    step of the pass that uses the most memory.
     """
 
     architecture: str
@@ -59,7 +59,7 @@ class Profile:
 
     @property
     def macs_flop_counter(self) -> int:
-        """``macs_network`` as torch's flop counter finds it, on the meta device: the cross-check (25 ms, the first time 1 s)."""
+        """``macs_network`` by torch's flop counter, on the meta device: the cross-check (25 ms, the first time 1 s)."""
         return flop_counter_macs(self.config, FRONT_END.frames(samples_of(self.seconds)))
 
     def document(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Profile:
             "widths": list(self.widths),
             "macs_flop_counter": self.macs_flop_counter,
             "layers": [vars(layer).copy() for layer in self.layers],
-            "disagreements": [vars(each).copy() for each in self.disagreements],
+            "disagreements": [vars(item).copy() for item in self.disagreements],
         }
 
 
@@ -80,23 +80,32 @@ def profile(
     embedding: int = 2048,
     ratio: float | Mapping[str, float] | None = None,
     layers: Sequence[str] = PAPER_LAYERS,
-    round_to: int = 1,
     seconds: float = 10.0,
 ) -> Profile:
     """Count a network that need not exist yet.
 
     Parameters
     ----------
-    architecture : a name of the registry.
-    widths, classes, embedding : its configuration; the published CNN14 by default.
-    ratio, layers, round_to : share of filters removed from each of these layers first, or a share a layer (``layers`` is then not
-        used); widths are rounded as ``kept_count`` says.
-    seconds : length of the clip that MACs are counted for.
+    architecture : str
+        A name of the registry.
+    widths, classes, embedding : sequence of int, int, int
+        Its configuration; the published CNN14 by default.
+    ratio : float or mapping of str to float, optional
+        Prune it first: by one ratio for all of ``layers``, or one per layer (``layers`` is not used then).
+    layers : sequence of str
+        Which layers one ratio applies to.
+    seconds : float
+        Length of the clip that MACs and memory are counted for.
 
     Raises
     ------
     ModelError, PruningError
-        If the configuration, the ratio or the length is impossible.
+        The configuration, the ratio or the length is impossible.
+
+    Examples
+    --------
+    >>> profile(ratio=0.5).params_trainable
+    23205839
     """
     chosen = find_architecture(architecture)
     base = chosen.configure(
@@ -105,10 +114,10 @@ def profile(
     if ratio is None:
         return _count(base, seconds)
     if isinstance(ratio, Mapping):
-        left = kept_widths(base.widths, ratio, round_to)
+        pruned = kept_widths(base.widths, ratio)
     else:
-        left = pruned_widths(ratio, layers, base.widths, round_to)
-    return _count(Cnn14Config(left, classes, embedding), seconds)
+        pruned = pruned_widths(ratio, layers, base.widths)
+    return _count(Cnn14Config(pruned, classes, embedding), seconds)
 
 
 def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
@@ -121,7 +130,7 @@ def _count(config: Cnn14Config, seconds: float) -> Profile:
     frames = FRONT_END.frames(samples)
     memory = activations(config, seconds)
     counts = vars(count(config, seconds)) | {
-        # thop's own word, not the closed form that stands in for it where many configurations are counted
+        # thop's own count, not the closed form that replaces it where many configurations are counted
         "macs": thop_macs(config, frames) + frames * FRONT_END.stft_parameters
     }
     peak_at = max(memory, key=lambda step: memory[step])
@@ -143,5 +152,5 @@ def _count(config: Cnn14Config, seconds: float) -> Profile:
 
 
 def _reductions(config: Cnn14Config) -> dict[str, float]:
-    found = counted_reductions(config)
-    return {"params_reduction_pct": found.params_pct, "macs_reduction_pct": found.macs_pct}
+    reductions = counted_reductions(config)
+    return {"params_reduction_pct": reductions.params_pct, "macs_reduction_pct": reductions.macs_pct}

@@ -1,6 +1,6 @@
-"""What the E-PANNs paper states, beside what is counted here, and where the two do not agree.
+"""The E-PANNs paper's figures beside the counts made here, and where the two disagree.
 
-The count is never bent to the paper: both stand side by side, and a sentence says so where they differ by more than rounding.
+The count is never adjusted to the paper: both are shown, and a sentence names every difference beyond rounding.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ PAPER: dict[float, dict[str, float]] = {
     0.5: {"params_reduction_pct": 70, "macs_reduction_pct": 36, "mAP": 0.440},
     0.75: {"params_reduction_pct": 78, "macs_reduction_pct": 46, "mAP": 0.420},
 }
-"""What the E-PANNs paper (Singh et al., Inter-Noise 2023) states for CNN14 with this share of C7..C12 removed."""
+"""The E-PANNs paper's figures (Singh et al., Inter-Noise 2023) for CNN14 with C7..C12 pruned by this ratio."""
 
 _STATED_MACS = 50e9
 """The paper's introduction: "more than 50G MACs" for the network that its results put at 21G."""
 
 _RELEASED = 0.5
-"""The ratio of the released E-PANNs, whose demonstration code ends in a softmax."""
+"""Ratio of the released E-PANNs, whose demonstration code ends in a softmax."""
 
 _ROUNDING = 0.5
 """Percentage points within which a figure printed without decimals agrees with a count."""
@@ -33,7 +33,7 @@ _SECONDS = 10.0  # the paper's clips
 
 @dataclass(frozen=True)
 class Reductions:
-    """What a network has lost against the published CNN14, in per cent, counted as the paper counts (thop, 10 s)."""
+    """Reduction against the published CNN14 in per cent, in the paper's convention (thop, 10 s)."""
 
     params_pct: float
     macs_pct: float
@@ -41,14 +41,18 @@ class Reductions:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One thing that the paper or its code says otherwise than counting or the training does.
+    """One difference between the paper or its code and the count or the training.
 
     Attributes
     ----------
-    quantity : ``params_reduction_pct``, ``macs_reduction_pct``, ``macs`` or ``output``.
-    ratio : share of C7..C12 removed in the network that it is about.
-    paper_pct, counted_pct : both figures, where they are percentages.
-    says : the whole of it as a sentence.
+    quantity : str
+        ``params_reduction_pct``, ``macs_reduction_pct``, ``macs`` or ``output``.
+    ratio : float
+        Pruning ratio of C7..C12 in the network that it is about.
+    paper_pct, counted_pct : float or None
+        Both figures, where they are percentages.
+    says : str
+        The difference in a sentence.
     """
 
     quantity: str
@@ -70,22 +74,27 @@ def paper_figures(config: Cnn14Config) -> dict[str, float] | None:
 
 
 def counted_reductions(config: Cnn14Config) -> Reductions:
-    """How much smaller than the published CNN14 a configuration is."""
-    whole, part = count(_paper_network(0.0), _SECONDS), count(config, _SECONDS)
+    """How much smaller than the published CNN14 a configuration is.
+
+    Examples
+    --------
+    >>> round(counted_reductions(Cnn14Config(pruned_widths(0.5))).params_pct, 1)
+    70.3
+    """
+    unpruned, pruned = count(_paper_network(0.0), _SECONDS), count(config, _SECONDS)
     return Reductions(
-        params_pct=100 * (1 - part.params_paper / whole.params_paper),
-        macs_pct=100 * (1 - part.macs / whole.macs),
+        params_pct=100 * (1 - pruned.params_paper / unpruned.params_paper),
+        macs_pct=100 * (1 - pruned.macs / unpruned.macs),
     )
 
 
 def disagreements(ratio: float | None = None) -> tuple[Disagreement, ...]:
     """Where the paper and the count disagree, for one of the paper's ratios or (None) for all of them."""
-    found = [each for point in PAPER for each in _at(point)]
-    return tuple(each for each in found if ratio is None or each.ratio == ratio)
+    return tuple(item for point in PAPER for item in _at(point) if ratio in (None, item.ratio))
 
 
 def _at(ratio: float) -> list[Disagreement]:
-    found = []
+    differences = []
     counted = counted_reductions(_paper_network(ratio))
     for quantity, what, figure in (
         ("params_reduction_pct", "parameters", counted.params_pct),
@@ -93,25 +102,25 @@ def _at(ratio: float) -> list[Disagreement]:
     ):
         stated = PAPER[ratio][quantity]
         if abs(stated - figure) > _ROUNDING:
-            says = (
+            sentence = (
                 f"With {100 * ratio:g}% of C7 to C12 removed the paper states {stated:g}% fewer {what}; "
                 f"counting gives {figure:.1f}%."
             )
-            found.append(Disagreement(quantity, ratio, stated, figure, says))
+            differences.append(Disagreement(quantity, ratio, stated, figure, sentence))
     macs = count(_paper_network(ratio), _SECONDS).macs
     if ratio == 0 and macs < _STATED_MACS:
-        says = (
+        sentence = (
             f'The paper\'s introduction says "more than {_STATED_MACS / 1e9:g}G MACs" for the CNN14 that its results put at 21G; '
             f"counting gives {macs / 1e9:.2f}G."
         )
-        found.append(Disagreement("macs", ratio, None, None, says))
+        differences.append(Disagreement("macs", ratio, None, None, sentence))
     if ratio == _RELEASED:
-        says = (
+        sentence = (
             "The demonstration code of the released E-PANNs ends in a softmax; the network was trained with a sigmoid and binary "
             "cross-entropy, and Pannscope uses the sigmoid."
         )
-        found.append(Disagreement("output", ratio, None, None, says))
-    return found
+        differences.append(Disagreement("output", ratio, None, None, sentence))
+    return differences
 
 
 def _paper_network(ratio: float) -> Cnn14Config:

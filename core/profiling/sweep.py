@@ -1,4 +1,4 @@
-"""One configuration's counts over a row of pruning ratios, quickly enough to be drawn while a slider moves."""
+"""One configuration's counts over a series of pruning ratios, fast enough to be drawn while a slider moves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWEEP_RATIOS = tuple(step / 20 for step in range(19))
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """What is left at one ratio. The counts are ``Counts``' own; ``paper`` is None where the paper has no such network."""
+    """The network at one ratio; ``paper`` is None where the paper has no such network."""
 
     ratio: float
     widths: tuple[int, ...]
@@ -44,19 +44,18 @@ class SweepPoint:
 def sweep(
     widths: Sequence[int] = CNN14_WIDTHS,
     layers: Sequence[str] = PAPER_LAYERS,
-    ratios: Sequence[float] = SWEEP_RATIOS,
     *,
     classes: int = 527,
     embedding: int = 2048,
     seconds: float = 10.0,
     round_to: int = 1,
 ) -> tuple[SweepPoint, ...]:
-    """Counts with each of ``ratios`` of the filters of ``layers`` gone from a CNN14 of ``widths``.
+    """Counts of a CNN14 of ``widths`` with ``layers`` pruned by each of ``SWEEP_RATIOS``.
 
     The counts are ``profile``'s, in closed form. Raises ``ModelError`` or ``PruningError`` as ``profile`` does.
     """
     points = []
-    for ratio in ratios:
+    for ratio in SWEEP_RATIOS:
         config = Cnn14Config(pruned_widths(ratio, layers, widths, round_to), classes, embedding)
         points.append(
             SweepPoint(

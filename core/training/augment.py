@@ -1,8 +1,8 @@
-"""What is done to clips while training, so that a network learns the sound and not the recording.
+"""Augmentation of the training clips, so that a network learns the sound and not the recording.
 
-Two stages. ``Recording`` changes power spectrograms the way another microphone, room and level would: it is ours, and guards
-against learning where a clip comes from instead of what is heard in it (a data set whose speech was recorded at 16 kHz
-teaches "nothing above 8 kHz means speech"). ``SpecAugment`` and ``Mixup`` work on the normalised log-mel and are the published
+Two stages. ``WaveformAugmentation`` simulates on power spectrograms what another microphone, room and level do to a waveform: it is
+ours, and prevents a network from learning a clip's origin instead of its sounds (from a data set whose speech was recorded at 16 kHz
+it learns "nothing above 8 kHz means speech"). ``SpecAugment`` and ``Mixup`` apply to the normalized log-mel and are the published
 recipe's (audioset_tagging_cnn, ``pytorch/models.py`` lines 163 and 193).
 """
 
@@ -23,20 +23,20 @@ _FRAME_S = FRONT_END.hop / FRONT_END.sample_rate
 
 
 @dataclass(frozen=True)
-class RecordingConfig:
-    """How strongly recordings are disguised; probabilities are per clip.
+class WaveformAugmentationConfig:
+    """How strong waveform augmentation is; probabilities are per clip.
 
     Attributes
     ----------
-    shift : whether a clip starts anywhere in the window (it wraps round).
+    shift : whether to shift a clip by a random offset (it wraps around).
     level_db : range of the random level change.
-    low_pass : probability of a cut above a random frequency in ``low_pass_hz``.
-    high_pass : probability of a cut below a random frequency in ``high_pass_hz``.
-    tilt_db : largest rise or fall of a smooth random equaliser curve.
+    low_pass : probability of a cutoff above a random frequency in ``low_pass_hz``.
+    high_pass : probability of a cutoff below a random frequency in ``high_pass_hz``.
+    tilt_db : largest gain or loss of a smooth random equalizer curve.
     reverb : probability of a room: energy decays over ``reverb_s`` (time to -60 dB), ``reverb_db`` below the direct sound.
     noise : probability of steady coloured noise at ``noise_db`` (signal-to-noise ratio), falling by up to
         ``noise_slope_db`` per octave.
-    speed : largest change of pitch and pace, as a share (0.1: 10% up or down).
+    speed : largest change of pitch and tempo, as a share (0.1: 10% up or down).
     """
 
     shift: bool = True
@@ -55,32 +55,32 @@ class RecordingConfig:
     speed: float = 0.1
 
 
-class Recording:
-    """Disguise recordings: power spectrograms (batch, frames, bins) -> the same shape."""
+class WaveformAugmentation:
+    """Augments power spectrograms (batch, frames, bins) -> the same shape, each clip on its own."""
 
-    def __init__(self, config: RecordingConfig, generator: np.random.Generator) -> None:
+    def __init__(self, config: WaveformAugmentationConfig, generator: np.random.Generator) -> None:
         self.config = config
         self._generator = generator
         self._hz = np.arange(_BINS) * _BIN_HZ
-        # Drawing noise afresh for every clip would cost a fifth of a training step; a stretch of one long field will do.
+        # New noise for every clip would cost a fifth of a training step; a random stretch of one long field is enough.
         field = np.random.default_rng(0).standard_exponential((_NOISE_FRAMES, _BINS), dtype=np.float32)
         self._field = torch.from_numpy(field)
 
     def __call__(self, power: Tensor) -> Tensor:
-        return torch.stack([self._disguise(clip) for clip in power])
+        return torch.stack([self._augment(clip) for clip in power])
 
-    def _disguise(self, clip: Tensor) -> Tensor:
-        config, draw = self.config, self._generator
+    def _augment(self, clip: Tensor) -> Tensor:
+        config, rng = self.config, self._generator
         if config.shift:
-            clip = clip.roll(int(draw.integers(len(clip))), 0)
+            clip = clip.roll(int(rng.integers(len(clip))), 0)
         if config.speed > 0:
-            clip = self._respeed(clip, float(np.exp(draw.uniform(-1, 1) * np.log1p(config.speed))))
-        if draw.random() < config.reverb:
+            clip = self._respeed(clip, float(np.exp(rng.uniform(-1, 1) * np.log1p(config.speed))))
+        if rng.random() < config.reverb:
             clip = self._room(clip)
         clip = clip * torch.from_numpy(self._response().astype(np.float32))
-        if draw.random() < config.noise:
+        if rng.random() < config.noise:
             clip = clip + self._noise(clip)
-        return clip * float(10 ** (draw.uniform(*config.level_db) / 10))
+        return clip * float(10 ** (rng.uniform(*config.level_db) / 10))
 
     def _respeed(self, clip: Tensor, speed: float) -> Tensor:
         """Play faster (``speed`` > 1): frequencies move up and the clip repeats sooner; nearest bin and frame."""
@@ -92,29 +92,27 @@ class Recording:
 
     def _response(self) -> np.ndarray:
         """Power response of a random microphone and channel, (bins,)."""
-        config, draw, hz = self.config, self._generator, self._hz
-        knots = draw.uniform(-config.tilt_db, config.tilt_db, 6)
+        config, rng, hz = self.config, self._generator, self._hz
+        knots = rng.uniform(-config.tilt_db, config.tilt_db, 6)
         octaves = np.log2(np.maximum(hz, 50.0) / 50.0)
         decibels = np.interp(octaves, np.linspace(0, octaves[-1], len(knots)), knots)
-        if draw.random() < config.low_pass:
-            cutoff = np.exp(draw.uniform(*np.log(config.low_pass_hz)))
+        if rng.random() < config.low_pass:
+            cutoff = np.exp(rng.uniform(*np.log(config.low_pass_hz)))
             # From a gentle microphone roll-off to the brick wall of a resampler or a codec.
-            slope = np.exp(draw.uniform(np.log(12.0), np.log(600.0)))
+            slope = np.exp(rng.uniform(np.log(12.0), np.log(600.0)))
             decibels -= np.minimum(slope * np.log2(np.maximum(hz / cutoff, 1.0)), 110.0)
-        if draw.random() < config.high_pass:
-            cutoff = np.exp(draw.uniform(*np.log(config.high_pass_hz)))
-            decibels -= np.minimum(
-                draw.uniform(6.0, 24.0) * np.log2(cutoff / np.clip(hz, 10.0, cutoff)), 60.0
-            )
+        if rng.random() < config.high_pass:
+            cutoff = np.exp(rng.uniform(*np.log(config.high_pass_hz)))
+            decibels -= np.minimum(rng.uniform(6.0, 24.0) * np.log2(cutoff / np.clip(hz, 10.0, cutoff)), 60.0)
         return 10 ** (decibels / 10)
 
     def _room(self, clip: Tensor) -> Tensor:
         """Add an exponentially decaying tail to every bin (the late field of a room, as energy)."""
-        draw, config = self._generator, self.config
-        decay = 10 ** (-6.0 * _FRAME_S / draw.uniform(*config.reverb_s))
+        rng, config = self._generator, self.config
+        decay = 10 ** (-6.0 * _FRAME_S / rng.uniform(*config.reverb_s))
         length = min(len(clip), max(2, int(np.ceil(np.log(1e-3) / np.log(decay)))))
         tail = decay ** np.arange(1, length + 1)
-        tail *= 10 ** (-draw.uniform(*config.reverb_db) / 10) / tail.sum()
+        tail *= 10 ** (-rng.uniform(*config.reverb_db) / 10) / tail.sum()
         size = len(clip) + length
         kernel = torch.fft.rfft(torch.from_numpy(np.concatenate([[0.0], tail]).astype(np.float32)), n=size)
         wet = torch.fft.irfft(torch.fft.rfft(clip, n=size, dim=0) * kernel[:, None], n=size, dim=0)[
@@ -123,23 +121,23 @@ class Recording:
         return clip + wet.clamp_(min=0.0)
 
     def _noise(self, clip: Tensor) -> Tensor:
-        """Steady Gaussian noise: each bin's power is exponentially distributed round a sloping spectrum."""
-        draw, config = self._generator, self.config
-        slope = draw.uniform(0.0, config.noise_slope_db)
+        """Steady Gaussian noise: each bin's power is exponentially distributed around a sloping spectrum."""
+        rng, config = self._generator, self.config
+        slope = rng.uniform(0.0, config.noise_slope_db)
         shape = 10 ** (-slope * np.log2(np.maximum(self._hz, 50.0) / 50.0) / 10)
-        if draw.random() < 0.3:  # noise that was itself recorded with a narrower band
-            shape = shape * (self._hz < draw.uniform(4000.0, 14000.0))
-        start = int(draw.integers(_NOISE_FRAMES))
+        if rng.random() < 0.3:  # noise that was itself recorded with a narrower band
+            shape = shape * (self._hz < rng.uniform(4000.0, 14000.0))
+        start = int(rng.integers(_NOISE_FRAMES))
         rows = (torch.arange(start, start + len(clip))) % _NOISE_FRAMES
-        noise = self._field[rows].roll(int(draw.integers(_BINS)), 1)
+        noise = self._field[rows].roll(int(rng.integers(_BINS)), 1)
         noise *= torch.from_numpy((shape / shape.sum()).astype(np.float32))
-        # The level refers to the loud part of a clip, or a bark in silence would drown in the noise.
+        # The level refers to the loud part of a clip: otherwise noise would mask a bark in silence.
         loud = float(np.quantile(clip.sum(1).numpy(), 0.9)) + 1e-9
-        return noise * (loud * 10 ** (-draw.uniform(*config.noise_db) / 10))
+        return noise * (loud * 10 ** (-rng.uniform(*config.noise_db) / 10))
 
 
 class SpecAugment:
-    """Blank two time and two frequency stripes of each spectrogram (Park et al. 2019, with the published widths).
+    """Mask two time and two frequency stripes of each spectrogram (Park et al. 2019, with the published widths).
 
     (batch, 1, frames, mel_bins) -> the same; a stripe's width is uniform in [0, width) and its content becomes 0.
     """
@@ -165,7 +163,7 @@ class SpecAugment:
 class Mixup:
     """Mix clips 2k and 2k + 1 of a batch by lambda ~ Beta(alpha, alpha) (Zhang et al. 2018).
 
-    ``mix`` takes spectrograms or targets, (2 batch, …) -> (batch, …), and uses the weights of the last ``draw``.
+    ``mix`` applies to spectrograms or targets, (2 batch, …) -> (batch, …), with the weights of the last ``draw``.
     """
 
     def __init__(self, generator: np.random.Generator, alpha: float = 1.0) -> None:

@@ -1,6 +1,6 @@
 """Labelled clips for training and evaluation: a manifest CSV and a folder of recordings.
 
-The manifest has a header and one row a clip. ``filename`` (relative to the folder) and ``labels`` (AudioSet display names
+The manifest has a header and one row per clip. ``filename`` (relative to the folder) and ``labels`` (AudioSet display names
 separated by ``;``; ``audioset_labels`` is accepted too) are required, ``fold`` is optional.
 """
 
@@ -28,14 +28,18 @@ _LABEL_COLUMNS = ("labels", "audioset_labels")
 
 @dataclass(frozen=True, eq=False)
 class LabelledClips:
-    """Where the recordings are and what is heard in them.
+    """Recordings and their labels.
 
     Attributes
     ----------
-    paths : one file a clip.
-    targets : (clips, classes) float32, 1 where the class is heard.
-    classes : the classes of the columns.
-    folds : the manifest's fold of each clip, "" where it has none.
+    paths : tuple of Path
+        One file per clip.
+    targets : (clips, classes) float32
+        1 where the clip is labelled with the class.
+    classes : ClassSet
+        The classes of the columns.
+    folds : tuple of str
+        The manifest's fold of each clip, "" where it has none.
     """
 
     paths: tuple[Path, ...]
@@ -47,13 +51,13 @@ class LabelledClips:
         return len(self.paths)
 
     def digest(self) -> str:
-        """A sha256 of which files there are and what is heard in each; it tells one training set from another."""
-        told = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
-        told.update(np.packbits(self.targets > 0).tobytes() + str(self.classes.indices).encode())
-        return told.hexdigest()
+        """sha256 of the file names and their labels: the identity of a training set."""
+        digest = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
+        digest.update(np.packbits(self.targets > 0).tobytes() + str(self.classes.indices).encode())
+        return digest.hexdigest()
 
     def select(self, folds: Sequence[str]) -> LabelledClips:
-        """The clips of some folds; raises ``DataError`` that names the folds there are."""
+        """The clips of some folds; raises ``DataError`` with the known folds for an unknown one."""
         known = sorted(set(self.folds))
         unknown = [fold for fold in folds if fold not in known]
         if unknown:
@@ -99,7 +103,7 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
         unknown = [name for name in names if name not in by_name]
         if unknown:
             raise DataError(
-                f"{manifest.name}, line {number}: {unknown[0]!r} is no AudioSet class. "
+                f"{manifest.name}, line {number}: {unknown[0]!r} is not an AudioSet class. "
                 "Labels are AudioSet display names separated by ';'."
             )
         paths.append(path)
@@ -107,7 +111,7 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
         folds.append((row.get("fold") or "").strip())
     if classes is None:
         if not any(labels):
-            raise DataError(f"{manifest.name} labels no clip; there is nothing to learn.")
+            raise DataError(f"{manifest.name} labels no clip; there is nothing to train on.")
         classes = ClassSet(tuple(sorted({index for indices in labels for index in indices})))
     column = {index: position for position, index in enumerate(classes.indices)}
     targets = np.zeros((len(paths), len(classes)), np.float32)
@@ -115,7 +119,7 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
         target[[column[index] for index in indices if index in column]] = 1.0
     if not targets.any():
         raise DataError(
-            f"{manifest.name} labels no clip with a class of this model; there is nothing to learn or score."
+            f"{manifest.name} labels no clip with a class of this model; there is nothing to train on or score."
         )
     return LabelledClips(tuple(paths), targets, classes, tuple(folds))
 
@@ -136,14 +140,14 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
             "(AudioSet display names separated by ';'), and 'fold' where folds are used."
         )
     if not rows:
-        raise DataError(f"{manifest.name} lists no clips; give one row a clip.")
+        raise DataError(f"{manifest.name} lists no clips; give one row per clip.")
     return rows
 
 
 class Spectrograms:
     """Power spectrograms of a set of clips, all of one length, decoded once and kept as long as memory allows.
 
-    A clip shorter than ``seconds`` is padded with silence, a longer one is cut at its end. Spectrograms are kept in
+    A clip shorter than ``seconds`` is padded with silence, a longer one is truncated. Spectrograms are kept in
     half precision as decibels (rounded by at most 0.03 dB): 0.5 MB for 5 s.
     """
 
@@ -181,10 +185,10 @@ class Spectrograms:
 
 
 class BalancedSampler:
-    """Draws clips so that every class is heard equally often, as the published recipe does.
+    """Samples clips so that every class occurs equally often, as the published recipe does.
 
     A shuffled queue of class indices decides the class, and each class has a shuffled queue of its clips; a queue that has
-    run out is shuffled anew (audioset_tagging_cnn, ``utils/data_generator.py``, line 175). Classes without clips are
+    run out is shuffled again (audioset_tagging_cnn, ``utils/data_generator.py``, line 175). Classes without clips are
     left out.
     """
 
@@ -212,13 +216,13 @@ class BalancedSampler:
         return [items[position] for position in self._generator.permutation(len(items))]
 
     def state(self) -> dict[str, Any]:
-        """What ``restore`` needs to go on exactly here (the generator's state is the caller's)."""
+        """What ``restore`` needs to resume exactly here (the generator's state is the caller's)."""
         return {
             "classes": self._class_queue,
             "clips": {str(c): queue for c, queue in self._clip_queues.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken."""
+        """Resume where ``state`` was taken."""
         self._class_queue = list(state["classes"])
         self._clip_queues = {int(c): list(queue) for c, queue in state["clips"].items()}

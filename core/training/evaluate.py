@@ -15,7 +15,7 @@ from core.training.metrics import Quality, quality
 def predict(
     tagger: Tagger, clips: LabelledClips, on_progress: Callable[[int, int], None] | None = None
 ) -> np.ndarray:
-    """Probabilities (clips, classes) of every clip, each tagged whole; ``on_progress`` gets (done, of how many)."""
+    """Probabilities (clips, classes) of every clip, each tagged in full length; ``on_progress`` is called with (done, total)."""
     probabilities = np.zeros((len(clips), len(tagger.classes)), np.float32)
     for row, path in enumerate(clips.paths):
         probabilities[row] = tagger.probabilities(load_clip(path).waveform)

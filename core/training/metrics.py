@@ -16,7 +16,7 @@ from core.errors import DataError
 
 @dataclass(frozen=True)
 class ClassQuality:
-    """How well one class is found: average precision, area under the ROC curve (None where every clip is positive)."""
+    """Quality for one class: average precision, and area under the ROC curve (None where every clip is positive)."""
 
     name: str
     average_precision: float
@@ -55,6 +55,11 @@ def d_prime(auc: float | None) -> float | None:
     """Separation of two unit Gaussians that give this AUC: sqrt(2) Phi^-1(AUC) (audioset_tagging_cnn, utilities.py).
 
     None where it is infinite (AUC 0 or 1) or unknown.
+
+    Examples
+    --------
+    >>> d_prime(0.5)
+    0.0
     """
     if auc is None or not 0.0 < auc < 1.0:
         return None

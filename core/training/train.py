@@ -1,8 +1,8 @@
 """Training and fine-tuning with the published recipe, resumable to the bit.
 
-Loss, optimiser, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``). What a
-small data set needs beyond it is switched on by name: a cosine schedule, an average of the weights, disguised recordings
-(``augment.Recording``) and bfloat16 arithmetic.
+Loss, optimizer, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``). What a
+small data set needs beyond it is optional: a cosine schedule, an average of the weights, waveform augmentation
+(``augment.WaveformAugmentation``) and bfloat16 arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from core.errors import CheckpointError, DataError
 from core.files import atomic_write, unwritable
 from core.models.cnn import Cnn14
-from core.training.augment import Mixup, Recording, RecordingConfig, SpecAugment
+from core.training.augment import Mixup, SpecAugment, WaveformAugmentation, WaveformAugmentationConfig
 from core.training.data import BalancedSampler, LabelledClips, Spectrograms
 
 
@@ -35,11 +35,11 @@ class TrainingConfig:
 
     Attributes
     ----------
-    steps : optimiser steps.
-    batch : clips a step after mixup (twice as many are drawn).
+    steps : optimizer steps.
+    batch : clips per step after mixup (twice as many are sampled).
     learning_rate, schedule : Adam's rate (amsgrad); "constant", or "cosine": up over 5% of the steps, then down to 0.
     mixup_alpha : Beta parameter of mixup; 0 switches it off.
-    spec_augment, disguise : SpecAugment; disguised recordings (ours).
+    spec_augment, augment_waveform : SpecAugment; waveform augmentation (ours).
     average : decay of a running average of the weights that is saved in their place; 0 switches it off.
     seconds : length of the training window.
     precision : "float32" or "bfloat16" (mixed; the weights stay float32).
@@ -53,7 +53,7 @@ class TrainingConfig:
     schedule: str = "constant"
     mixup_alpha: float = 1.0
     spec_augment: bool = True
-    disguise: bool = False
+    augment_waveform: bool = False
     average: float = 0.0
     seconds: float = 10.0
     precision: str = "float32"
@@ -74,13 +74,13 @@ class TrainingConfig:
         }
         for name, (good, wanted) in accepted.items():
             if not good:
-                given = getattr(
+                value = getattr(
                     self,
                     {"learning rate": "learning_rate", "mixup": "mixup_alpha"}.get(
                         name, name.replace("-", "_")
                     ),
                 )
-                raise DataError(f"Training cannot use {name} = {given!r}; it has to be {wanted}.")
+                raise DataError(f"Training cannot use {name} = {value!r}; it must be {wanted}.")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a network on labelled clips; ``state``/``restore`` make a stopped run go on as if it had never stopped."""
+    """Trains a network on labelled clips; with ``state`` and ``restore`` a stopped run resumes exactly."""
 
     def __init__(self, model: Cnn14, clips: LabelledClips, config: TrainingConfig) -> None:
         if model.config.classes != len(clips.classes):
@@ -112,10 +112,14 @@ class Trainer:
         self._targets = torch.from_numpy(clips.targets)
         self._spectrograms = Spectrograms(clips, config.seconds)
         self._sampler = BalancedSampler(clips.targets, self._generator)
-        self._disguise = Recording(RecordingConfig(), self._generator) if config.disguise else None
-        self._blank = SpecAugment(self._generator) if config.spec_augment else None
+        self._augment_waveform = (
+            WaveformAugmentation(WaveformAugmentationConfig(), self._generator)
+            if config.augment_waveform
+            else None
+        )
+        self._spec_augment = SpecAugment(self._generator) if config.spec_augment else None
         self._mixup = Mixup(self._generator, config.mixup_alpha) if config.mixup_alpha > 0 else None
-        self._optimiser = torch.optim.Adam(
+        self._optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), eps=1e-8, amsgrad=True
         )
         self._average = deepcopy(model.state_dict()) if config.average > 0 else None
@@ -123,36 +127,36 @@ class Trainer:
     def advance(self) -> float:
         """Do one step and return its loss."""
         config = self.config
-        drawn = self._sampler.draw(config.batch * (2 if self._mixup else 1))
-        power = self._spectrograms.batch(drawn)
-        if self._disguise:
-            power = self._disguise(power)
-        targets = self._targets[drawn]
+        indices = self._sampler.draw(config.batch * (2 if self._mixup else 1))
+        power = self._spectrograms.batch(indices)
+        if self._augment_waveform:
+            power = self._augment_waveform(power)
+        targets = self._targets[indices]
         if self._mixup:
             self._mixup.draw(config.batch)
             targets = self._mixup.mix(targets)
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         logmel = self.model.front_end.decibels(power)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
             logits = self.model.network(logmel, self._augment)
         loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._optimiser.step()
+        self._optimizer.step()
         self.step += 1
         self._update_average()
         self.losses.append(loss.item())
         if not math.isfinite(self.losses[-1]):
             raise DataError(
-                f"Training broke down at step {self.step}: the loss is {self.losses[-1]}. "
+                f"Training diverged at step {self.step}: the loss is {self.losses[-1]}. "
                 "Use a smaller learning rate, or float32 precision."
             )
         return self.losses[-1]
 
     def _augment(self, x: Tensor) -> Tensor:
-        if self._blank:
-            x = self._blank(x)
+        if self._spec_augment:
+            x = self._spec_augment(x)
         if self._mixup:
             x = self._mixup.mix(x)
         return x.contiguous(memory_format=torch.channels_last)
@@ -170,7 +174,7 @@ class Trainer:
     def _update_average(self) -> None:
         if self._average is None:
             return
-        # A young average follows quickly, or it would remember the random start.
+        # A young average decays faster: otherwise it would keep the random initial weights.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
@@ -179,7 +183,7 @@ class Trainer:
                 self._average[name].copy_(value)
 
     def trained(self) -> Cnn14:
-        """A copy of the network as it would be saved now: averaged if so configured, in eval mode."""
+        """A copy of the network as it would be saved now: averaged if configured, in eval mode."""
         copy = deepcopy(self.model)
         if self._average is not None:
             copy.load_state_dict(self._average)
@@ -198,15 +202,17 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "average": self._average,
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self._optimizer.state_dict(),
             "torch_generator": torch.get_rng_state(),
             "rest": json.dumps(rest),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``; raises ``CheckpointError`` if it belongs to another network or configuration."""
+        """Resume from ``state``; raises ``CheckpointError`` if it belongs to another network or configuration."""
         try:
             rest = json.loads(state["rest"])
+            if "disguise" in rest["config"]:  # a state that an earlier version wrote
+                rest["config"]["augment_waveform"] = rest["config"].pop("disguise")
             differing = [
                 key
                 for key, value in asdict(self.config).items()
@@ -216,15 +222,15 @@ class Trainer:
                 key = differing[0]
                 raise CheckpointError(
                     f"This training was started with {key} = {rest['config'][key]!r}, not {asdict(self.config)[key]!r}; "
-                    "resume with the same settings, or start afresh without --resume."
+                    "resume with the same settings, or start over without --resume."
                 )
             if rest.get("clips", self._clips_digest) != self._clips_digest:
                 raise CheckpointError(
-                    "This training was started with other clips; resume with the same manifest and folds, or start afresh "
+                    "This training was started with other clips; resume with the same manifest and folds, or start over "
                     "without --resume."
                 )
             self.model.load_state_dict(state["model"])
-            self._optimiser.load_state_dict(state["optimiser"])
+            self._optimizer.load_state_dict(state["optimiser"])
             self._average = state["average"]
             self._generator.bit_generator.state = rest["generator"]
             self._sampler.restore(rest["sampler"])
@@ -232,7 +238,7 @@ class Trainer:
             torch.set_rng_state(state["torch_generator"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
-                f"The training state does not fit this network ({error}); start afresh."
+                f"The training state does not fit this network ({error}); start over."
             ) from error
 
 
@@ -290,14 +296,14 @@ def _read_state(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"The training state {path} is damaged ({type(error).__name__}); start afresh."
+            f"The training state {path} is damaged ({type(error).__name__}); start over."
         ) from error
     return state
 
 
 def _keep_lines(path: Path, step: int) -> None:
-    """Drop the lines that a stopped run wrote after its last saved state, so that each step is told once."""
+    """Drop the lines that a stopped run wrote after its last saved state, so that each step is reported once."""
     lines = path.read_text().splitlines() if path.is_file() and step else []
-    told = [re.match(r'\{"step": (\d+),.*\}$', line) for line in lines]  # the last line may be cut short
-    kept = [line for line, match in zip(lines, told, strict=True) if match and int(match[1]) <= step]
+    matches = [re.match(r'\{"step": (\d+),.*\}$', line) for line in lines]  # the last line may be cut short
+    kept = [line for line, match in zip(lines, matches, strict=True) if match and int(match[1]) <= step]
     path.write_text("".join(line + "\n" for line in kept))

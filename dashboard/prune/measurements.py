@@ -10,7 +10,8 @@ from typing import Any
 from core.compare import Agreement, agreement
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.config import RepairConfig
-from core.pruning.search.search import Budget, find_plan
+from core.pruning.search.budget import Budget
+from core.pruning.search.search import find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.tagging import Tags
 from dashboard.prune.cut import Cut, plan_at

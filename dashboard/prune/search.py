@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import PannscopeError
 from core.pruning.plan import PruningPlan
-from core.pruning.search.search import Budget
+from core.pruning.search.budget import Budget
 from core.pruning.surgery import check_fits
 from dashboard import formats
 from dashboard.prune import settings

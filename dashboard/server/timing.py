@@ -54,7 +54,7 @@ class Timings:
         waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
         with self._builder.paused():
             engines = [tagger.build_engine() for tagger in taggers]
-            measured = measure_latencies(taggers, waveform)
+            measured = measure_latencies([tagger.probabilities for tagger in taggers], waveform)
         trim_heap()
         return tuple(
             Timed(latency, engine.name, engine.why, tagger.fell_back)

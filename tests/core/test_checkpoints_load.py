@@ -214,7 +214,7 @@ def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str) -> None
         ({"fc1.bias": torch.zeros(16, dtype=torch.int64)}, "1 of another type .fc1.bias int64 instead of float32"),
         ({"bn0.num_batches_tracked": torch.tensor(0.5)}, "float32 instead of int64"),
         ({"bn0.running_var": torch.full((64,), float("nan"))}, "NaN or infinite values in bn0.running_var"),
-        ({"fc_audioset.weight": None}, "no CNN14: fc_audioset.weight is missing"),
+        ({"fc_audioset.weight": None}, "not a CNN14's: fc_audioset.weight is missing"),
         ({"logmel_extractor.melW": FRONT_END["logmel_extractor.melW"] * 1.01}, "another front end"),
         ({"logmel_extractor.melW": with_nan(FRONT_END["logmel_extractor.melW"])}, "another front end"),
         (dict(front_end(fmax=16_000.0)), "another front end .its mel filters differ from Pannscope's by up to"),

@@ -196,7 +196,7 @@ def test_every_option_of_the_recipe_reaches_the_training(cli, studio, tmp_path, 
     """No option is at its default, and each has a value of its own: one that went astray would show."""
     asked = {
         "steps": 2, "batch": 3, "learning_rate": 2e-4, "schedule": "cosine", "mixup_alpha": 0.7, "spec_augment": False,
-        "disguise": True, "average": 0.5, "seconds": 0.6, "precision": "bfloat16", "seed": 11, "save_every": 4,
+        "augment_waveform": True, "average": 0.5, "seconds": 0.6, "precision": "bfloat16", "seed": 11, "save_every": 4,
     }  # fmt: skip
     given = ["--no-spec-augment", "--augment"]
     for name, value in asked.items():
@@ -235,6 +235,6 @@ def test_every_option_of_the_recipe_reaches_the_training(cli, studio, tmp_path, 
 def test_disguise_is_the_old_name_of_augment(cli, train, tmp_path, words, augmented):
     out = tmp_path / "made.safetensors"
     assert train("train", out, *words).code == 0
-    assert metadata(out)["training"]["training"]["disguise"] is augmented
+    assert metadata(out)["training"]["training"]["augment_waveform"] is augmented
     assert "--augment" in cli("train", "--help").out
     assert "--disguise" not in cli("train", "--help").out

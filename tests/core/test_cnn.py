@@ -8,7 +8,7 @@ import torch
 
 from core.errors import ModelError
 from core.models.cnn import CNN14_WIDTHS, LAYERS, Cnn14, Cnn14Config, config_from_state, layer_modules
-from core.models.registry import build, config_from_state_dict
+from core.models.registry import architecture
 
 SMALL = Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6, 16)
 
@@ -22,7 +22,7 @@ def test_widths_are_data():
 
 def test_configuration_is_read_off_the_tensors():
     assert config_from_state(Cnn14(SMALL).state_dict()) == SMALL
-    assert config_from_state_dict("cnn14", Cnn14(SMALL).state_dict()) == SMALL
+    assert architecture("cnn14").from_state(Cnn14(SMALL).state_dict()) == SMALL
 
 
 def test_published_initialisation():
@@ -66,7 +66,7 @@ def test_impossible_configurations_are_refused(wrong, said):
 
 def test_unknown_names_are_refused():
     with pytest.raises(ModelError, match="cnn14"):
-        build("cnn15")
+        architecture("cnn15")
     with pytest.raises(ModelError, match="C1 to C12"):
         layer_modules("C13")
     with pytest.raises(ModelError, match="conv_block1"):

@@ -7,7 +7,6 @@ import pytest
 
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.models.registry import build
 from core.pruning.criteria import CRITERIA, criterion, layer_importance
 from core.pruning.plan import plan
 from core.tagging import load_tagger
@@ -95,7 +94,7 @@ def check_every_layer(model: Cnn14) -> None:
 
 
 def test_kept_filters_of_every_layer_of_a_random_cnn14_are_the_definitions():
-    check_every_layer(build("cnn14"))
+    check_every_layer(Cnn14())
 
 
 def test_kept_filters_of_every_layer_of_the_embedded_cnn14_are_the_definitions():

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from core import checkpoints
-from core.models.cnn import LAYERS
-from core.models.registry import build
+from core.models.cnn import LAYERS, Cnn14
 from core.models.widths import PAPER_LAYERS
 from core.profiling import profile_model
 from core.pruning.plan import plan
@@ -27,7 +26,7 @@ def test_the_embedded_pair_kept_what_the_definition_keeps():
 def test_widths_and_counts_of_the_full_network_are_the_references(shared, ratio, golden):
     """A real pruning of 81 million weights, counted by its own tensors, against facts/golden.json."""
     expected = json.loads((shared / "facts/golden.json").read_text())["cnn14_by_ratio"][golden]
-    model = build("cnn14")
+    model = Cnn14()
     made = plan(model, ratio, criterion_name="l1")
     pruned = prune(model, made, share=True)
     assert sum(each.numel() for each in pruned.parameters()) == expected["params_trainable"]

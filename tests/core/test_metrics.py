@@ -30,6 +30,7 @@ def test_by_hand():
     assert found.document()["per_class"][0]["d_prime"] == first.d_prime
     assert found.mean_average_precision == pytest.approx((5 / 6 + 1) / 2)
     assert found.auc == pytest.approx(0.875)
+    assert found.d_prime == pytest.approx(1.626849)  # sqrt(2) x 1.150349, the Gaussian quantile of 0.875
     assert found.document()["classes"] == 2  # the class that no clip carries does not count
 
 
@@ -37,6 +38,7 @@ def test_d_prime_is_the_distance_of_two_gaussians():
     # AUC = Phi(d' / sqrt 2): for d' = 2 that is Phi(1.41421) = 0.92135
     assert d_prime(0.9213503964748574) == pytest.approx(2.0, abs=1e-9)
     assert d_prime(0.5) == pytest.approx(0.0)
+    assert d_prime(0.0) is None
     assert d_prime(1.0) is None
     assert d_prime(None) is None
     assert math.isclose(d_prime(0.25) or 0, -(d_prime(0.75) or 0), rel_tol=1e-9)

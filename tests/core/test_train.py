@@ -1,4 +1,4 @@
-"""Training: that it learns, that a stopped run goes on exactly, and that the optimiser is the published one."""
+"""Training: that it learns, that a stopped run resumes exactly, and that the optimizer is the published one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.training.train import Trainer, TrainingConfig, run
 
 WIDTHS = (4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16)
 BASE = TrainingConfig(
-    steps=6, batch=4, seconds=0.5, save_every=3, average=0.9, disguise=True, schedule="cosine"
+    steps=6, batch=4, seconds=0.5, save_every=3, average=0.9, augment_waveform=True, schedule="cosine"
 )
 
 
@@ -79,7 +79,7 @@ def test_one_step_is_adam_with_amsgrad_on_binary_cross_entropy(clips, monkeypatc
     config = TrainingConfig(steps=1, batch=4, seconds=0.5, mixup_alpha=0.0, spec_augment=False)
     trainer = Trainer(network(), clips, config)
     reference = network().train()
-    optimiser = torch.optim.Adam(reference.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=True)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=True)
     drawn = type(trainer._sampler)(clips.targets, np.random.default_rng(0)).draw(4)
     power = trainer._spectrograms.batch(drawn)
     logits = reference.network(reference.front_end.decibels(power))
@@ -87,7 +87,7 @@ def test_one_step_is_adam_with_amsgrad_on_binary_cross_entropy(clips, monkeypatc
     probabilities = torch.sigmoid(logits).double()
     loss = -(targets * probabilities.log() + (1 - targets) * (1 - probabilities).log()).mean()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     assert trainer.advance() == pytest.approx(loss.item(), abs=1e-5)
     for ours, theirs in zip(trainer.model.parameters(), reference.parameters(), strict=True):
         assert (ours - theirs).abs().max() < 1e-4
@@ -99,15 +99,69 @@ def test_bfloat16_keeps_float32_weights(clips):
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
 
 
-def test_the_cosine_schedule_rises_and_ends_at_zero(clips):
-    trainer = Trainer(network(), clips, TrainingConfig(steps=100, batch=4, seconds=0.5, schedule="cosine"))
+def test_the_cosine_schedule_by_hand(clips):
+    """105 steps: 5 of warm-up in equal parts, then half a cosine over 100, whose middle is half the rate."""
+    trainer = Trainer(network(), clips, TrainingConfig(steps=105, batch=4, seconds=0.5, schedule="cosine"))
     rates = []
-    for step in range(101):
+    for step in range(106):
         trainer.step = step
-        rates.append(trainer._learning_rate())
-    assert rates[0] == pytest.approx(2e-4)
-    assert max(rates) == pytest.approx(1e-3)
-    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+        rates.append(1e3 * trainer._learning_rate())
+    assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert rates[30] == pytest.approx(0.5 + 0.5 * 0.5**0.5)  # a quarter of the way: 45 degrees
+    assert (rates[55], rates[105]) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-12))
+
+
+def test_the_average_of_the_weights_by_hand(clips):
+    """After the first step 2/11 of the initial weights stay in the average, after the second 3/12."""
+    trainer = Trainer(network(), clips, TrainingConfig(steps=2, batch=4, seconds=0.5, average=0.9))
+    weights = [trainer.model.fc1.weight.detach().clone()]
+    for _ in range(2):
+        trainer.advance()
+        weights.append(trainer.model.fc1.weight.detach().clone())
+    first = weights[0] * 2 / 11 + weights[1] * 9 / 11
+    expected = first * 3 / 12 + weights[2] * 9 / 12
+    assert not torch.equal(weights[1], weights[2])
+    assert torch.allclose(trainer.trained().fc1.weight, expected, atol=1e-7)
+
+
+def test_the_configured_decay_limits_the_average(clips):
+    """With a decay of 0.1, less than 2/11, a tenth of the initial weights stays."""
+    trainer = Trainer(network(), clips, TrainingConfig(steps=1, batch=4, seconds=0.5, average=0.1))
+    before = trainer.model.fc1.weight.detach().clone()
+    trainer.advance()
+    expected = 0.1 * before + 0.9 * trainer.model.fc1.weight
+    assert torch.allclose(trainer.trained().fc1.weight, expected, atol=1e-7)
+
+
+def test_a_state_with_the_former_name_of_augmentation_can_be_resumed(clips, tmp_path):
+    config = TrainingConfig(steps=1, batch=4, seconds=0.5, augment_waveform=True)
+    trainer = Trainer(network(), clips, config)
+    trainer.advance()
+    state = trainer.state()
+    rest = json.loads(state["rest"])
+    rest["config"]["disguise"] = rest["config"].pop("augment_waveform")
+    resumed = Trainer(network(), clips, config)
+    resumed.restore(state | {"rest": json.dumps(rest)})
+    assert resumed.step == 1
+
+
+def test_metrics_after_the_saved_step_are_written_again(clips, tmp_path):
+    """Stopped after step 40, whose state was saved: the line of step 40 stays, those of later steps and half a line go."""
+    config = TrainingConfig(steps=60, batch=2, seconds=0.5, mixup_alpha=0.0, save_every=40)
+    trainer = Trainer(network(), clips, config)
+    trainer.advance()
+    trainer.step, trainer.losses = 40, [0.5] * 40
+    torch.save(trainer.state(), tmp_path / "state.pt")
+    lines = [json.dumps({"step": step, "loss": 9.0}) for step in (20, 40, 60)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 8')
+    run(
+        Trainer(network(), clips, config),
+        tmp_path / "state.pt",
+        metrics_file=tmp_path / "metrics.jsonl",
+        resume=True,
+    )
+    written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"] == 9.0) for line in written] == [(20, True), (40, True), (60, False)]
 
 
 def test_resuming_with_other_settings_is_refused(clips, tmp_path):

@@ -50,7 +50,7 @@ def test_the_shared_clips_have_eighteen_classes(shared):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (("a.wav", "Dgo", "1"), "'Dgo' is no AudioSet class"),
+        (("a.wav", "Dgo", "1"), "'Dgo' is not an AudioSet class"),
         (("missing.wav", "Dog", "1"), "'missing.wav' is not a file"),
         (("", "Dog", "1"), "is not a file"),
     ],

@@ -1,4 +1,4 @@
-"""What a repair listens to: clips cut into windows, and variants of these, so that a handful of clips goes further."""
+"""Calibration clips of a repair: cut into windows, and supplemented with variants of these, so that a few clips suffice."""
 
 from __future__ import annotations
 
@@ -20,33 +20,47 @@ WINDOW_SECONDS = 10.0
 """Clips are cut into equal windows of at most this length, AudioSet's: it bounds memory."""
 
 MAX_SECONDS = 120.0
-"""No more audio than this is listened to, the same share of every clip: two networks' feature maps of it are held at a time
-(at the full CNN14's C1 and C2, where they are largest, 2 x 16 MB for 10 s)."""
+"""Most audio that is used, shared equally among the clips: two networks' feature maps of it are in memory at once
+(2 x 16 MB for 10 s at the full CNN14's C1 and C2, where they are largest)."""
 
-_LEVEL_DB = 10.0  # a second sound is mixed in up to this much fainter or louder
-_TILT_DB = 6.0  # standard deviation of a variant's equaliser, at each of its knots
+_LEVEL_DB = 10.0  # a second window is mixed in up to this much quieter or louder
+_TILT_DB = 6.0  # standard deviation of a variant's equalizer, at each of its knots
 _KNOTS = 9  # evenly spaced over the mel bands
 _FLOOR_DB = 10.0 * math.log10(FRONT_END.amin)
 
 
 def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[Tensor]:
-    """Clips as windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``: every clip gives the same share.
+    """Cut clips into windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``, shared equally among the clips.
 
-    Raises ``PruningError`` where there is nothing to listen to, ``AudioError`` for what no network can.
+    Parameters
+    ----------
+    waveforms : sequence of (samples,) array of float
+        Clips at 32 kHz.
+
+    Returns
+    -------
+    list of (1, samples) float32 Tensor
+
+    Raises
+    ------
+    PruningError
+        There are no clips, or all of them are silent.
+    AudioError
+        As ``core.windows.validate_waveform``.
     """
     clips = [validate_waveform(waveform) for waveform in waveforms]
     if not clips:
-        raise PruningError("A repair needs clips to listen to; give at least one, better ten.")
+        raise PruningError("A repair needs calibration clips; give at least one, better ten.")
     if all(np.abs(clip).max() <= SILENT_PEAK for clip in clips):
         raise PruningError(
-            "All clips to repair on are silent, so there is nothing to learn from them; give recordings with sound."
+            "All calibration clips are silent, so nothing can be fitted to them; give recordings with sound."
         )
     longest = max(MIN_SAMPLES, round(_share([len(clip) for clip in clips], MAX_SECONDS * SAMPLE_RATE)))
     return [window for clip in clips for window in split_windows(clip[:longest], WINDOW_SECONDS)]
 
 
 def _share(lengths: Sequence[int], budget: float) -> float:
-    """The length that clips may have so that together they keep to the budget; short clips leave theirs to the others."""
+    """The longest length of a clip so that all of them fit into the budget; short clips leave theirs to the others."""
     for rank, length in enumerate(sorted(lengths)):
         fair = budget / (len(lengths) - rank)
         if length > fair:
@@ -58,29 +72,29 @@ def _share(lengths: Sequence[int], budget: float) -> float:
 def add_variants(logmels: Sequence[Tensor], windows: int) -> list[Tensor]:
     """Log-mels (1, 1, frames, mel_bins) in dB, supplemented until there are ``windows`` of them or ``MAX_SECONDS``.
 
-    A variant is one window with another mixed in from a random moment on (their powers add up), heard through a random smooth
-    equaliser: sounds that a network can well be given, made of those at hand. The same windows give the same variants.
+    A variant is one window with another mixed in at a random offset (their powers add up), filtered by a random smooth equalizer.
+    The same windows give the same variants.
     """
-    draw = np.random.default_rng(0)
-    found, turn = list(logmels), list[int]()
+    rng = np.random.default_rng(0)
+    result, order = list(logmels), list[int]()
     room = MAX_SECONDS * FRONT_END.sample_rate / FRONT_END.hop - sum(logmel.shape[2] for logmel in logmels)
-    while len(found) < windows:
-        turn = turn or draw.permutation(len(logmels)).tolist()
-        made = _variant(logmels[turn.pop()], logmels[int(draw.integers(len(logmels)))], draw)
-        room -= made.shape[2]
+    while len(result) < windows:
+        order = order or rng.permutation(len(logmels)).tolist()
+        variant = _variant(logmels[order.pop()], logmels[int(rng.integers(len(logmels)))], rng)
+        room -= variant.shape[2]
         if room < 0:
             break
-        found.append(made)
-    return found
+        result.append(variant)
+    return result
 
 
-def _variant(first: Tensor, second: Tensor, draw: np.random.Generator) -> Tensor:
+def _variant(first: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
     frames, bands = first.shape[2:]
     second = second.repeat(1, 1, -(-frames // second.shape[2]), 1)
-    second = second.roll(int(draw.integers(second.shape[2])), dims=2)[:, :, :frames]
-    level = draw.uniform(-_LEVEL_DB, _LEVEL_DB)
+    second = second.roll(int(rng.integers(second.shape[2])), dims=2)[:, :, :frames]
+    level = rng.uniform(-_LEVEL_DB, _LEVEL_DB)
     mixed = 10.0 * torch.log10(10.0 ** (first / 10.0) + 10.0 ** ((second + level) / 10.0))
-    knots = torch.from_numpy(draw.normal(0.0, _TILT_DB, (1, 1, _KNOTS))).to(first.dtype)
+    knots = torch.from_numpy(rng.normal(0.0, _TILT_DB, (1, 1, _KNOTS))).to(first.dtype)
     return (mixed + F.interpolate(knots, bands, mode="linear", align_corners=True)[:, :, None]).clamp_(
         _FLOOR_DB
     )

@@ -1,10 +1,10 @@
-"""Least squares for repair: the correction of a layer that makes a narrower input give the response of the wide one.
+"""Least squares for repair: the correction of a layer that restores its response from fewer inputs.
 
-A layer answers t = W x; after pruning it hears y instead and answers V y. The correction R and the offset b minimise
+A layer's response is t = W x; after pruning its input is y instead, and its response V y. The correction R and the offset b minimize
 
     sum_n || t_n - (V + R) y_n - b ||^2  +  ridge * d * || R ||_F^2 ,    d = mean_j sum_n (y_nj - mean y_j)^2
 
-so that the ridge pulls towards V, the layer as pruning left it, and not towards zero (cf. He, Zhang & Sun, "Channel Pruning for
+so that the ridge pulls towards V, the pruned layer, and not towards zero (cf. He, Zhang & Sun, "Channel Pruning for
 Accelerating Very Deep Neural Networks", ICCV 2017, section 3.1, whose reconstruction is the case of ridge 0 and V 0).
 """
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_FLAT = 1e-24
-"""Inputs whose mean variance is below this (against their mean square) do not vary at all: float64 rounds at 1e-16, squared 1e-32."""
+_FLAT = 1e-14
+"""Inputs whose variance is below this share of their mean square are constant: a mean of squares minus a squared mean has a rounding
+error of some 1e-16 of it in float64, and float32 feature maps themselves round at 6e-8, squared 4e-15."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,14 @@ class Correction:
 
     Attributes
     ----------
-    weight : (outputs, inputs) float64, R.
-    offset : (outputs,) float64, b.
-    missed, left : squared error without and with the correction, summed over the samples that it was computed from.
-    variance : squared distance of the wanted response from its mean over the same samples.
+    weight : (outputs, inputs) float64 Tensor
+        R.
+    offset : (outputs,) float64 Tensor
+        b.
+    missed, left : float
+        Squared error without and with the correction, summed over the samples that it was computed from.
+    variance : float
+        Squared distance of the target response from its mean, over the same samples.
     """
 
     weight: Tensor
@@ -41,8 +46,17 @@ class Correction:
 class LeastSquares:
     """Collects samples block by block and solves for the correction, in float64.
 
-    Few samples are kept as they are and solved through their N x N products; as soon as there are more samples than inputs
-    only the sums are kept (inputs x inputs), so that memory is bounded by the smaller of the two.
+    With fewer samples than inputs the samples themselves are kept and the N x N system is solved; from then on only their sums are
+    (inputs x inputs), so that memory is bounded by the smaller of the two.
+
+    Examples
+    --------
+    >>> system = LeastSquares(inputs=1, outputs=1)
+    >>> y = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> system.add(y, target=3 * y + 1, missing=3 * y + 1)
+    >>> correction = system.solve(ridge=1e-9)
+    >>> [round(float(value), 3) for value in (correction.weight, correction.offset)]
+    [3.0, 1.0]
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -55,16 +69,19 @@ class LeastSquares:
         self._squares_e = self._squares_t = 0.0
         self._gram = self._cross = torch.zeros(0, dtype=torch.float64)
 
-    def add(self, heard: Tensor, wanted: Tensor, missing: Tensor) -> None:
-        """Take samples up.
+    def add(self, inputs: Tensor, target: Tensor, missing: Tensor) -> None:
+        """Add samples.
 
         Parameters
         ----------
-        heard : (samples, inputs), y: what the layer hears now.
-        wanted : (samples, outputs), t: its response in the unpruned network.
-        missing : (samples, outputs), t - V y: what its present weights leave out of that.
+        inputs : (samples, inputs) Tensor
+            y, the layer's input in the pruned network.
+        target : (samples, outputs) Tensor
+            t, its response in the unpruned network.
+        missing : (samples, outputs) Tensor
+            t - V y, the error of its present weights.
         """
-        y, t, e = heard.double(), wanted.double(), missing.double()
+        y, t, e = inputs.double(), target.double(), missing.double()
         self._count += len(y)
         self._sum_y += y.sum(0)
         self._sum_e += e.sum(0)
@@ -126,6 +143,6 @@ class LeastSquares:
         return solution.T, float((solution * (y.T @ e)).sum()) + strength * float((solution**2).sum())
 
     def _strength(self, ridge: float, trace: float) -> float:
-        """ridge * d, or 0 where the inputs do not vary and there is nothing to learn but the offset."""
+        """ridge * d, or 0 where the inputs are constant and only the offset can be fitted."""
         squares = trace + float((self._sum_y**2).sum()) / self._count
         return ridge * trace / self._inputs if trace > _FLAT * squares else 0.0

@@ -1,1 +1,1 @@
-"""Plans that are found: a layer's sensitivity, the allocation of ratios, and the search."""
+"""Automatic plans: each layer's sensitivity, the allocation of ratios, and the search."""

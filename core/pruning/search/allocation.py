@@ -1,8 +1,8 @@
-"""Sharing a budget out among the layers: which ratios lose least, by what each layer loses when it is pruned alone.
+"""Allocation of a budget to the layers: the ratios with the smallest predicted loss.
 
-A configuration is one step on a ladder of ratios for each layer. What it costs is counted; what it loses is predicted from a measured
-``Sensitivity``. Losses of several layers do more than add up, so they are added as roots: the prediction is (sum of
-loss^(1/e))^e with an exponent e from 1 (losses add up) to 2 (changes of the answers add up, and the loss grows with their square).
+A configuration is one step on a ladder of ratios for each layer. Its cost is counted; its loss is predicted from a measured
+``Sensitivity``. The loss of several layers exceeds the sum of their losses, so roots are summed: the prediction is (sum of
+loss^(1/e))^e with an exponent e from 1 (losses add up) to 2 (changes of the output add up, and the loss grows with their square).
 """
 
 from __future__ import annotations
@@ -22,34 +22,36 @@ from core.pruning.search.sensitivity import Sensitivity
 Counted = Literal["params", "macs"]
 
 STEP = 0.01
-"""Ratios are whole per cents: finer ones change a filter or two, and nobody can read them."""
+"""Ratios are whole per cents: finer ones change a filter or two, and are hard to read."""
 
-_PRICES = np.geomspace(
-    1e-3, 1e3, 73
-)  # loss that a whole network is worth, as a multiple of the largest loss measured
-_SWEEPS = 30  # of coordinate descent; it stands still after 3 to 10
-_NEAREST = 6  # configurations below the asked share that are widened to it
-_SECONDS = 10.0  # MACs are counted for AudioSet's clips; the shares hardly depend on it
+# Loss per unpruned network's cost (the Lagrange multiplier), as a multiple of the largest measured loss.
+_PRICES = np.geomspace(1e-3, 1e3, 73)
+_SWEEPS = 30  # of coordinate descent; it converges after 3 to 10
+_NEAREST = 6  # configurations below the requested share that are widened to it
+_SECONDS = 10.0  # MACs are counted for AudioSet's clips; the shares barely depend on it
 
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """The ratios that a layer may be pruned by and the filters each leaves, widest first."""
+    """The ratios that a layer may be pruned by, and how many filters each of them keeps, widest first."""
 
     ratios: tuple[float, ...]
     filters: np.ndarray
 
 
 class Allocation:
-    """The ladders of all layers of a network, what their steps cost, and the best configurations by prediction.
+    """The ladders of all layers of a network, the cost of their steps, and the best configurations by predicted loss.
 
     A configuration is an int array (12,) of steps, 0 for a layer that keeps everything.
 
     Parameters
     ----------
-    config : the unpruned network.
-    sensitivity : what each layer loses alone; layers that it lacks are not pruned, nor any layer further than it was tried.
-    round_to : widths are rounded to a multiple of this.
+    config : Cnn14Config
+        The unpruned network.
+    sensitivity : Sensitivity
+        The loss of each layer pruned alone; other layers are not pruned, and no layer beyond the largest measured ratio.
+    round_to : int
+        Round the number of kept filters to a multiple of this.
     """
 
     def __init__(self, config: Cnn14Config, sensitivity: Sensitivity, round_to: int = 1) -> None:
@@ -59,7 +61,7 @@ class Allocation:
             _ladder(width, max(sensitivity.ratios) if layer in sensitivity.layers else 0.0, round_to)
             for layer, width in zip(LAYERS, config.widths, strict=True)
         )
-        self._whole = count(config, _SECONDS)
+        self._unpruned = count(config, _SECONDS)
         self._shares: dict[tuple[str | int, ...], float] = {}
 
     def widths(self, steps: np.ndarray) -> tuple[int, ...]:
@@ -72,15 +74,15 @@ class Allocation:
         return {layer: ladder.ratios[step] for layer, ladder, step in chosen if step}
 
     def share(self, steps: np.ndarray, kind: Counted) -> float:
-        """What remains, as a share of the unpruned network's parameters, or MACs in the paper's convention."""
+        """Remaining share of the unpruned network's parameters, or of its MACs in the paper's convention."""
         return self._share(self.widths(steps), kind)
 
     def smallest(self) -> np.ndarray:
-        """Every layer pruned as far as sensitivity was measured."""
+        """Every layer pruned by the largest measured ratio."""
         return np.array([len(ladder.filters) - 1 for ladder in self.ladders])
 
     def uniform(self, layers: Sequence[str], ratio: float) -> np.ndarray:
-        """The same ratio for all of ``layers``, rounded down to a step of each ladder."""
+        """One ratio for all of ``layers``, rounded down to a step of each ladder."""
         steps = [
             int(np.searchsorted(ladder.ratios, ratio + 1e-9) - 1) if layer in layers else 0
             for layer, ladder in zip(LAYERS, self.ladders, strict=True)
@@ -88,31 +90,31 @@ class Allocation:
         return np.array(steps)
 
     def predicted(self, steps: np.ndarray, exponent: float) -> float:
-        """The loss of a configuration by the measured losses of its layers."""
+        """The predicted loss of a configuration."""
         return float(
-            sum(each[step] for each, step in zip(self._roots(exponent), steps, strict=True)) ** exponent
+            sum(losses[step] for losses, step in zip(self._roots(exponent), steps, strict=True)) ** exponent
         )
 
     def path(self, kind: Counted, exponent: float) -> Callable[[float], np.ndarray]:
-        """The best configurations from whole to smallest, by prediction; asked for a share, the best that costs no more.
+        """A function from a share of the cost to the configuration with the smallest predicted loss that costs no more.
 
-        For a row of prices, loss plus price times cost is lowered one layer at a time until nothing changes: the cost is linear in
-        every single width. That is done from the smallest configuration on and from the whole one, since roots of losses need not be
-        convex. The configurations below the asked share are widened, step by step, where it gains most for its cost, and the best
-        of them is improved by exchanges between two layers.
+        For a series of prices, loss plus price times cost is minimized one layer at a time until nothing changes: the cost is linear
+        in every single width. That starts once from the smallest configuration and once from the unpruned one, since roots of losses
+        need not be convex. The configurations just below the requested share are widened, step by step, where that gains most for its
+        cost, and the best of them is improved by exchanges between two layers.
         """
         roots = self._roots(exponent)
-        largest = max(float(each[-1]) for each in roots) or 1.0
-        found = [self.smallest(), np.zeros(len(LAYERS), int)]
-        for start, prices in ((found[0], _PRICES[::-1]), (found[1], _PRICES)):
+        largest = max(float(losses[-1]) for losses in roots) or 1.0
+        configurations = [self.smallest(), np.zeros(len(LAYERS), int)]
+        for start, prices in ((configurations[0], _PRICES[::-1]), (configurations[1], _PRICES)):
             steps = start
             for price in prices:
                 steps = self._descend(steps.copy(), roots, price * largest, kind)
-                found.append(steps)
-        known = {tuple(steps.tolist()): self.share(steps, kind) for steps in found}
+                configurations.append(steps)
+        shares = {tuple(steps.tolist()): self.share(steps, kind) for steps in configurations}
 
         def best(share: float) -> np.ndarray:
-            nearest = sorted((each for each in known if known[each] <= share), key=known.__getitem__)[
+            nearest = sorted((steps for steps in shares if shares[steps] <= share), key=shares.__getitem__)[
                 -_NEAREST:
             ]
             widened = (self._widened(np.array(steps), roots, share, kind) for steps in nearest)
@@ -121,7 +123,7 @@ class Allocation:
         return best
 
     def widest(self, steps: np.ndarray, layer: int, share: float, kind: Counted) -> np.ndarray | None:
-        """The configuration with ``layer`` as wide as ``share`` allows; None where even its last step costs too much."""
+        """The configuration with ``layer`` as wide as ``share`` allows; None if even its last step costs too much."""
         changed = steps.copy()
         low, high = 0, len(self.ladders[layer].filters) - 1
         changed[layer] = high
@@ -142,11 +144,11 @@ class Allocation:
         At least one step, as far as the ladder goes; None where it has no step in that direction.
         """
         direction = 1 if change < 0 else -1
-        here = self.share(steps, kind)
+        cost = self.share(steps, kind)
         changed = steps.copy()
         while 0 <= changed[layer] + direction < len(self.ladders[layer].filters):
             changed[layer] += direction
-            if abs(self.share(changed, kind) - here) >= abs(change):
+            if abs(self.share(changed, kind) - cost) >= abs(change):
                 break
         return None if changed[layer] == steps[layer] else changed
 
@@ -154,23 +156,23 @@ class Allocation:
         key = (kind, *widths)
         if key not in self._shares:
             counts = count(Cnn14Config(tuple(widths), self._config.classes, self._config.embedding), _SECONDS)
-            self._shares[key] = _counted(counts, kind) / _counted(self._whole, kind)
+            self._shares[key] = _counted(counts, kind) / _counted(self._unpruned, kind)
         return self._shares[key]
 
     def _roots(self, exponent: float) -> list[np.ndarray]:
-        """For each layer and step the root of what it loses alone, interpolated, never falling with the share that goes."""
-        found = []
+        """For each layer and step the root of its own loss, interpolated, never decreasing with the ratio."""
+        roots = []
         for layer, ladder in zip(LAYERS, self.ladders, strict=True):
             if layer not in self._sensitivity.layers:
-                found.append(np.zeros(1))
+                roots.append(np.zeros(1))
                 continue
-            # By the filters that really went: whole ones, so not quite the ratio.
+            # By the share of filters that is removed: whole filters, so not exactly the ratio.
             width = int(ladder.filters[0])
-            tried = [1 - kept_count(width, ratio) / width for ratio in (0.0, *self._sensitivity.ratios)]
+            measured = [1 - kept_count(width, ratio) / width for ratio in (0.0, *self._sensitivity.ratios)]
             row = self._sensitivity.loss[self._sensitivity.layers.index(layer)]
             losses = np.maximum.accumulate(np.array([0.0, *row]))
-            found.append(np.interp(1 - ladder.filters / width, tried, losses ** (1 / exponent)))
-        return found
+            roots.append(np.interp(1 - ladder.filters / width, measured, losses ** (1 / exponent)))
+        return roots
 
     def _descend(self, steps: np.ndarray, roots: list[np.ndarray], price: float, kind: Counted) -> np.ndarray:
         for _ in range(_SWEEPS):
@@ -188,7 +190,7 @@ class Allocation:
 
     def _widened(self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Counted) -> np.ndarray:
         while True:
-            here = self.share(steps, kind)
+            present = self.share(steps, kind)
             gains = []
             for layer, losses in enumerate(roots):
                 if steps[layer] == 0:
@@ -198,7 +200,7 @@ class Allocation:
                 cost = self.share(wider, kind)
                 if cost <= share:
                     gain = losses[steps[layer]] - losses[steps[layer] - 1]
-                    gains.append((gain / max(cost - here, 1e-12), layer))
+                    gains.append((gain / max(cost - present, 1e-12), layer))
             if not gains:
                 return steps
             steps[max(gains)[1]] -= 1
@@ -206,7 +208,7 @@ class Allocation:
     def _exchanged(
         self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Counted
     ) -> np.ndarray:
-        """The configuration after every exchange that is predicted to lose less: one layer wider, another as narrow as it takes."""
+        """The configuration after every exchange that lowers the predicted loss: one layer wider, another narrower to pay for it."""
         improved = True
         while improved:
             improved = False
@@ -224,20 +226,20 @@ class Allocation:
 
 
 def _lost(roots: list[np.ndarray], steps: np.ndarray) -> float:
-    return float(sum(each[step] for each, step in zip(roots, steps, strict=True)))
+    return float(sum(losses[step] for losses, step in zip(roots, steps, strict=True)))
 
 
 def _counted(counts: Counts, kind: Counted) -> int:
     return counts.macs if kind == "macs" else counts.params_trainable
 
 
-def _ladder(width: int, furthest: float, round_to: int) -> Ladder:
-    """Every width that a whole per cent leaves, with the smallest ratio that leaves it."""
+def _ladder(width: int, largest: float, round_to: int) -> Ladder:
+    """Every width that a whole per cent results in, with the smallest such ratio."""
     ratios, filters = [0.0], [width]
-    for step in range(1, round(furthest / STEP) + 1):
+    for step in range(1, round(largest / STEP) + 1):
         ratio = round(step * STEP, 4)
         kept = kept_count(width, ratio, round_to)
-        if kept < filters[-1] and ratio <= furthest + 1e-9:
+        if kept < filters[-1] and ratio <= largest + 1e-9:
             ratios.append(ratio)
             filters.append(kept)
     return Ladder(tuple(ratios), np.array(filters))

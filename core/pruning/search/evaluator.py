@@ -1,4 +1,4 @@
-"""Hearing what a plan costs: pruned networks on a set of clips, beside the unpruned one."""
+"""The loss of a plan: pruned networks on a set of clips, compared with the unpruned one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from core.windows import split_windows, validate_waveform, window_mean
 
 
 class PlanEvaluator:
-    """Clips to hear pruned networks on, with the unpruned network's answers.
+    """Evaluates pruned networks on clips, against the unpruned network's output.
 
     Parameters
     ----------
-    model : the unpruned network.
-    waveforms : clips, (samples,) at 32 kHz each.
-    targets : (clips, classes), true where the class is heard, or None.
-    method : how networks are repaired before they are heard, or None. On every first, third … clip they are repaired then, and heard
-        on the others; a single clip is cut into two halves for it.
+    model : Cnn14
+        The unpruned network.
+    waveforms : sequence of (samples,) array of float
+        Clips at 32 kHz.
+    targets : (clips, classes) array, optional
+        True where a clip carries the class.
+    repair : RepairConfig, optional
+        How networks are repaired before they are evaluated. Then every first, third … clip is a calibration clip, and the others
+        evaluate; a single clip is cut into two halves.
 
     Raises
     ------
@@ -40,40 +44,41 @@ class PlanEvaluator:
         model: Cnn14,
         waveforms: Sequence[np.ndarray],
         targets: np.ndarray | None = None,
-        method: RepairConfig | None = None,
+        repair: RepairConfig | None = None,
     ) -> None:
         if not waveforms:
-            raise PruningError("A plan is found by listening to clips; give at least one, better a dozen.")
+            raise PruningError("A plan is searched on clips; give at least one, better a dozen.")
         clips = [validate_waveform(waveform) for waveform in waveforms]
         check_targets(targets, len(clips), model.config.classes)
         self.clips = len(clips)
         self.labelled = targets is not None
-        self._model, self._targets, self._method = model, targets, method
-        self._repaired_on: list[np.ndarray] = []
-        if method is not None:
-            self._repaired_on, clips, self._targets = _divided(clips, targets)
+        self._model, self._targets, self._repair = model, targets, repair
+        self._calibration_clips: list[np.ndarray] = []
+        if repair is not None:
+            self._calibration_clips, clips, self._targets = _split(clips, targets)
             check_targets(self._targets, len(clips), model.config.classes)
-        # The front end is the same for every network, so it listens once: 0.26 MB for 10 s.
+        # The front end is the same for every network, so it runs once: 0.26 MB for 10 s.
         with torch.inference_mode():
             self._logmels = [[model.front_end(window) for window in split_windows(clip)] for clip in clips]
-        self._parent = self._answers(model)
+        self._unpruned = self._probabilities(model)
 
     def loss(self, plan: PruningPlan, on_progress: Callable[[int, int], None] | None = None) -> float:
-        """What carrying the plan out loses: mean divergence in nats a clip, with targets the fall of mAP."""
+        """The plan's loss: mean divergence in nats per clip, or with targets the fall of mAP."""
         if not plan.kept:
             return 0.0
         network = prune(self._model, plan, share=True)
-        if self._method is not None:
+        if self._repair is not None:
             network = repair_network(
-                self._model, plan, network, self._repaired_on, self._method, on_progress=on_progress
+                self._model, plan, network, self._calibration_clips, self._repair, on_progress=on_progress
             ).model
-        answers = self._answers(network)
+        pruned = self._probabilities(network)
         if self._targets is None:
-            return float(divergences(self._parent, answers).mean())
-        before, after = (mean_average_precision(self._targets, each) for each in (self._parent, answers))
-        return before - after
+            return float(divergences(self._unpruned, pruned).mean())
+        return mean_average_precision(self._targets, self._unpruned) - mean_average_precision(
+            self._targets, pruned
+        )
 
-    def _answers(self, model: Cnn14) -> np.ndarray:
+    def _probabilities(self, model: Cnn14) -> np.ndarray:
         with torch.inference_mode():
             return np.stack(
                 [
@@ -83,10 +88,10 @@ class PlanEvaluator:
             )
 
 
-def _divided(
+def _split(
     clips: list[np.ndarray], targets: np.ndarray | None
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
-    """Clips to repair on, and clips to hear afterwards with their targets."""
+    """Calibration clips, and clips to evaluate on with their targets."""
     if len(clips) > 1:
         return clips[::2], clips[1::2], None if targets is None else targets[1::2]
     middle = len(clips[0]) // 2

@@ -1,17 +1,17 @@
 """Finding a plan: the ratios of all layers that lose least within a budget, or cost least within a tolerated loss.
 
-The measured sensitivity of the layers proposes configurations (``core.pruning.search.allocation``); then the pruned networks themselves are
-heard on the clips, the best is taken, and small exchanges between two layers go on improving it for a few rounds.
+The measured sensitivity of the layers proposes configurations (``core.pruning.search.allocation``); the pruned networks are evaluated on
+the clips, and small exchanges between two layers improve the best of them for a few rounds.
 
-A network that is to be repaired is repaired before it is heard: at half the filters what an unrepaired network answers is noise,
-and says little about what repair makes of it.
+A network that is to be repaired is repaired before it is evaluated: with half of its filters removed the output of an unrepaired
+network is noise, and predicts little about the repaired one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,48 +24,26 @@ from core.pruning.criteria import layer_importance
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.search.allocation import STEP, Allocation, Counted
+from core.pruning.search.budget import Budget, check_tolerance
 from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.surgery import prune
 from core.windows import mean_probabilities
 
-KINDS = ("params", "macs", "time")
-
 EXPONENTS = (1.0, 1.5, 2.0)
-"""How losses of several layers are taken to add up; each proposes a configuration, and listening decides."""
+"""Exponents by which the losses of several layers are combined; each proposes a configuration, and evaluation decides."""
 
 ROUNDS = 3
-"""Rounds of exchanges. The first gains most; on the embedded network three take the loss down by 2 to 22%."""
+"""Rounds of exchanges. The first gains most; on the embedded network three lower the loss by 2 to 22%."""
 
-_REPAIRED_EXPONENTS = (
-    1.0,
-    1.25,
-    1.5,
-    2.0,
-)  # more proposals in place of exchanges: hearing a repaired network takes seconds
-_EXCHANGE = 0.04  # share of the whole cost that a layer gives or takes; halved when a round brings nothing
+# More proposals instead of exchanges: evaluating a repaired network takes seconds.
+_REPAIRED_EXPONENTS = (1.0, 1.25, 1.5, 2.0)
+_EXCHANGE = 0.04  # share of the whole cost that a layer gives or takes; halved when a round gains nothing
 _MIDDLE = 1.5
-_TRIED = 4  # of the most promising exchanges are heard in a round
+_TRIED = 4  # exchanges that are evaluated in a round, the most promising first
 _HALVINGS = 7  # of a budget, until it is known to 1%
 _TIMED_SAMPLES = 320_000  # 10 s
 _REPEATS = 5
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What may remain of a network: a share of its learned parameters, of its MACs (paper's convention), or of its measured time."""
-
-    kind: str
-    share: float
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise PruningError(f"A budget is one of {', '.join(KINDS)}; got {self.kind!r}.")
-        if not 0 < self.share < 1:
-            raise PruningError(
-                f"A budget is the share of the unpruned network's {self.kind} that may remain, above 0 and below 1; "
-                f"got {self.share:g}."
-            )
 
 
 def find_plan(
@@ -82,27 +60,39 @@ def find_plan(
     repair: RepairConfig | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PruningPlan:
-    """Find the ratios of all layers, by listening to clips.
+    """Search the pruning ratios of all layers, by evaluating pruned networks on clips.
 
     Parameters
     ----------
-    model : the unpruned network.
-    sensitivity : what each of its layers loses alone (``measure_sensitivity``); only its layers are pruned.
-    waveforms : the clips to listen to, (samples,) at 32 kHz each; best those that sensitivity was measured on.
-    budget : what may remain; or
-    tolerance : the largest loss that may come of it, as measured on these clips: mean divergence in nats, or with targets the fall of
-        mAP. The fewest MACs are looked for.
-    targets : (clips, classes), true where the class is heard.
-    criterion_name, scores : how filters are ranked; the criterion has to be the sensitivity's.
-    round_to : widths are rounded to a multiple of this.
-    repair : how the pruned network is going to be repaired, if it is. Losses are then those after repair, on half the clips
+    model : Cnn14
+        The unpruned network.
+    sensitivity : Sensitivity
+        The loss of each layer pruned alone (``measure_sensitivity``); only its layers are pruned.
+    waveforms : sequence of (samples,) array of float
+        Clips at 32 kHz; best those that sensitivity was measured on.
+    budget : Budget, optional
+        What may remain; or
+    tolerance : float, optional
+        The largest loss on these clips, mean divergence in nats or with targets the fall of mAP, for the fewest MACs.
+    targets : (clips, classes) array, optional
+        True where a clip carries the class.
+    criterion_name : str, optional
+        How filters are ranked; must be the sensitivity's criterion.
+    round_to : int
+        Round the number of kept filters to a multiple of this.
+    scores : callable, optional
+        Layer -> (filters,) scores by that criterion, where the caller has them already.
+    repair : RepairConfig, optional
+        How the pruned network will be repaired, if it will. Losses are then those after repair, on half the clips
         (``PlanEvaluator``).
-    on_progress : gets (done, of how many at most) after every pruned network that was heard; what it raises ends the search.
+    on_progress : callable, optional
+        Called with (done, largest total) after every evaluated network; an exception that it raises ends the search.
 
     Returns
     -------
-    The plan. Its ``origin`` has the request, the predicted and measured loss, what remains, the loss of the uniform plan of C7..C12
-    that meets the same budget, and the sensitivity.
+    PruningPlan
+        Its ``origin`` has the request, the predicted and measured loss, what remains, the loss of the uniform plan of C7..C12 that
+        meets the same budget, and the sensitivity.
 
     Raises
     ------
@@ -119,7 +109,7 @@ def find_plan(
         targets,
         round_to=round_to,
         scores=scores,
-        method=repair,
+        repair=repair,
         on_progress=on_progress,
     )
     if budget is None:
@@ -128,15 +118,8 @@ def find_plan(
     return search.within_time(budget.share) if budget.kind == "time" else search.within(budget)
 
 
-def check_tolerance(tolerance: float) -> float:
-    """Raise ``PruningError`` unless ``tolerance`` is a loss that can be allowed."""
-    if not 0 <= tolerance < math.inf:
-        raise PruningError(f"A tolerated loss is a number from 0 on; got {tolerance:g}.")
-    return tolerance
-
-
 class _Search:
-    """One search: what it may try, and every configuration that was heard, once."""
+    """One search, which evaluates every configuration at most once."""
 
     def __init__(
         self,
@@ -147,20 +130,20 @@ class _Search:
         *,
         round_to: int,
         scores: Callable[[str], np.ndarray] | None,
-        method: RepairConfig | None,
+        repair: RepairConfig | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> None:
-        self._evaluator = PlanEvaluator(model, waveforms, targets, method)
-        self._model, self._sensitivity, self._round_to, self._method = model, sensitivity, round_to, method
+        self._evaluator = PlanEvaluator(model, waveforms, targets, repair)
+        self._model, self._sensitivity, self._round_to, self._repair = model, sensitivity, round_to, repair
         self._longest = max(waveforms, key=len)
-        self._exponents = _REPAIRED_EXPONENTS if method else EXPONENTS
-        self._rounds = 0 if method else ROUNDS
+        self._exponents = _REPAIRED_EXPONENTS if repair else EXPONENTS
+        self._rounds = 0 if repair else ROUNDS
         self._allocation = Allocation(model.config, sensitivity, round_to)
         self._scores = {
             layer: scores(layer) if scores else layer_importance(model, layer, sensitivity.criterion)
             for layer in sensitivity.layers
         }
-        self._report, self._done, self._total = on_progress, 0, 1
+        self._on_progress, self._done, self._total = on_progress, 0, 1
         self._losses: dict[tuple[int, ...], float] = {}
 
     def within(self, budget: Budget) -> PruningPlan:
@@ -191,16 +174,16 @@ class _Search:
 
     def within_loss(self, tolerance: float) -> PruningPlan:
         """The fewest MACs whose measured loss stays within ``tolerance``."""
-        exponents = (_MIDDLE,) if self._method else EXPONENTS
+        exponents = (_MIDDLE,) if self._repair else EXPONENTS
         paths = [self._allocation.path("macs", exponent) for exponent in exponents]
         self._total = (_HALVINGS + 1) * len(paths)
         best = np.zeros(len(LAYERS), int)
         low, high = self._allocation.share(self._allocation.smallest(), "macs"), 1.0
         share = low
         for _ in range(_HALVINGS + 1):
-            found = min((path(share) for path in paths), key=self._loss)
-            if self._loss(found) <= tolerance:
-                best, high = found, share
+            candidate = min((path(share) for path in paths), key=self._loss)
+            if self._loss(candidate) <= tolerance:
+                best, high = candidate, share
             else:
                 low = share
             if high <= low:
@@ -216,25 +199,25 @@ class _Search:
         self._total = _HALVINGS + 2
         low = self._allocation.share(self._allocation.smallest(), "macs")
         best = path(low)
-        taken = self._time(best, waveform)
-        self._check_reachable(Budget("time", share), taken)
+        measured = self._time_share(best, waveform)
+        self._check_reachable(Budget("time", share), measured)
         high = 1.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             steps = path(middle)
-            now = self._time(steps, waveform)
-            if now <= share:
-                best, taken, low = steps, now, middle
+            remaining = self._time_share(steps, waveform)
+            if remaining <= share:
+                best, measured, low = steps, remaining, middle
             else:
                 high = middle
         self._loss(best)
         self._finish()
         budget = {"kind": "time", "share": share}
-        return self._plan(best, {"method": "budget", "budget": budget, "time": round(taken, 4)})
+        return self._plan(best, {"method": "budget", "budget": budget, "time": round(measured, 4)})
 
     def _exchanged(self, steps: np.ndarray, share: float, kind: Counted, width: float) -> np.ndarray | None:
-        """One layer made wider and another narrower at the same cost, if one of the most promising such pairs loses less."""
-        here = self._loss(steps)
+        """One layer wider and another narrower at the same cost, if one of the most promising such exchanges loses less."""
+        loss = self._loss(steps)
         changes: dict[float, dict[int, np.ndarray]] = {}
         for sign in (1, -1):
             moved = (
@@ -243,7 +226,7 @@ class _Search:
             )
             changes[sign] = {layer: change for layer, change in moved if change is not None}
         pairs = [
-            (self._loss(wider) + self._loss(narrower) - 2 * here, first, second)
+            (self._loss(wider) + self._loss(narrower) - 2 * loss, first, second)
             for first, wider in changes[1].items()
             for second, narrower in changes[-1].items()
             if first != second
@@ -252,7 +235,7 @@ class _Search:
             if gain >= 0:
                 break
             exchanged = self._allocation.widest(changes[1][first], second, share, kind)
-            if exchanged is not None and self._loss(exchanged) < here:
+            if exchanged is not None and self._loss(exchanged) < loss:
                 return exchanged
         return None
 
@@ -271,11 +254,12 @@ class _Search:
             self._step()
         return self._losses[key]
 
-    def _time(self, steps: np.ndarray, waveform: np.ndarray) -> float:
-        both = [_Timed(self._model), _Timed(prune(self._model, self._plan(steps, {}), share=True))]
-        whole, pruned = measure_latencies(both, waveform, repeats=_REPEATS)
+    def _time_share(self, steps: np.ndarray, waveform: np.ndarray) -> float:
+        networks = (self._model, prune(self._model, self._plan(steps, {}), share=True))
+        runs = [partial(mean_probabilities, network.probabilities) for network in networks]
+        unpruned, pruned = measure_latencies(runs, waveform, repeats=_REPEATS)
         self._step()
-        return pruned.median_ms / whole.median_ms
+        return pruned.median_ms / unpruned.median_ms
 
     def _plan(self, steps: np.ndarray, origin: dict[str, Any]) -> PruningPlan:
         if origin:
@@ -283,12 +267,12 @@ class _Search:
                 "loss": "mAP" if self._evaluator.labelled else "divergence",
                 "loss_predicted": self._allocation.predicted(steps, _MIDDLE),
                 "loss_measured": self._loss(steps),
-                "repaired": self._method is not None,
+                "repaired": self._repair is not None,
                 "remaining": {
                     kind: round(self._allocation.share(steps, kind), 6) for kind in ("params", "macs")
                 },
                 "clips": self._evaluator.clips,
-                "heard": len(self._losses),
+                "evaluated": len(self._losses),
                 "sensitivity": self._sensitivity.document(),
             }
         return plan(
@@ -305,44 +289,34 @@ class _Search:
             furthest = max(self._sensitivity.ratios)
             raise PruningError(
                 f"A budget of {100 * budget.share:g}% of the {budget.kind} cannot be met: with {100 * furthest:g}% of "
-                f"{_named(self._sensitivity.layers)} gone, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
+                f"{_named(self._sensitivity.layers)} removed, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
             )
 
     def _keep_alive(self, *_: int) -> None:
-        """A repair's own progress does not move the search's, but whoever wants to stop is asked."""
-        if self._report:
-            self._report(self._done, self._total)
+        """A repair's own progress does not advance the search's, but the search can be stopped in the middle of one."""
+        if self._on_progress:
+            self._on_progress(self._done, self._total)
 
     def _step(self) -> None:
         self._done = min(self._done + 1, self._total)
-        if self._report:
-            self._report(self._done, self._total)
+        if self._on_progress:
+            self._on_progress(self._done, self._total)
 
     def _finish(self) -> None:
-        if self._report:
-            self._report(self._total, self._total)
-
-
-class _Timed:
-    """A network as ``measure_latencies`` takes it."""
-
-    def __init__(self, model: Cnn14) -> None:
-        self._model = model
-
-    def probabilities(self, waveform: np.ndarray) -> np.ndarray:
-        return mean_probabilities(self._model.probabilities, waveform)
+        if self._on_progress:
+            self._on_progress(self._total, self._total)
 
 
 def _check_request(
     sensitivity: Sensitivity, budget: Budget | None, tolerance: float | None, criterion_name: str | None
 ) -> None:
     if (budget is None) == (tolerance is None):
-        raise PruningError("A plan is found for a budget or for a tolerated loss; give one of them.")
+        raise PruningError("A plan is searched for a budget or for a tolerated loss; give one of them.")
     if tolerance is not None:
         check_tolerance(tolerance)
     if criterion_name not in (None, sensitivity.criterion):
         raise PruningError(
-            f"Sensitivity was measured by {sensitivity.criterion}, so it says nothing of {criterion_name}; measure it by that."
+            f"Sensitivity was measured by {sensitivity.criterion}, not by {criterion_name}; measure it by that."
         )
 
 

@@ -1,4 +1,4 @@
-"""Sensitivity: what each layer's pruning costs by itself, measured on clips."""
+"""Sensitivity: the loss of each layer pruned alone, measured on clips."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ from core.pruning.ratios import in_layer_order
 from core.windows import split_windows, validate_waveform, window_mean, windows
 
 RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
-"""Shares of filters that are tried on each layer: where E-PANNs has figures (25, 50, 75%), and towards both ends."""
+"""Pruning ratios that are measured for each layer: those of E-PANNs (25, 50, 75%), and one towards each end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """What was lost when one layer alone was pruned, for every layer and ratio.
+    """The loss with one layer alone pruned, for every layer and ratio.
 
     Attributes
     ----------
-    layers, ratios : the rows and columns of the tables.
-    divergence : (layers, ratios), in nats a clip, as ``Fidelity.divergence``; its mean over the clips.
-    first_tag : (layers, ratios), share of the clips whose likeliest tag stays.
-    mean_average_precision : (layers, ratios) where the clips have labels, else None.
-    base : the unpruned network's mean average precision, where the clips have labels.
-    criterion : which ranked the filters.
-    clips : how many were heard.
+    layers, ratios : tuple
+        The rows and columns of the tables.
+    divergence : (layers, ratios) array
+        ``Fidelity.divergence`` in nats per clip, mean over the clips.
+    first_tag : (layers, ratios) array
+        Share of the clips whose likeliest tag stays.
+    criterion : str
+        How the filters were ranked.
+    clips : int
+        Number of clips.
+    mean_average_precision : (layers, ratios) array or None
+        mAP, where the clips have labels.
+    base : float or None
+        The unpruned network's mAP, where the clips have labels.
     """
 
     layers: tuple[str, ...]
@@ -79,19 +86,27 @@ def measure_sensitivity(
     scores: Callable[[str], np.ndarray] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Sensitivity:
-    """Prune each layer alone at each ratio and hold the answers against the unpruned network's.
+    """Prune each layer alone at each ratio and compare the output with the unpruned network's.
 
-    A removed filter's feature map is set to zero, which is what removing it does (``surgery``), and the network is run from that
+    A removed filter's feature map is set to zero, which is what removing it does (``surgery``), and the network runs from that
     layer on only. One window of one clip is in memory at a time.
 
     Parameters
     ----------
-    model : the unpruned network.
-    waveforms : clips, (samples,) at 32 kHz each, of any length.
-    layers, ratios : what to try.
-    criterion_name, scores : how filters are ranked; ``scores(layer)`` are used where the caller has them.
-    targets : (clips, classes), true where the class is heard: then mean average precision is measured, too.
-    on_progress : gets (done, of how many) after every run; what it raises ends the measurement.
+    model : Cnn14
+        The unpruned network.
+    waveforms : sequence of (samples,) array of float
+        Clips at 32 kHz, of any length.
+    layers, ratios : sequences of str and float
+        What to measure.
+    criterion_name : str
+        How filters are ranked.
+    targets : (clips, classes) array, optional
+        True where a clip carries the class: then mean average precision is measured, too.
+    scores : callable, optional
+        Layer -> (filters,) scores by that criterion, where the caller has them already.
+    on_progress : callable, optional
+        Called with (done, total) after every run; an exception that it raises ends the measurement.
 
     Raises
     ------
@@ -166,7 +181,7 @@ def _masks(
     criterion_name: str,
     scores: Callable[[str], np.ndarray] | None,
 ) -> list[Tensor]:
-    """For each ratio what a layer's feature maps are multiplied with, (1, filters, 1, 1): 1 where the filter stays, else 0."""
+    """One mask (1, filters, 1, 1) per ratio for a layer's feature maps: 1 where the filter stays, else 0."""
     ranked = scores(layer) if scores else layer_importance(model, layer, criterion_name)
     order = torch.from_numpy(np.argsort(-ranked, kind="stable").copy())
     masks = []
