@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import PannscopeError
 
+_WINDOWS = sys.platform == "win32"
 _REPLACE_TRIES = 6
 _REPLACE_PAUSE_S = 0.05  # before the second try, and twice as long before each one after it: 1.5 s in all
 
@@ -73,7 +74,7 @@ def move_into_place(draft: Path, target: Path) -> None:
             return
         except PermissionError:
             # Windows replaces no file that is open: by a reader of ours for a moment, or by a virus scanner.
-            if sys.platform != "win32" or attempt == _REPLACE_TRIES - 1:
+            if not _WINDOWS or attempt == _REPLACE_TRIES - 1:
                 raise
             time.sleep(_REPLACE_PAUSE_S * 2**attempt)
 

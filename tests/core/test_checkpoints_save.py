@@ -186,11 +186,19 @@ def refused(path: Path, match: str, **options: Any) -> None:
         ({"widths": "many"}, "damaged metadata"),
         ({"embedding": 17}, "other widths than its metadata"),
         ({"embedding": True}, "damaged metadata"),
+        ({"embedding": 2**31 - 1}, "other widths than its metadata"),
+        ({"embedding": 2**31}, "damaged metadata"),
+        ({"embedding": -1}, "damaged metadata"),
         ({"classes": [1, 2]}, "3 outputs and 2 classes"),
         ({"classes": [1, 2, 9999]}, "cannot be built"),
         ({"classes": [1, 2, -1]}, "damaged metadata"),
         ({"kept": {"C7": [0]}}, "do not fit its 3 filters"),
         ({"kept": {"C7": []}}, "do not fit its 3 filters"),
+        ({"kept": {"C7": [0, 2, 1]}}, "ascending indices"),
+        ({"kept": {"C7": [0, 1, 1]}}, "ascending indices"),
+        ({"kept": {"C7": [0, 1, 2, 3]}}, "do not fit its 3 filters"),
+        ({"kept": {"C7": [-1, 0, 1]}}, "damaged metadata"),
+        ({"kept": {"C13": [0]}}, "lists kept filters of 'C13'; cnn14 has C1, "),
         ({"kept": [3]}, "damaged metadata"),
         ({"training": 3}, "damaged metadata"),
         ({"name": None}, "damaged metadata"),
@@ -201,13 +209,13 @@ def test_metadata_that_is_wrong(tmp_path: Path, model: Cnn14, changes: dict[str,
 
 
 @pytest.mark.parametrize("text", ["", "[", "[" * 5000, "3", "null", "[1]", "{}"])
-def test_metadata_that_is_no_description(tmp_path: Path, model: Cnn14, text: str) -> None:
+def test_metadata_that_is_not_a_description(tmp_path: Path, model: Cnn14, text: str) -> None:
     path = saved(tmp_path / "x.safetensors", model)
     save_file(load_file(path), path, {"pannscope": text})
     refused(path, "damaged metadata")
 
 
-def test_a_file_of_somebody_elses(tmp_path: Path, model: Cnn14) -> None:
+def test_a_safetensors_file_of_another_program(tmp_path: Path, model: Cnn14) -> None:
     save_file(model.state_dict(), tmp_path / "x.safetensors", {"format": "pt"})
     refused(tmp_path / "x.safetensors", "Pannscope did not write")
 
@@ -225,6 +233,21 @@ def test_tensors_that_do_not_fit(tmp_path: Path, model: Cnn14) -> None:
     refused(path, "holds 'fc1.bias' as U8")
     save_file({**state, "fc1.bias": torch.zeros(0)}, path, metadata)
     refused(path, "holds 'fc1.bias'")
+
+
+def test_kept_filters_are_checked_when_they_are_saved(tmp_path: Path, model: Cnn14) -> None:
+    for kept in ([-1, 0, 1], [0, 1], [2, 1, 0]):
+        with pytest.raises(
+            CheckpointError, match="'small' lists kept filters of C7 that do not fit its 3 filters"
+        ):
+            save_checkpoint(
+                tmp_path / "x.safetensors",
+                model,
+                classes=ClassSet.from_names(["Music", "Speech", "Rain"]),
+                name="small",
+                kept={"C7": kept},
+            )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_truncated_file(tmp_path: Path, model: Cnn14) -> None:

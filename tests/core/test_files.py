@@ -83,7 +83,7 @@ def test_a_missing_folder_and_a_folder_in_the_way(tmp_path: Path) -> None:
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(files, "_WINDOWS", True)
     monkeypatch.setattr(files, "_REPLACE_PAUSE_S", 0.001)
 
 

@@ -86,8 +86,8 @@ def out_of_points(e: Emitter, time: Algorithm, bands: Algorithm, pooled: bool) -
                     ]
                     for upper, lower in zip(values[::2], values[1::2], strict=True)
                 ]
-            for frame, line in enumerate(values):
-                for band, value in enumerate(line):
+            for frame, outputs in enumerate(values):
+                for band, value in enumerate(outputs):
                     e.store(value, e.at(y, g["y_frame"], frame), band * e.bytes)
 
         def chunk(c: Value, _: list[Value]) -> None:
