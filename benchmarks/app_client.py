@@ -1,4 +1,4 @@
-"""A visitor without a browser: opens a page of a running Pannscope, gives it a recording, and fetches what the player would.
+"""A visitor without a browser: opens a page of a running Pannscope, uploads a recording, and fetches what the audio player would.
 
 Speaks Streamlit's own protocol, a websocket with protobuf messages, so that everything on the server's side is the real thing: the
 upload, the script's thread, the session's state and the media files.
@@ -50,19 +50,19 @@ class Visitor:
         )
         self._session = ""
 
-    def look(self) -> Shown:
+    def open_page(self) -> Shown:
         """Run the page as it opens."""
         message = BackMsg()
         message.rerun_script.query_string = self._query
         return self._run(message)
 
-    def give(self, uploader: str, name: str, data: bytes) -> Shown:
+    def upload(self, uploader: str, name: str, data: bytes) -> Shown:
         """Upload a file to the widget ``uploader``, and run the page on it."""
-        asked = BackMsg()
-        asked.file_urls_request.request_id = uuid.uuid4().hex
-        asked.file_urls_request.file_names.append(name)
-        asked.file_urls_request.session_id = self._session
-        self._socket.send(asked.SerializeToString())
+        request = BackMsg()
+        request.file_urls_request.request_id = uuid.uuid4().hex
+        request.file_urls_request.file_names.append(name)
+        request.file_urls_request.session_id = self._session
+        self._socket.send(request.SerializeToString())
         urls = next(
             each.file_urls_response.file_urls[0]
             for each in self._messages(_PATIENCE_S)
@@ -73,12 +73,12 @@ class Visitor:
         message.rerun_script.query_string = self._query
         state = message.rerun_script.widget_states.widgets.add()
         state.id = uploader
-        given = state.file_uploader_state_value.uploaded_file_info.add()
-        given.file_id, given.name, given.size = urls.file_id, name, len(data)
-        given.file_urls.CopyFrom(urls)
+        uploaded = state.file_uploader_state_value.uploaded_file_info.add()
+        uploaded.file_id, uploaded.name, uploaded.size = urls.file_id, name, len(data)
+        uploaded.file_urls.CopyFrom(urls)
         return self._run(message)
 
-    def listen(self, player: str) -> int:
+    def play(self, player: str) -> int:
         """Fetch a player's sound as browsers do, with an open range; bytes."""
         request = urllib.request.Request(f"http://{self._address}{player}", headers={"Range": "bytes=0-"})
         read = 0
@@ -87,7 +87,7 @@ class Visitor:
                 read += len(piece)
         return read
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the session."""
         self._socket.close()
 
@@ -114,13 +114,13 @@ class Visitor:
     def _messages(self, patience_s: float) -> Iterator[Any]:
         while True:
             try:
-                found = ForwardMsg()
-                found.ParseFromString(self._socket.recv(timeout=patience_s))
+                message = ForwardMsg()
+                message.ParseFromString(self._socket.recv(timeout=patience_s))
             except TimeoutError:
                 return
             except ConnectionClosed as error:
                 raise RuntimeError(f"the server closed the session: {error}") from error
-            yield found
+            yield message
 
     def _put(self, url: str, name: str, data: bytes) -> None:
         boundary = uuid.uuid4().hex

@@ -2,7 +2,7 @@
 
 Starts the real server once for every profile and every long recording, visits its Compare page, and reads /proc (Linux only): after the
 start, with both models on a clip of 10 s, with a recording of 10 minutes, and the most there was at any time in each step. Official
-models that are not installed are stood in for by random weights of their shape, as large and as fast.
+models that are not installed are replaced by random weights of their shape, as large and as fast.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Server:
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
     def log(self) -> str:
-        """What the app has said."""
+        """The output of the app."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
@@ -103,43 +103,43 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
 
     server = Server(profile, weights)
     try:
-        found: dict[str, Any] = {"profile": profile, "models": list(pair), "long": long}
-        found["start"] = server.resident_mb()
+        figures: dict[str, Any] = {"profile": profile, "models": list(pair), "long": long}
+        figures["start"] = server.resident_mb()
         visitor = Visitor(server.address, *pair)
-        opened = visitor.look()
+        opened = visitor.open_page()
         rate, channels, container, codec = LONG[long]
-        short = visitor.give(
+        short = visitor.upload(
             opened.uploader, "short.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16")
         )
-        visitor.listen(short.player)
+        visitor.play(short.player)
         time.sleep(1.0)
-        found["loading_peak"], found["short"] = server.peak_mb(), server.resident_mb()
+        figures["loading_peak"], figures["short"] = server.peak_mb(), server.resident_mb()
         server.forget_peak()
-        again = visitor.give(
+        again = visitor.upload(
             opened.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", seed=1)
         )
-        visitor.listen(again.player)
-        found["short_peak"] = server.peak_mb()
+        visitor.play(again.player)
+        figures["short_peak"] = server.peak_mb()
         data = recording(LONG_SECONDS, rate, channels, container, codec)
-        found["long_file"] = len(data) / 1e6
+        figures["long_file"] = len(data) / 1e6
         server.forget_peak()
         started = time.perf_counter()
-        heard = visitor.give(opened.uploader, f"long.{container.lower()}", data)
-        found["long_s"] = time.perf_counter() - started
-        found["player"] = visitor.listen(heard.player) / 1e6
-        found["long_peak"], found["long_after"] = server.peak_mb(), server.resident_mb()
-        found["adds"] = found["long_peak"] - found["short_peak"]
-        found["page"] = heard.headings[-1:] + heard.alerts
-        visitor.leave()
+        page = visitor.upload(opened.uploader, f"long.{container.lower()}", data)
+        figures["long_s"] = time.perf_counter() - started
+        figures["player"] = visitor.play(page.player) / 1e6
+        figures["long_peak"], figures["long_after"] = server.peak_mb(), server.resident_mb()
+        figures["adds"] = figures["long_peak"] - figures["short_peak"]
+        figures["page"] = page.headings[-1:] + page.alerts
+        visitor.close()
         if "Traceback" in server.log():
             raise SystemExit(f"The app failed:\n{server.log()}")
-        return {key: round(value, 1) if isinstance(value, float) else value for key, value in found.items()}
+        return {key: round(value, 1) if isinstance(value, float) else value for key, value in figures.items()}
     finally:
         server.end()
 
 
 def recording(seconds: int, rate: int, channels: int, container: str, codec: str, *, seed: int = 0) -> bytes:
-    """Synthesised sound with pauses, as recordings have them, so that codecs find something to spare."""
+    """Synthesised sound with pauses, as recordings have them, so that codecs can compress it."""
     noise = np.random.default_rng(seed)
     out = io.BytesIO()
     with soundfile.SoundFile(out, "w", rate, channels, format=container, subtype=codec) as file:
@@ -185,7 +185,7 @@ def serve(port: int) -> None:
 
 
 def main() -> None:
-    """Measure every profile with every long recording that was asked for."""
+    """Measure every profile with every long recording that was requested."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -194,16 +194,18 @@ def main() -> None:
     parser.add_argument("--long", nargs="+", default=list(LONG), choices=list(LONG))
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.serve:
-        serve(asked.serve)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve)
         return
     process.set_passive_wait_policy()
-    pair = (asked.models[0], asked.models[1])
+    pair = (arguments.models[0], arguments.models[1])
     with tempfile.TemporaryDirectory() as folder:
         weights = stand_ins(pair, Path(folder))
-        rows = [measure(profile, pair, long, weights) for profile in asked.profiles for long in asked.long]
-    if asked.json:
+        rows = [
+            measure(profile, pair, long, weights) for profile in arguments.profiles for long in arguments.long
+        ]
+    if arguments.json:
         print(json.dumps({"unit": "MB", "weights": "random" if weights else "own", "rows": rows}, indent=1))
         return
     print(f"{pair[0]} and {pair[1]}{' (random weights)' if weights else ''}, MB of resident memory\n")

@@ -1,7 +1,7 @@
-"""Measure what docs/performance.md says: python benchmarks/bench.py --out FILE.json
+"""Measure what docs/performance.md states: python benchmarks/bench.py --out FILE.json
 
-Run it on a machine that does nothing else: it takes about ten minutes on two cores. What has been measured is kept after every part, and
---resume goes on from there. Then: python benchmarks/performance_page.py FILE.json
+Run it on an otherwise idle machine: it takes about ten minutes on two cores. The results are saved after every part, and --resume
+continues from there. Then: python benchmarks/performance_page.py FILE.json
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PARTS = ("engines", "length", "ratio", "threads", "batch", "processes", "precisi
 
 
 def main() -> int:
-    """Measure the parts that were asked for, all by default, and keep the others that FILE has."""
+    """Measure the requested parts, all by default, and keep the others that FILE has."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {PARTS}")
-    parser.add_argument("--resume", action="store_true", help="leave out the parts that FILE has already")
-    parser.add_argument("--repeats", type=int, default=15, help="passes of the first part that count (15)")
+    parser.add_argument("--resume", action="store_true", help="skip the parts that FILE has already")
+    parser.add_argument("--repeats", type=int, default=15, help="timed passes of the first part (15)")
     parser.add_argument("--quick", action="store_true", help="the embedded pair on short clips")
     parser.add_argument("--labelled", nargs=2, type=Path, metavar=("CSV", "FOLDER"), help="for precision")
     parser.add_argument("--folds", default="", help="of the labelled clips: 1,2 (all)")
@@ -38,7 +38,7 @@ def main() -> int:
         metavar="NAMES",
         help="names or files, {fold} for one a fold (the embedded pair)",
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     process.set_passive_wait_policy()  # before torch is imported, as pannscope itself does
 
     from benchmarks.plans import plans
@@ -46,45 +46,45 @@ def main() -> int:
     from core.benchmark import bench
     from core.errors import PannscopeError
 
-    if not asked.out.parent.is_dir():
-        parser.error(f"the folder {asked.out.parent} does not exist; make it first")
+    if not arguments.out.parent.is_dir():
+        parser.error(f"the folder {arguments.out.parent} does not exist; make it first")
     try:
-        found: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8"))
+        results: dict[str, Any] = json.loads(arguments.out.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        found = {}
+        results = {}
     except ValueError as error:
-        parser.error(f"{asked.out} is no result of this program ({error}); give another file")
+        parser.error(f"{arguments.out} is not a result of this program ({error}); give another file")
     began = time.monotonic()
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {text}", file=sys.stderr, flush=True)
 
-    def telling(part: str) -> Callable[[str], None]:
-        return lambda doing: say(f"{part}: {doing}")
+    def reporting(part: str) -> Callable[[str], None]:
+        return lambda step: say(f"{part}: {step}")
 
     def words(text: str) -> tuple[str, ...]:
         return tuple(word.strip() for word in text.split(",") if word.strip())
 
-    todo = [name for name in asked.only if not (asked.resume and name in found)]
-    planned = plans(asked.repeats, asked.quick)
+    todo = [name for name in arguments.only if not (arguments.resume and name in results)]
+    planned = plans(arguments.repeats, arguments.quick)
     try:
         for name in todo:
             if name in planned:
-                found[name] = bench(planned[name], telling(name))
-            elif name == "precision" and asked.labelled:
-                csv, folder = asked.labelled
-                models = words(asked.labelled_models)
-                found[name] = precision(csv, folder, words(asked.folds), models=models, on_progress=say)
+                results[name] = bench(planned[name], reporting(name))
+            elif name == "precision" and arguments.labelled:
+                csv, folder = arguments.labelled
+                models = words(arguments.labelled_models)
+                results[name] = precision(csv, folder, words(arguments.folds), models=models, on_progress=say)
             else:
                 why = "needs --labelled" if name == "precision" else "needs more than one core"
-                say(f"{name}: left out, as it {why}")
+                say(f"{name}: skipped, as it {why}")
                 continue
-            with atomic_write(asked.out) as draft:
-                draft.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            with atomic_write(arguments.out) as draft:
+                draft.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except PannscopeError as error:
         print(f"benchmarks/bench.py: {error}", file=sys.stderr)
         return 2
-    say(f"{asked.out}: {', '.join(found)}")
+    say(f"{arguments.out}: {', '.join(results)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Counted work beside measured time, layer by layer: where a pruned network's time follows its MACs, and where it does not."""
+"""Counted work beside measured time, layer by layer: where the time of a pruned network follows its MACs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Comparison:
     ----------
     macs_cut, network_macs_cut : counted share that pruning takes, as the paper counts and of convolution and linear layers alone.
     ms : median of a whole pass, before and after.
-    layers : C1 to C12, each timed alone; empty where the engine cannot tell.
+    layers : C1 to C12, each timed alone; empty for an engine without layer times.
     """
 
     engine: str
@@ -104,7 +104,7 @@ def comparisons(rows: Sequence[dict[str, Any]]) -> list[Comparison]:
 
 
 def layered(compared: Sequence[Comparison]) -> list[Comparison]:
-    """Of the engines that are followed in detail, those that can tell layers apart."""
+    """Of the engines that are measured in detail, those with layer times."""
     return [each for each in compared if each.layers and each.engine in DETAILED]
 
 
@@ -153,7 +153,7 @@ def _compared(
 
 
 def _weight_bytes(engine: str, layer: LayerProfile) -> int:
-    """A layer's weights as an engine keeps them. What other packages make of theirs is not known: as published."""
+    """A layer's weights as an engine keeps them. For other packages, whose formats are unknown: as published."""
     kind, _, profile_name = engine.partition("-")
     size = (2 if "bf16" in engine else 4) * _TAPS * layer.in_channels * layer.out_channels
     if kind == "winograd" and profile_name in PROFILES and layer.name != LAYERS[0]:

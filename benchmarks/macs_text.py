@@ -1,25 +1,25 @@
-"""The section of the page that sets measured time beside counted MACs, and says from the data where and why the two part."""
+"""The section of the page that sets measured time beside counted MACs, and explains from the data where and why they differ."""
 
 from __future__ import annotations
 
 from benchmarks.macs import Comparison, LayerCost, comparisons, layered
-from benchmarks.tables import Found, cell, markdown, picture, read_rates, rows_of
+from benchmarks.tables import Results, cell, markdown, picture, read_rates, rows_of
 
 _APART = 0.10
-"""Shares of MACs and time taken that are further apart than this are spoken of."""
+"""Layers whose saved shares of MACs and time differ by more than this are mentioned."""
 
 _BOUND = 0.5
-"""A layer for which reading its weights alone would take this share of its time is spoken of as bound by memory."""
+"""A layer for which reading its weights alone would take this share of its time is called bound by memory."""
 
 
-def macs_section(found: Found, pictures: dict[str, str]) -> str:
+def macs_section(results: Results, pictures: dict[str, str]) -> str:
     """Tables of totals and of layers, the picture, and a paragraph an engine; empty without two networks."""
-    compared = comparisons(rows_of(found, "engines"))
+    compared = comparisons(rows_of(results, "engines"))
     if not compared:
         return ""
-    rows = rows_of(found, "engines")
+    rows = rows_of(results, "engines")
     models = list(dict.fromkeys(row["model"] for row in rows))
-    read = read_rates(found).get(rows[0]["threads"])
+    read = read_rates(results).get(rows[0]["threads"])
     first = compared[0]
     totals = [
         (each.engine, cell(each.ms[0]), cell(each.ms[1]), _percent(each.time_cut), _percent(each.macs_cut))
@@ -72,11 +72,11 @@ def _why(each: Comparison, read: float | None) -> str:
     ]
     behind = [layer for layer in cut if layer.time_cut < layer.macs_cut - _APART]
     ahead = [layer for layer in cut if layer.time_cut > layer.macs_cut + _APART]
-    for found, word in ((behind, "less"), (ahead, "more")):
-        if found:
+    for layers, word in ((behind, "less"), (ahead, "more")):
+        if layers:
             named = ", ".join(
                 f"{layer.name} ({_percent(layer.macs_cut)} of the MACs, {_percent(layer.time_cut)} of the time)"
-                for layer in found
+                for layer in layers
             )
             says.append(f"Pruning takes {word} of the time than of the MACs from {named}.")
     if cut and not behind and not ahead:

@@ -1,6 +1,6 @@
 """The measured part of docs/performance.md, written from a benchmark's JSON between the page's markers.
 
-A section lies between ``<!-- measured: NAME -->`` and ``<!-- end: NAME -->``; the rest of the page is not touched.
+A section lies between ``<!-- measured: NAME -->`` and ``<!-- end: NAME -->``; the rest of the page stays.
 """
 
 from __future__ import annotations
@@ -14,41 +14,43 @@ from typing import Any
 from benchmarks.macs import macs_left, ratio_of
 from benchmarks.macs_text import macs_section
 from benchmarks.pictures import draw
-from benchmarks.tables import Found, cell, markdown, picture, read_rates, rows_of, threads_of
+from benchmarks.tables import Results, cell, markdown, picture, read_rates, rows_of, threads_of
 from core.errors import ModelError
 
 _MARKED = re.compile(r"(<!-- measured: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
-def write_page(found: Found, page: Path, images: Path) -> list[str]:
+def write_page(results: Results, page: Path, images: Path) -> list[str]:
     """Draw the pictures and fill the page's sections; the names of those that were filled.
 
-    A section without data in ``found`` stays as it was. Raises ``ModelError`` where the page has no markers or a picture cannot be drawn.
+    A section without data in ``results`` stays as it was. Raises ``ModelError`` where the page has no markers or a picture cannot be drawn.
     """
     text = page.read_text(encoding="utf-8")
     if not _MARKED.search(text):
         raise ModelError(f"{page} has no '<!-- measured: NAME -->' … '<!-- end: NAME -->' to write between.")
     folder = os.path.relpath(images, page.parent)
-    pictures = {name: f"{Path(folder).as_posix()}/{file.name}" for name, file in draw(found, images).items()}
+    pictures = {
+        name: f"{Path(folder).as_posix()}/{file.name}" for name, file in draw(results, images).items()
+    }
     filled: list[str] = []
 
     def section(match: re.Match[str]) -> str:
-        made = SECTIONS[match[2]](found, pictures) if match[2] in SECTIONS else ""
-        if not made:
+        content = SECTIONS[match[2]](results, pictures) if match[2] in SECTIONS else ""
+        if not content:
             return match[0]
         filled.append(match[2])
-        return f"{match[1]}{made.strip()}\n{match[3]}"
+        return f"{match[1]}{content.strip()}\n{match[3]}"
 
     page.write_text(_MARKED.sub(section, text), encoding="utf-8")
     return filled
 
 
-def _host(found: Found, _: dict[str, str]) -> str:
-    documents = [part for part in found.values() if "host" in part]
+def _host(results: Results, _: dict[str, str]) -> str:
+    documents = [part for part in results.values() if "host" in part]
     if not documents:
         return ""
     machine = documents[0]["host"]
-    read = ", ".join(f"{rate:.0f} with {threads_of(n)}" for n, rate in read_rates(found).items())
+    read = ", ".join(f"{rate:.0f} with {threads_of(n)}" for n, rate in read_rates(results).items())
     buffer = machine["memory_read"].get("buffer_mb")
     loads = [each["host"]["load_average"] for each in documents if each["host"]["load_average"] is not None]
     policy = machine["omp_wait_policy"]
@@ -79,8 +81,8 @@ def _left_out(documents: Iterable[dict[str, Any]]) -> list[str]:
     return sorted({f"{name}: {why}" for each in documents for name, why in each["left_out"].items()})
 
 
-def _engines(found: Found, pictures: dict[str, str]) -> str:
-    rows = rows_of(found, "engines")
+def _engines(results: Results, pictures: dict[str, str]) -> str:
+    rows = rows_of(results, "engines")
     columns = (
         "engine",
         "network",
@@ -110,8 +112,8 @@ def _engines(found: Found, pictures: dict[str, str]) -> str:
     return f"{says}\n\n{picture('engines', pictures, 'Time of a clip for every engine')}{markdown(columns, lines)}"
 
 
-def _stages(found: Found, _: dict[str, str]) -> str:
-    rows = [row for row in rows_of(found, "length") if row["stages_ms"]]
+def _stages(results: Results, _: dict[str, str]) -> str:
+    rows = [row for row in rows_of(results, "length") if row["stages_ms"]]
     if not rows:
         return ""
     lines = [
@@ -135,8 +137,8 @@ def _stages(found: Found, _: dict[str, str]) -> str:
     return f"{says}\n\n{markdown(columns, lines)}"
 
 
-def _length(found: Found, pictures: dict[str, str]) -> str:
-    rows = rows_of(found, "length")
+def _length(results: Results, pictures: dict[str, str]) -> str:
+    rows = rows_of(results, "length")
     if not rows:
         return ""
     lengths = sorted({row["seconds"] for row in rows})
@@ -156,8 +158,8 @@ def _length(found: Found, pictures: dict[str, str]) -> str:
     return f"{rows[0]['model']}, {threads_of(rows[0]['threads'])}.\n\n{picture('length', pictures, 'Time against the length of the clip')}{markdown(columns, lines)}"
 
 
-def _ratio(found: Found, pictures: dict[str, str]) -> str:
-    rows = rows_of(found, "ratio")
+def _ratio(results: Results, pictures: dict[str, str]) -> str:
+    rows = rows_of(results, "ratio")
     if not rows:
         return ""
     models = list(dict.fromkeys(row["model"] for row in rows))
@@ -181,8 +183,8 @@ def _ratio(found: Found, pictures: dict[str, str]) -> str:
     return f"{models[0]}, a clip of {rows[0]['seconds']:g} s, {threads_of(rows[0]['threads'])}; shares are of the whole network.\n\n{picture('ratio', pictures, 'Time and MACs left against the pruning ratio')}{markdown(columns, lines)}"
 
 
-def _threads(found: Found, _: dict[str, str]) -> str:
-    rows = rows_of(found, "threads")
+def _threads(results: Results, _: dict[str, str]) -> str:
+    rows = rows_of(results, "threads")
     if not rows:
         return ""
     counts = sorted({row["threads"] for row in rows})
@@ -207,8 +209,8 @@ def _threads(found: Found, _: dict[str, str]) -> str:
     return markdown(("engine", "network", *(threads_of(n) for n in counts)), lines)
 
 
-def _throughput(found: Found, pictures: dict[str, str]) -> str:
-    rows = [*rows_of(found, "batch"), *rows_of(found, "processes")]
+def _throughput(results: Results, pictures: dict[str, str]) -> str:
+    rows = [*rows_of(results, "batch"), *rows_of(results, "processes")]
     if not rows:
         return ""
     batches = sorted({row["batch"] for row in rows})
@@ -229,15 +231,15 @@ def _throughput(found: Found, pictures: dict[str, str]) -> str:
                 *(_at(mine, name, "batch", n, lambda row: f"{row['real_time_factor']:.0f}") for n in batches),
             )
         )
-    says = _scaling(found)
+    says = _scaling(results)
     columns = ("engine", "processes", "threads of each", *(f"batch of {n}" for n in batches))
     head = f"Hours of audio an hour, {rows[0]['model']}, clips of {rows[0]['seconds']:g} s."
     return f"{head}\n\n{picture('throughput', pictures, 'Throughput against batch and cores, and how fast memory is read')}{markdown(columns, lines)}\n{says}"
 
 
-def _scaling(found: Found) -> str:
-    """What the most cores give over one, as threads and as processes, and what memory gives."""
-    rows, several = rows_of(found, "batch"), rows_of(found, "processes")
+def _scaling(results: Results) -> str:
+    """The speedup of all cores over one, as threads and as processes, and that of reading memory."""
+    rows, several = rows_of(results, "batch"), rows_of(results, "processes")
     most = max((row["threads"] for row in rows), default=1)
     if most == 1:
         return ""
@@ -259,14 +261,14 @@ def _scaling(found: Found) -> str:
                 + (f" and × {apart / one:.2f} as {most} processes" if apart else "")
             )
     text = f"Best batch of each, over one thread: {'; '.join(says)}."
-    read = read_rates(found)
+    read = read_rates(results)
     if 1 in read and most in read:
         text += f" Memory is read × {read[most] / read[1]:.2f} as fast with {most} threads as with one."
     return text
 
 
-def _precision(found: Found, _: dict[str, str]) -> str:
-    rows = rows_of(found, "precision")
+def _precision(results: Results, _: dict[str, str]) -> str:
+    rows = rows_of(results, "precision")
     if not rows:
         return ""
     columns = (
@@ -294,16 +296,16 @@ def _precision(found: Found, _: dict[str, str]) -> str:
         )
         for row in rows
     ]
-    folds = ", ".join(found["precision"]["folds"])
+    folds = ", ".join(results["precision"]["folds"])
     head = f"Labelled clips, {f'folds {folds}' if folds else 'all folds'}."
     if any(row["held_out"] for row in rows):
-        head += " `{fold}` stands for the network that was trained without a fold, heard on that fold; scores are means over folds."
-    left = "; ".join(f"{name}: {why}" for name, why in found["precision"]["left_out"].items())
+        head += " `{fold}` stands for the network that was trained without a fold, tested on that fold; scores are means over folds."
+    left = "; ".join(f"{name}: {why}" for name, why in results["precision"]["left_out"].items())
     return f"{head}\n\n{markdown(columns, lines)}" + (f"\nLeft out: {left}\n" if left else "")
 
 
 def _signed(change: float) -> str:
-    """With four digits and a sign, but none of a change that rounds to nothing."""
+    """With four digits and a sign; a change that rounds to zero has none."""
     shown = round(change, 4)
     return f"{shown:+.4f}".replace("-", "−") if shown else "0"
 
@@ -324,7 +326,7 @@ def _peak(row: dict[str, Any]) -> str:
 
 _DIFFERENCES = ("max_abs_difference", "mean_abs_difference")
 
-SECTIONS: dict[str, Callable[[Found, dict[str, str]], str]] = {
+SECTIONS: dict[str, Callable[[Results, dict[str, str]], str]] = {
     "host": _host,
     "engines": _engines,
     "stages": _stages,

@@ -17,18 +17,18 @@ def main() -> int:
     parser.add_argument("file", type=Path, metavar="FILE.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
     parser.add_argument("--images", type=Path, help="a folder in the page's (images)")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
     from benchmarks.page import write_page
     from core.errors import PannscopeError
 
     try:
-        found = json.loads(asked.file.read_text(encoding="utf-8"))
-        filled = write_page(found, asked.page, asked.images or asked.page.parent / "images")
+        results = json.loads(arguments.file.read_text(encoding="utf-8"))
+        filled = write_page(results, arguments.page, arguments.images or arguments.page.parent / "images")
     except (OSError, ValueError, PannscopeError) as error:
         print(f"benchmarks/performance_page.py: {error}", file=sys.stderr)
         return 2
-    print(f"{asked.page}: {', '.join(filled)}")
+    print(f"{arguments.page}: {', '.join(filled)}")
     return 0
 
 

@@ -12,7 +12,7 @@ from benchmarks.tables import read_rates, rows_of, threads_of
 from core.benchmark import SUBJECTS
 from core.errors import ModelError
 
-_COLOURS = (
+_COLORS = (
     "#5b5f66",
     "#b3541e",
     "#0b6e8a",
@@ -48,13 +48,13 @@ _STYLE = {
 }
 
 _SMALL_LAYER = 0.02
-"""Layers with less than this share of the longest one's time have no mark for what MACs would give: it would hide them."""
+"""Layers with less than this share of the longest one's time get no mark of what MACs would give, which would hide them."""
 
 Rows = list[dict[str, Any]]
 
 
-def draw(found: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """Draw every picture that ``found`` has data for, as ``performance-NAME.svg``; the files by name.
+def draw(results: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Draw every picture that ``results`` has data for, as ``performance-NAME.svg``; the files by name.
 
     Raises ``ModelError`` where matplotlib is not installed.
     """
@@ -67,16 +67,16 @@ def draw(found: dict[str, Any], folder: Path) -> dict[str, Path]:
             f"The pictures need matplotlib ({error}); pip install 'pannscope[bench]'."
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    made = {}
+    files = {}
     with plt.rc_context(_STYLE):
         for name, picture in _PICTURES.items():
-            figure = picture(plt, found)
+            figure = picture(plt, results)
             if figure is not None:
-                made[name] = folder / f"performance-{name}.svg"
-                figure.savefig(made[name], metadata={"Date": None})
+                files[name] = folder / f"performance-{name}.svg"
+                figure.savefig(files[name], metadata={"Date": None})
                 plt.close(figure)
-                _without_trailing_blanks(made[name])
-    return made
+                _without_trailing_blanks(files[name])
+    return files
 
 
 def _without_trailing_blanks(path: Path) -> None:
@@ -84,19 +84,19 @@ def _without_trailing_blanks(path: Path) -> None:
     path.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")
 
 
-def _looks(rows: Rows) -> dict[str, dict[str, str]]:
-    """Colour and marker of every engine, the same in all pictures."""
+def _styles(rows: Rows) -> dict[str, dict[str, str]]:
+    """Color and marker of every engine, the same in all pictures."""
     known = {name: place for place, name in enumerate(SUBJECTS)}
     places = {name: known.get(name, len(known)) for name in dict.fromkeys(row["engine"] for row in rows)}
     return {
-        name: {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
+        name: {"color": _COLORS[place % len(_COLORS)], "marker": _MARKERS[place % len(_MARKERS)]}
         for name, place in places.items()
     }
 
 
-def _engines(plt: Any, found: dict[str, Any]) -> Any:
+def _engines(plt: Any, results: dict[str, Any]) -> Any:
     """Bars: time of a clip for every engine, with quartiles, and how many times faster than the reference."""
-    rows = rows_of(found, "engines")
+    rows = rows_of(results, "engines")
     if not rows:
         return None
     models = list(dict.fromkeys(row["model"] for row in rows))
@@ -107,7 +107,7 @@ def _engines(plt: Any, found: dict[str, Any]) -> Any:
         squeeze=False,
         layout="constrained",
     )
-    looks = _looks(rows)
+    styles = _styles(rows)
     for panel, model in zip(panels[0], models, strict=True):
         shown = [row for row in rows if row["model"] == model][::-1]
         middle = [row["median_ms"] for row in shown]
@@ -117,7 +117,7 @@ def _engines(plt: Any, found: dict[str, Any]) -> Any:
         ]
         names = [row["engine"] for row in shown]
         panel.barh(
-            names, middle, xerr=around, color=[looks[name]["color"] for name in names], ecolor="#1f2328"
+            names, middle, xerr=around, color=[styles[name]["color"] for name in names], ecolor="#1f2328"
         )
         for place, row in enumerate(shown):
             text = f" {row['median_ms']:.0f} ms, × {row['ratio_to_reference']:.2f}"
@@ -138,9 +138,9 @@ def _engines(plt: Any, found: dict[str, Any]) -> Any:
     return figure
 
 
-def _length(plt: Any, found: dict[str, Any]) -> Any:
+def _length(plt: Any, results: dict[str, Any]) -> Any:
     """Time against the clip's length, and what a second of audio costs, which shows the fixed part."""
-    rows = rows_of(found, "length")
+    rows = rows_of(results, "length")
     if not rows:
         return None
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
@@ -159,9 +159,9 @@ def _length(plt: Any, found: dict[str, Any]) -> Any:
     return figure
 
 
-def _ratio(plt: Any, found: dict[str, Any]) -> Any:
+def _ratio(plt: Any, results: dict[str, Any]) -> Any:
     """Time and counted MACs left, in per cent of the whole network's."""
-    rows = rows_of(found, "ratio")
+    rows = rows_of(results, "ratio")
     points = [
         (ratio_of(row["model"]), row["engine"], 100 * row["median_ms"] / whole)
         for row in rows
@@ -171,7 +171,7 @@ def _ratio(plt: Any, found: dict[str, Any]) -> Any:
     if not points:
         return None
     figure, panel = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    for engine, look in _looks(rows).items():
+    for engine, look in _styles(rows).items():
         panel.plot(
             *zip(*[(100 * x, y) for x, name, y in points if name == engine], strict=True),
             label=engine,
@@ -189,9 +189,9 @@ def _whole(candidate: dict[str, Any], row: dict[str, Any]) -> bool:
     return candidate["engine"] == row["engine"] and ratio_of(candidate["model"]) == 0
 
 
-def _throughput(plt: Any, found: dict[str, Any]) -> Any:
+def _throughput(plt: Any, results: dict[str, Any]) -> Any:
     """Hours of audio an hour against cores, as threads of one process and as processes, beside the rate memory is read at; and against batch."""
-    rows = rows_of(found, "batch")
+    rows = rows_of(results, "batch")
     if not rows:
         return None
     figure, (left, middle, right) = plt.subplots(
@@ -203,9 +203,9 @@ def _throughput(plt: Any, found: dict[str, Any]) -> Any:
     )
     left.set(title=threads_of(cores), xlabel="clips at once", ylabel="hours of audio an hour", xscale="log")
     _ticks(left, sorted({row["batch"] for row in rows}))
-    looks = _looks(rows)
-    several = rows_of(found, "processes")
-    for engine, look in looks.items():
+    styles = _styles(rows)
+    several = rows_of(results, "processes")
+    for engine, look in styles.items():
         # One thread is where both ways begin.
         threads = _best(rows, engine, "threads")
         processes = {1: threads[1]} | _best(several, engine, "processes") if 1 in threads else {}
@@ -217,7 +217,7 @@ def _throughput(plt: Any, found: dict[str, Any]) -> Any:
         xlabel="cores at work",
         ylabel="hours of audio an hour",
     )
-    read = read_rates(found)
+    read = read_rates(results)
     right.plot(list(read), list(read.values()), color="#1f2328", marker="o")
     right.set(title="memory", xlabel="threads", ylabel="read, GB/s")
     for panel in (left, middle, right):
@@ -233,16 +233,16 @@ def _throughput(plt: Any, found: dict[str, Any]) -> Any:
 
 def _best(rows: Rows, engine: str, by: str) -> dict[int, float]:
     """The most hours of audio an hour of any batch, for every number of threads or processes."""
-    found: dict[int, float] = {}
+    best: dict[int, float] = {}
     for row in rows:
         if row["engine"] == engine:
-            found[row[by]] = max(found.get(row[by], 0.0), row["real_time_factor"])
-    return dict(sorted(found.items()))
+            best[row[by]] = max(best.get(row[by], 0.0), row["real_time_factor"])
+    return dict(sorted(best.items()))
 
 
-def _macs(plt: Any, found: dict[str, Any]) -> Any:
+def _macs(plt: Any, results: dict[str, Any]) -> Any:
     """Time of every layer, whole and pruned, and where the pruned one would be if time followed MACs."""
-    shown: list[Comparison] = layered(comparisons(rows_of(found, "engines")))
+    shown: list[Comparison] = layered(comparisons(rows_of(results, "engines")))
     if not shown:
         return None
     figure, panels = plt.subplots(
@@ -251,9 +251,9 @@ def _macs(plt: Any, found: dict[str, Any]) -> Any:
     for panel, each in zip(panels[:, 0], shown, strict=True):
         places = range(len(each.layers))
         longest = max(layer.ms[0] for layer in each.layers)
-        for which, colour, label in ((0, "#5b5f66", "whole"), (1, "#0b6e8a", "pruned, measured")):
+        for which, color, label in ((0, "#5b5f66", "whole"), (1, "#0b6e8a", "pruned, measured")):
             xs = [place + 0.4 * which - 0.2 for place in places]
-            panel.bar(xs, [layer.ms[which] for layer in each.layers], 0.4, color=colour, label=label)
+            panel.bar(xs, [layer.ms[which] for layer in each.layers], 0.4, color=color, label=label)
         for place, layer in enumerate(each.layers):
             if layer.pruned and layer.ms[0] > _SMALL_LAYER * longest:
                 panel.hlines(
@@ -275,7 +275,7 @@ def _macs(plt: Any, found: dict[str, Any]) -> Any:
 
 
 def _lines(panel: Any, rows: Rows, x: str, y: Callable[[dict[str, Any]], float]) -> None:
-    for engine, look in _looks(rows).items():
+    for engine, look in _styles(rows).items():
         points = sorted((row[x], y(row)) for row in rows if row["engine"] == engine)
         panel.plot(*zip(*points, strict=True), label=engine, **look)
 

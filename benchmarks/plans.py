@@ -1,4 +1,4 @@
-"""What docs/performance.md rests on: every engine once, and the main ones over lengths, ratios, threads, batches and processes."""
+"""The measurements of docs/performance.md: every engine once, the main ones over lengths, ratios, threads, batches and processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RATIOS = (0.25, 0.5, 0.75)
 
 
 def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None) -> dict[str, Bench]:
-    """The parts by name. About ten minutes on two cores; ``quick`` runs the small embedded pair on short clips, to see that all works.
+    """The parts by name. About ten minutes on two cores; ``quick`` runs the small embedded pair on short clips, as a test.
     Throughput is of our own engines: the reference would take half of that time.
     """
     cores = cores or usable_cpus()
@@ -29,7 +29,7 @@ def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None)
     batches = (1, 2) if quick else (1, 2, 4, 8)
     some, few = (2, 1) if quick else (max(3, repeats // 2), max(3, repeats // 5))
     repeats = 2 if quick else repeats
-    found = {
+    parts = {
         "engines": Bench(pair, everything, usual, threads=(cores,), repeats=repeats, stages=True),
         "length": Bench(whole, DETAILED, lengths, threads=(cores,), repeats=some, stages=True),
         "ratio": Bench(
@@ -44,5 +44,5 @@ def plans(repeats: int = REPEATS, quick: bool = False, cores: int | None = None)
     }
     several = counts[1:]
     if several:
-        found["processes"] = Bench(whole, ours, usual, (1, batches[-1]), (1,), several, few)
-    return found
+        parts["processes"] = Bench(whole, ours, usual, (1, batches[-1]), (1,), several, few)
+    return parts

@@ -1,4 +1,4 @@
-"""What an engine loses on labelled clips: the same network's mAP and d' on every runtime, beside torch's."""
+"""The quality of the engines on labelled clips: one network's mAP and d' on every runtime, beside torch's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = tuple(name for name in RUNTIMES if name != "auto")
 """Runtimes that are one engine."""
 
 FOLD = "{fold}"
-"""In a model's name stands for each fold in turn: the network that was trained without it, heard on it."""
+"""In a model's name: replaced by each fold in turn, for networks that were trained without the fold they are tested on."""
 
 
 def precision(
@@ -39,12 +39,12 @@ def precision(
     ----------
     manifest, audio, folds : as ``pannscope evaluate`` takes them; all folds by default.
     models : names of the manifest, or checkpoint files; with ``{fold}`` in it a file for each of ``folds``.
-    runtimes : those that cannot run here are left out, and why is told; torch comes first and is what the others are compared with.
+    runtimes : those that cannot run here are skipped, with the reason; torch comes first, and the others are compared with it.
 
     Returns
     -------
-    {"folds", "rows", "left_out"}, plain JSON. A row: model, held_out (whether it is a network a fold), runtime, clips, mAP, auc and
-    d_prime (of networks a fold, the means over folds, and d' of that mean AUC), the largest and mean difference of a probability from
+    {"folds", "rows", "left_out"}, plain JSON. A row: model, held_out (whether there is a network per fold), runtime, clips, mAP, auc and
+    d_prime (of networks per fold, the means over folds, and d' of that mean AUC), the largest and mean difference of a probability from
     torch's, and on how many clips the likeliest class is the same.
 
     Raises
@@ -56,33 +56,33 @@ def precision(
     left_out: dict[str, str] = {}
     for model in models:
         if FOLD in model and not folds:
-            raise DataError(f"{model} is a network a fold; say which folds.")
+            raise DataError(f"{model} stands for one network per fold; give the folds.")
         parts = (
             [(model.replace(FOLD, fold), (fold,)) for fold in folds] if FOLD in model else [(model, folds)]
         )
-        wanted: np.ndarray | None = None
+        expected: np.ndarray | None = None
         for runtime in (FIRST, *(name for name in runtimes if name != FIRST)):
             on_progress(f"{model} on {runtime}")
             try:
-                heard = [_heard(name, runtime, manifest, audio, of) for name, of in parts]
+                results = [_predict(name, runtime, manifest, audio, tested) for name, tested in parts]
             except EngineError as error:
                 left_out[runtime] = str(error)
                 continue
-            found = np.concatenate([probabilities for probabilities, _ in heard])
-            wanted = found if wanted is None else wanted
+            actual = np.concatenate([probabilities for probabilities, _ in results])
+            expected = actual if expected is None else expected
             rows.append(
                 {"model": Path(model).stem, "held_out": FOLD in model, "runtime": runtime}
-                | _scores([scored for _, scored in heard])
+                | _scores([scored for _, scored in results])
                 | {
-                    "max_abs_difference": float(np.abs(found - wanted).max()),
-                    "mean_abs_difference": float(np.abs(found - wanted).mean()),
-                    "first_tag_kept": int((found.argmax(axis=1) == wanted.argmax(axis=1)).sum()),
+                    "max_abs_difference": float(np.abs(actual - expected).max()),
+                    "mean_abs_difference": float(np.abs(actual - expected).mean()),
+                    "first_tag_kept": int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum()),
                 }
             )
     return {"folds": list(folds), "rows": rows, "left_out": left_out}
 
 
-def _heard(
+def _predict(
     model: str, runtime: str, manifest: Path, audio: Path, folds: Sequence[str]
 ) -> tuple[np.ndarray, Quality]:
     """Probabilities (clips, classes) of every clip of these folds, and their score."""
@@ -90,8 +90,8 @@ def _heard(
     tagger = load_tagger(None if file else model, checkpoint=file, runtime=runtime)
     clips = read_manifest(manifest, audio, tagger.classes)
     clips = clips.select(list(folds)) if folds else clips
-    found = predict(tagger, clips)
-    return found, quality(clips.targets, found, tagger.classes)
+    probabilities = predict(tagger, clips)
+    return probabilities, quality(clips.targets, probabilities, tagger.classes)
 
 
 def _scores(scored: Sequence[Quality]) -> dict[str, Any]:
