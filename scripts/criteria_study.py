@@ -37,15 +37,15 @@ Figure = Callable[[Fidelity], float]
 
 
 class Study:
-    """The clips as C7 hears them, which no pruning of C7 to C12 changes, and what the unpruned network answers."""
+    """C7's input on the clips, which no pruning of C7 to C12 changes, and the unpruned network's output."""
 
     def __init__(self, model: Cnn14, clips: LabelledClips) -> None:
         self.model = model
         training, scored = clips.select(["1"]), clips.select(["2", "3", "4"])
-        # Every so many-th clip: the manifest goes class by class, so that most classes are heard.
+        # Every n-th clip: the manifest is ordered by class, so that most classes occur.
         chosen = np.linspace(0, len(training) - 1, REPAIR_CLIPS).round().astype(int)
         self.repair_clips = [load_clip(training.paths[index]).waveform for index in chosen]
-        self.heard = [self._until_c7(load_clip(path).waveform) for path in scored.paths]
+        self.layer_inputs = [self._until_c7(load_clip(path).waveform) for path in scored.paths]
         self.parent = self.answers(model)
 
     @torch.inference_mode()
@@ -58,18 +58,20 @@ class Study:
     @torch.inference_mode()
     def answers(self, model: Cnn14) -> np.ndarray:
         """Probabilities (clips, classes) of a network that shares C1 to C6 with the parent."""
-        found = []
-        for x in self.heard:
+        outputs = []
+        for x in self.layer_inputs:
             for layer in PAPER_LAYERS:
                 x = model.layer(layer, x)
-            found.append(torch.sigmoid(model.head(x))[0].numpy())
-        return np.stack(found)
+            outputs.append(torch.sigmoid(model.head(x))[0].numpy())
+        return np.stack(outputs)
 
-    def score(self, made: PruningPlan) -> tuple[Fidelity, Fidelity]:
+    def score(self, chosen: PruningPlan) -> tuple[Fidelity, Fidelity]:
         """Fidelity of the plan's network before and after the repair."""
-        pruned = prune(self.model, made)
-        mended = repair(self.model, made, pruned, self.repair_clips).model
-        return fidelity(self.parent, self.answers(pruned)), fidelity(self.parent, self.answers(mended))
+        pruned = prune(self.model, chosen)
+        repaired_network = repair(self.model, chosen, pruned, self.repair_clips).model
+        return fidelity(self.parent, self.answers(pruned)), fidelity(
+            self.parent, self.answers(repaired_network)
+        )
 
 
 def main() -> None:
@@ -77,23 +79,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", type=Path)
     parser.add_argument("--model", default="demo-cnn14")
-    given = parser.parse_args()
-    tagger = load_tagger(given.model)
+    options = parser.parse_args()
+    tagger = load_tagger(options.model)
     study = Study(
-        tagger.model, read_manifest(given.clips / "meta.csv", given.clips / "audio", classes=tagger.classes)
+        tagger.model,
+        read_manifest(options.clips / "meta.csv", options.clips / "audio", classes=tagger.classes),
     )
-    found: dict[str, list[list[tuple[Fidelity, Fidelity]]]] = {}
+    results: dict[str, list[list[tuple[Fidelity, Fidelity]]]] = {}
     for name in CRITERIA:
-        found[name] = []
+        results[name] = []
         for ratio in RATIOS:
             print(f"{name} {ratio:g}", file=sys.stderr)
-            found[name].append([study.score(made) for made in _plans(tagger.model, name, ratio)])
-    print(f"{len(study.heard)} clips; {given.model}; C7 to C12.\n")
+            results[name].append([study.score(chosen) for chosen in _plans(tagger.model, name, ratio)])
+    print(f"{len(study.layer_inputs)} clips; {options.model}; C7 to C12.\n")
     for repaired, when in enumerate(("before repair", "after repair")):
-        _table(f"Divergence in nats a clip, {when}", found, repaired, lambda each: each.divergence, "{:.3f}")
+        _table(
+            f"Divergence in nats per clip, {when}",
+            results,
+            repaired,
+            lambda result: result.divergence,
+            "{:.3f}",
+        )
         _table(
             f"Clips whose first tag stays, {when}",
-            found,
+            results,
             repaired,
             lambda each: 100 * each.first_tag,
             "{:.0f} %",
@@ -116,7 +125,7 @@ def _draw(model: Cnn14, seed: int) -> Callable[[str], np.ndarray]:
 
 def _table(
     title: str,
-    found: dict[str, list[list[tuple[Fidelity, Fidelity]]]],
+    results: dict[str, list[list[tuple[Fidelity, Fidelity]]]],
     repaired: int,
     figure: Figure,
     form: str,
@@ -124,7 +133,7 @@ def _table(
     print(f"{title}:\n")
     print("| criterion | " + " | ".join(f"{100 * ratio:g} %" for ratio in RATIOS) + " |")
     print("|---" * (1 + len(RATIOS)) + "|")
-    for name, row in found.items():
+    for name, row in results.items():
         cells = []
         for scored in row:
             values = [figure(each[repaired]) for each in scored]

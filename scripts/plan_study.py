@@ -5,7 +5,7 @@
     scripts/plan_study.py CLIPS --within --folds 1,2,3,4 --model runs/demo/fold{fold}-cnn14.safetensors
 
 CLIPS has meta.csv (filename, fold, audioset_labels) and audio/. With --within both halves of the same fold are used, every second clip
-for finding and the others for scoring: for a network that never heard that fold, whose mAP means something then. Every plan is scored
+for finding and the others for scoring: for a network that was not trained on that fold, so that its mAP is meaningful. Every plan is scored
 as it is and after repair on the clips that it was found on. Prints a table in Markdown; several folds are averaged.
 """
 
@@ -60,27 +60,29 @@ def main() -> None:
         halves = [_rows(inside, np.arange(start, len(inside), 2)) for start in (0, 1)]
         found_on = halves[0] if chosen.within else inside
         picked = np.random.default_rng(0).permutation(len(found_on))[: chosen.found_on]
-        heard = _waveforms(_rows(found_on, np.sort(picked)))
+        search_clips = _waveforms(_rows(found_on, np.sort(picked)))
         others = sorted(set(every.folds) - {fold})
         scored = halves[1] if chosen.within else every.select(others)
-        _study(tagger.model, heard, _waveforms(scored), scored.targets if chosen.within else None, rows)
+        _study(
+            tagger.model, search_clips, _waveforms(scored), scored.targets if chosen.within else None, rows
+        )
     _print(rows)
 
 
 def _study(
     model: Cnn14,
-    heard: list[np.ndarray],
-    unheard: list[np.ndarray],
+    search_clips: list[np.ndarray],
+    held_out: list[np.ndarray],
     targets: np.ndarray | None,
     rows: dict[tuple[str, float, str, bool], list[Row]],
 ) -> None:
-    parent = predictions(model, unheard)
+    parent = predictions(model, held_out)
 
     def score(made: PruningPlan, method: str, key: tuple[str, float]) -> None:
         pruned = prune(model, made, share=True)
         for repaired in (False, True):
-            network = repair(model, made, pruned, heard).model if repaired else pruned
-            answers = predictions(network, unheard)
+            network = repair(model, made, pruned, search_clips).model if repaired else pruned
+            answers = predictions(network, held_out)
             close = fidelity(parent, answers)
             rows[(*key, method, repaired)].append(
                 {
@@ -94,10 +96,12 @@ def _study(
             )
 
     started = time.process_time()
-    sensitivity = measure_sensitivity(model, heard)
-    _tell(f"sensitivity: {time.process_time() - started:.0f} s, {len(heard)} clips; scored on {len(unheard)}")
+    sensitivity = measure_sensitivity(model, search_clips)
+    _log(
+        f"sensitivity: {time.process_time() - started:.0f} s, {len(search_clips)} clips; scored on {len(held_out)}"
+    )
     if targets is not None:
-        _tell(f"unpruned: mAP {mean_average_precision(targets, parent):.3f}")
+        _log(f"unpruned: mAP {mean_average_precision(targets, parent):.3f}")
     for kind in ("macs", "params"):
         for ratio in RATIOS:
             uniform = plan(model, ratio)
@@ -108,8 +112,8 @@ def _study(
                 ("automatic, repaired while searching", RepairConfig()),
             ):
                 started = time.process_time()
-                found = find_plan(model, sensitivity, budget=budget, waveforms=heard, repair=repaired)
-                _tell(
+                found = find_plan(model, sensitivity, budget=budget, waveforms=search_clips, repair=repaired)
+                _log(
                     f"{method}, {kind} as at {ratio:g}: {time.process_time() - started:.0f} s, widths {found.after}"
                 )
                 score(found, method, (kind, ratio))
@@ -132,7 +136,7 @@ def _waveforms(clips: LabelledClips) -> list[np.ndarray]:
     return [load_clip(path).waveform for path in clips.paths]
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What each step of the repair is worth, on clips that it never heard: Markdown tables on stdout (docs/repair.md).
+"""What each step of the repair is worth, on clips that are not calibration clips: Markdown tables on stdout (docs/repair.md).
 
 python scripts/repair_study.py CLIPS [FOLDS]
 
@@ -51,23 +51,23 @@ def main(folder: Path, folds: Path | None) -> None:
     """Print the tables."""
     tagger = load_tagger("demo-cnn14")
     clips = read_manifest(folder / "meta.csv", folder / "audio", classes=tagger.classes)
-    scored = drawn(clips.select(["2", "3", "4"]), 100, seed=1)
+    scored = sample(clips.select(["2", "3", "4"]), 100, seed=1)
     learned = clips.select(["1"])
-    sixteen = drawn(learned, 16)
+    sixteen = sample(learned, 16)
     print("Repaired on 16 clips of fold 1:\n")
     compare(tagger.model, scored, {name: (method, sixteen) for name, method in METHODS.items()})
     examples = [example_clip(example.key).waveform for example in EXAMPLES]
-    one = drawn(learned, 1)
+    one = sample(learned, 1)
     sounds = {
         "one clip of 5 s": one,
         "the 12 synthesised examples": examples,
         "these and the clip": examples + one,
     }
-    sounds |= {f"{count} clips of 5 s": drawn(learned, count) for count in (4, 8, 16, 32, 64)}
-    print("\nThe same method, by what it heard:\n")
+    sounds |= {f"{count} clips of 5 s": sample(learned, count) for count in (4, 8, 16, 32, 64)}
+    print("\nThe same method, by calibration clips:\n")
     compare(tagger.model, scored, {name: (RepairConfig(), waveforms) for name, waveforms in sounds.items()})
     if folds:
-        print("\nmAP on the fold that neither training nor repair has heard, mean of the folds:\n")
+        print("\nmAP on the fold that neither training nor repair used, mean of the folds:\n")
         held_out(clips, folds, examples)
 
 
@@ -75,21 +75,23 @@ def compare(
     model: Cnn14, scored: Sequence[np.ndarray], ways: dict[str, tuple[RepairConfig, list[np.ndarray]]]
 ) -> None:
     """One row a way to repair, one column a plan: divergence in nats / share of clips whose first tag stays."""
-    wanted = predictions(model, scored)
+    expected = predictions(model, scored)
     plans = {name: plan(model, ratio, layers) for name, (ratio, layers) in SETTINGS.items()}
     networks = {name: prune(model, made) for name, made in plans.items()}
     row("", *SETTINGS)
     row(*["---"] * (len(SETTINGS) + 1))
-    row("not repaired", *(agreement(wanted, network, scored) for network in networks.values()))
-    for name, (method, heard) in ways.items():
-        repaired = [repair(model, plans[key], networks[key], heard, method).model for key in SETTINGS]
-        row(name, *(agreement(wanted, network, scored) for network in repaired))
+    row("not repaired", *(agreement(expected, network, scored) for network in networks.values()))
+    for name, (config, calibration_clips) in ways.items():
+        repaired = [
+            repair(model, plans[key], networks[key], calibration_clips, config).model for key in SETTINGS
+        ]
+        row(name, *(agreement(expected, network, scored) for network in repaired))
 
 
-def agreement(wanted: np.ndarray, network: Cnn14, scored: Sequence[np.ndarray]) -> str:
+def agreement(expected: np.ndarray, network: Cnn14, scored: Sequence[np.ndarray]) -> str:
     """Divergence and first tag, as the tables show them."""
-    found = fidelity(wanted, predictions(network, scored))
-    return f"{found.divergence:.2f} / {found.first_tag:.0%}"
+    result = fidelity(expected, predictions(network, scored))
+    return f"{result.divergence:.2f} / {result.first_tag:.0%}"
 
 
 def held_out(clips: LabelledClips, folder: Path, examples: list[np.ndarray]) -> None:
@@ -98,9 +100,9 @@ def held_out(clips: LabelledClips, folder: Path, examples: list[np.ndarray]) -> 
     scores: dict[str, list[list[float]]] = {}
     for fold in sorted(set(clips.folds)):
         tagger = load_tagger(checkpoint=folder / f"fold{fold}-cnn14.safetensors")
-        unheard = clips.select([fold])
-        waveforms = drawn(unheard, len(unheard))
-        others = drawn(clips.select([other for other in sorted(set(clips.folds)) if other != fold]), 16)
+        held_out = clips.select([fold])
+        waveforms = sample(held_out, len(held_out))
+        others = sample(clips.select([other for other in sorted(set(clips.folds)) if other != fold]), 16)
         for number, (ratio, layers) in enumerate(settings):
             made = plan(tagger.model, ratio, layers)
             pruned = prune(tagger.model, made)
@@ -110,15 +112,15 @@ def held_out(clips: LabelledClips, folder: Path, examples: list[np.ndarray]) -> 
                 "repaired on the synthesised examples": repair(tagger.model, made, pruned, examples).model,
                 "repaired on 16 clips of other folds": repair(tagger.model, made, pruned, others).model,
             }.items():
-                found = quality(unheard.targets, predictions(network, waveforms), tagger.classes)
-                scores.setdefault(name, [[] for _ in settings])[number].append(found.mean_average_precision)
+                scored = quality(held_out.targets, predictions(network, waveforms), tagger.classes)
+                scores.setdefault(name, [[] for _ in settings])[number].append(scored.mean_average_precision)
     row("", *SETTINGS)
     row(*["---"] * (len(SETTINGS) + 1))
     for name, columns in scores.items():
         row(name, *(f"{np.mean(values):.3f}" for values in columns))
 
 
-def drawn(clips: LabelledClips, count: int, seed: int = 0) -> list[np.ndarray]:
+def sample(clips: LabelledClips, count: int, seed: int = 0) -> list[np.ndarray]:
     """Waveforms of some of the clips; of all of them in their order where all are asked for."""
     if count == len(clips):
         chosen = np.arange(count)
