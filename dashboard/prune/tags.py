@@ -105,9 +105,9 @@ def _verdict(compared: Comparison) -> str:
 
 
 def _note(cut: Cut) -> str:
-    note = "The pruned network's own tags, computed here; dotted lines are the threshold."
+    note = "Computed here by the pruned network; dotted lines are the threshold."
     if cut.repair == "off":
-        return f"{note} It was neither fine-tuned nor repaired after pruning."
+        return f"{note} Neither fine-tuned nor repaired."
     examples = "the eleven other examples" if cut.source.example else "the twelve examples"
     return f"{note} Repaired on {_CALIBRATED_ON[cut.repair].format(examples=examples)}, without labels."
 
