@@ -63,25 +63,29 @@ def choose(models: dict[str, Entry]) -> Settings:
     def title(name: str) -> str:
         return models[name].title if name in models else name
 
-    baseline = st.selectbox(
+    def select(label: str, key: str, default: str, help_text: str) -> str:
+        return st.selectbox(
+            label,
+            names,
+            index=names.index(default),
+            format_func=title,
+            key=key,
+            bind="query-params",
+            persist_state="session",
+            help=help_text,
+        )
+
+    baseline = select(
         "Baseline",
-        names,
-        index=names.index(first[0]),
-        format_func=title,
-        key="baseline",
-        bind="query-params",
-        persist_state="session",
-        help="Drawn to the left, in blue: the network that the other one is compared with.",
+        "baseline",
+        first[0],
+        "Drawn to the left, in blue: the network that the other one is compared with.",
     )
-    candidate = st.selectbox(
+    candidate = select(
         "Pruned network",
-        names,
-        index=names.index(first[1]),
-        format_func=title,
-        key="candidate",
-        bind="query-params",
-        persist_state="session",
-        help="Drawn to the right, in orange: the network that is compared with the baseline.",
+        "candidate",
+        first[1],
+        "Drawn to the right, in orange: the network that is compared with the baseline.",
     )
     top_k = st.slider(
         "Tags to show and compare",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,8 +44,10 @@ def test_slots_are_given_in_the_order_of_asking_and_never_two_at_once() -> None:
     assert queue.length == 0
 
 
-def test_on_wait_is_called_with_the_number_of_requests_ahead() -> None:
-    queue, seen, held, release = InferenceQueue(), [], threading.Event(), threading.Event()
+@contextmanager
+def occupied(queue: InferenceQueue) -> Iterator[threading.Event]:
+    """Another thread holds the slot until the event is set."""
+    held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
         with queue.slot():
@@ -53,35 +57,32 @@ def test_on_wait_is_called_with_the_number_of_requests_ahead() -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(5)
-
-    def on_wait(ahead: int) -> None:
-        seen.append(ahead)
-        release.set()
-
-    with queue.slot(on_wait):
-        pass
+    yield release
+    release.set()
     holder.join(5)
+
+
+def test_on_wait_is_called_with_the_number_of_requests_ahead() -> None:
+    queue, seen = InferenceQueue(), []
+    with occupied(queue) as release:
+
+        def on_wait(ahead: int) -> None:
+            seen.append(ahead)
+            release.set()
+
+        with queue.slot(on_wait):
+            pass
     assert seen[0] == 1
 
 
 def test_a_request_leaves_the_queue_when_on_wait_raises() -> None:
-    queue, held, release = InferenceQueue(), threading.Event(), threading.Event()
+    queue = InferenceQueue()
 
-    def hold() -> None:
-        with queue.slot():
-            held.set()
-            release.wait(5)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert held.wait(5)
-
-    def closed(ahead: int) -> None:
+    def closed(_ahead: int) -> None:
         raise ConnectionError("the page was closed")
 
-    with pytest.raises(ConnectionError), queue.slot(closed):
-        pass
-    assert queue.length == 1
-    release.set()
-    holder.join(5)
+    with occupied(queue):
+        with pytest.raises(ConnectionError), queue.slot(closed):
+            pass
+        assert queue.length == 1
     assert queue.length == 0
