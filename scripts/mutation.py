@@ -95,8 +95,10 @@ def tests_by_module() -> dict[str, list[str]]:
     # a test that imports a package's face may use all that the face imports
     faces = {name: targets[name] for name, path in known.items() if path.name == "__init__.py"}
     direct: dict[str, set[str]] = defaultdict(set)
+    breadth: dict[str, int] = {}  # a test file that imports little is about what it imports
     for name, path in modules(ROOT, ("tests",)).items():
         if path.name.startswith("test_") and "browser" not in path.parts:
+            breadth[path.relative_to(ROOT).as_posix()] = len(targets[name])
             for target in targets[name]:
                 for module in {target, *faces.get(target, ())}:
                     direct[module].add(path.relative_to(ROOT).as_posix())
@@ -112,7 +114,8 @@ def tests_by_module() -> dict[str, list[str]]:
     for module, path in known.items():
         words = set(module.split("."))
         ordered = sorted(
-            direct[module], key=lambda test: (-len(words & set(Path(test).stem.split("_"))), test)
+            direct[module],
+            key=lambda test: (-len(words & set(Path(test).stem.split("_"))), breadth[test], test),
         )
         reached = {module}
         for step in range(4):  # the users, and their users in turn where those have no tests either

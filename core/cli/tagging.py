@@ -1,4 +1,4 @@
-"""``tag`` and ``compare``: listening to recordings."""
+"""``tag`` and ``compare``: recordings and their tags."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class _Entry(Generic[Value]):
 class ByteLruCache(Generic[Value]):
     """Key -> value, of at most ``budget_bytes`` together; the newest entry always stays.
 
-    An evicted value stays valid for whoever holds it.
+    An evicted value stays valid for the code that holds it.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Settings in the page's address.
 
-Streamlit writes a bound widget's value as it is shown ("Demo CNN14"); a link that somebody types has the name
+Streamlit writes a bound widget's value as it is shown ("Demo CNN14"); a typed link has the name
 ("demo-cnn14"). Both are accepted.
 """
 

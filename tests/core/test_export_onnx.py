@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from core.examples import EXAMPLES, synthesize
-from core.export import export
+from core.export import export, write_onnx
 from core.export.onnx_front_end import BLOCK, HALF, ROWS, mel_rows, transform_matrices
-from core.export.onnx_graph import write_onnx
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.frontend import mel_matrix
 from core.tagging import load_tagger
