@@ -100,8 +100,8 @@ def held_out(clips: LabelledClips, folder: Path, examples: list[np.ndarray]) -> 
     scores: dict[str, list[list[float]]] = {}
     for fold in sorted(set(clips.folds)):
         tagger = load_tagger(checkpoint=folder / f"fold{fold}-cnn14.safetensors")
-        held_out = clips.select([fold])
-        waveforms = sample(held_out, len(held_out))
+        unseen = clips.select([fold])
+        waveforms = sample(unseen, len(unseen))
         others = sample(clips.select([other for other in sorted(set(clips.folds)) if other != fold]), 16)
         for number, (ratio, layers) in enumerate(settings):
             made = plan(tagger.model, ratio, layers)
@@ -112,7 +112,7 @@ def held_out(clips: LabelledClips, folder: Path, examples: list[np.ndarray]) -> 
                 "repaired on the synthesised examples": repair(tagger.model, made, pruned, examples).model,
                 "repaired on 16 clips of other folds": repair(tagger.model, made, pruned, others).model,
             }.items():
-                scored = quality(held_out.targets, predictions(network, waveforms), tagger.classes)
+                scored = quality(unseen.targets, predictions(network, waveforms), tagger.classes)
                 scores.setdefault(name, [[] for _ in settings])[number].append(scored.mean_average_precision)
     row("", *SETTINGS)
     row(*["---"] * (len(SETTINGS) + 1))

@@ -43,11 +43,12 @@ def test_dropout_and_augmentation_act_only_in_training():
         assert not torch.equal(model.train()(waveform), model(waveform))
 
 
-def test_augment_sees_the_normalised_log_mel():
+def test_augment_receives_the_normalized_log_mel():
     model = Cnn14(SMALL).eval()
     seen = []
     with torch.no_grad():
-        model(torch.randn(4, 32000), augment=lambda x: (seen.append(x), x[:2])[1])
+        logits = model.network(model.front_end(torch.randn(4, 32000)), lambda x: (seen.append(x), x[:2])[1])
+    assert logits.shape[0] == 2
     assert seen[0].shape == (4, 1, 101, 64)
 
 

@@ -204,3 +204,8 @@ def test_impossible_plans_cannot_be_made(changes, said):
     assert PruningPlan(**widths()).after[-1] == 2
     with pytest.raises(PruningError, match=said):
         PruningPlan(**widths(**changes))
+
+
+def test_of_equal_scores_the_earlier_filter_stays():
+    assert keep_best(np.array([0.5, 1.0, 0.5, 0.5]), 2) == (0, 1)
+    assert keep_best(np.array([0.5, 1.0, 0.5, 0.5]), 3) == (0, 1, 2)

@@ -200,3 +200,8 @@ def test_a_short_clip_is_padded_and_a_wrong_filter_or_layer_is_refused(network):
         feature_map(network, "C12", 16, heard)
     with pytest.raises(ModelError, match="no layer 'C13'"):
         layer_input(network, "C13", np.zeros(100, np.float32))
+
+
+def test_of_equal_scores_the_earlier_filter_ranks_first():
+    """Scores 0.5, 1, 0.5, 1: by hand the order is 1, 3, 0, 2."""
+    assert ranks(np.array([0.5, 1.0, 0.5, 1.0])).tolist() == [3, 1, 4, 2]
