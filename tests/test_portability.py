@@ -85,7 +85,7 @@ import torch
 from core import load_tagger
 from core.audio import encode_wav, open_clip
 from core.checkpoints import load_checkpoint, save_checkpoint
-from core.examples import synthesise
+from core.examples import synthesize
 from core.runtime import background, machine, memory, process, profiles
 from core.runtime.winograd import cache
 
@@ -99,7 +99,7 @@ assert cache.cached_code(b"key", lambda: b"code") == cache.cached_code(b"key", l
 tagger = load_tagger("demo-epanns", runtime="torch")
 assert profiles.choose_profile(tagger.model.config)[0].name == "fast"
 memory.page_out_weights(tagger.model)
-clip = open_clip(encode_wav(synthesise("siren")), name="siren.wav")
+clip = open_clip(encode_wav(synthesize("siren")), name="siren.wav")
 tags = tagger.tag(clip)
 path = scratch / "copy.safetensors"
 for _ in range(2):  # the second replaces the first
