@@ -41,7 +41,7 @@ def prune_page(embedded: None) -> Iterator[AppTest]:
 
 
 def open_page(**address: str) -> AppTest:
-    page = AppTest.from_file(APP, default_timeout=60)
+    page = AppTest.from_file(APP, default_timeout=240)
     for key, value in address.items():
         page.query_params[key] = value
     page._page_hash = calc_hash("prune")  # as st.Page has it; switch_page would run the front page first
