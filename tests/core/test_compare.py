@@ -52,6 +52,14 @@ def test_the_overlap_is_of_exactly_the_first_k_tags():
     assert overlaps == [1, 2, 2, 4, 5]
 
 
+def test_ten_tags_and_a_threshold_of_a_half_by_default():
+    clip = load_clip(encode_wav(np.zeros(32_000, np.float32)), name="a.wav")
+    many = tags("a", {index: 0.99 - 0.05 * index for index in range(12)})
+    found = compare(clip, Recorded(many, []), Recorded(many, [])).agreement  # type: ignore[arg-type]
+    assert (found.top_k, found.threshold) == (10, 0.5)
+    assert (agreement(many, many).top_k, agreement(many, many).threshold) == (10, 0.5)
+
+
 class Recorded:
     """Stands in for a tagger: outputs known tags, and says in ``calls`` that it ran."""
 
