@@ -124,8 +124,8 @@ class Layer:
         parts = [(weight, scale, self._weights, full)] if full else []
         if filters > full * width:  # the last panel is not full
             rest = np.zeros((width, channels, 3, 3), np.float32), np.zeros(width, np.float32)
-            for padded_values, values in zip(rest, (weight, scale), strict=True):
-                padded_values[: filters - full * width] = values[full * width :]
+            for filled, short in zip(rest, (weight, scale), strict=True):
+                filled[: filters - full * width] = short[full * width :]
             parts.append((*rest, self._weights[full:], 1))
         for kernels, factors, target, panels in parts:
             factor = aligned(panels * width)
