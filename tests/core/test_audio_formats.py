@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from core.audio import SUFFIXES, load_clip
-from core.audio.containers import sniff
+from core.audio.containers import first_mpeg_frame, id3_length, mp3_declares_length, sniff
 from core.audio.formats import ACCEPTED, FORMATS
 from core.cli.calibration import recordings
-from core.errors import DataError
-from tests.core.recordings import muxed, tone, written
+from core.errors import AudioError, DataError
+from tests.core.recordings import header, muxed, tone, written
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,8 +99,6 @@ def test_the_page_offers_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tag_before_a_wav_is_not_skipped() -> None:
     """Only formats that carry ID3 tags are searched behind one."""
-    from core.errors import AudioError
-
     with pytest.raises(AudioError, match="not in a format"):
         load_clip(b"ID3\x04\0\0\0\0\0\0" + written(np.zeros(44_100), 44_100, "WAV"))
 
@@ -110,3 +108,28 @@ def test_a_tag_with_a_footer_is_skipped_with_it() -> None:
     body = bytes(40)
     tag = b"ID3\x04\0\x10\0\0\0" + bytes([len(body)]) + body + b"3DI\x04\0\x10\0\0\0" + bytes([len(body)])
     assert sniff(io.BytesIO(tag + flac), "x").name == "FLAC"
+
+
+def test_an_id3_length_has_seven_bits_a_byte() -> None:
+    """The eighth is not part of the length, whatever a writer put there."""
+    tag = b"ID3\x04\0\0" + bytes([0x80, 0x80, 0x81, 0x82]) + bytes(130)
+    assert id3_length(io.BytesIO(tag)) == 10 + 1 * 128 + 2
+
+
+@pytest.mark.parametrize(("second", "accepted"), [(0x90, True), (0x94, False)])
+def test_an_mp3_does_not_change_its_rate(second: int, accepted: bool) -> None:
+    """128 kbit/s at 44.1 kHz are frames of 417 bytes; 0x94 would be 48 kHz."""
+    data = b"\xff\xfb\x90\0" + bytes(413) + b"\xff\xfb" + bytes([second, 0]) + bytes(413)
+    assert (first_mpeg_frame(io.BytesIO(data)) is not None) is accepted
+
+
+def test_an_mp3_is_compared_with_the_bytes_that_it_declares() -> None:
+    mp3 = MADE["MP3"]()
+    assert mp3_declares_length(io.BytesIO(mp3), len(mp3), "x", None)
+    with pytest.raises(AudioError, match="is truncated: its header declares 2"):
+        mp3_declares_length(io.BytesIO(mp3), len(mp3) // 2, "x", None)
+
+
+def test_a_wav_chunk_of_odd_length_is_padded() -> None:
+    whole = header()
+    assert load_clip(whole[:36] + b"note\x03\0\0\0odd\0" + whole[36:]).duration_s == pytest.approx(0.1)
