@@ -225,3 +225,14 @@ def test_packets_are_counted_against_the_accepted_length(monkeypatch: pytest.Mon
     with pytest.raises(AudioError, match="more packets than"):
         load_clip(data)
     load_clip(data, max_seconds=None)
+
+
+@pytest.mark.parametrize("length", ["64-bit", "to the end"])
+def test_mp4_boxes_with_either_kind_of_length(length: str) -> None:
+    """A length of 1 stands for the 64 bits after the name, 0 for the rest of the file (ISO/IEC 14496-12, 4.2)."""
+    media, tables = bytes(40), box(b"moov", 0)
+    if length == "64-bit":
+        data = struct.pack(">I4sQ", 1, b"mdat", 16 + len(media)) + media + tables
+    else:
+        data = struct.pack(">I", 40) + b"ftyp" + bytes(32) + struct.pack(">I", 0) + b"moov" + bytes(8)
+    check_tables(io.BytesIO(data), len(data), "x")
