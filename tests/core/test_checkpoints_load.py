@@ -183,12 +183,13 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
 @pytest.mark.parametrize("layout", ["zip", "legacy"])
 def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str) -> None:
-    """Parity with panns_inference, and a peak of less than 450 MB in all: both layouts are mapped."""
+    """Parity with panns_inference, and a peak of less than 450 MB in all with torch's CPU build: both layouts are mapped."""
     run = [sys.executable, "-c", LOAD, str(full_size / f"{layout}.pth"), str(full_size)]
     out = subprocess.run(run, check=True, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
     memory = json.loads(out[0])
     assert tuple(memory["widths"]) == CNN14_WIDTHS
-    assert memory["peak"] < 450
+    if torch.version.cuda is None:  # torch's CUDA build takes 80 MB more to import
+        assert memory["peak"] < 450
     assert memory["peak"] - memory["imported"] < 60  # nothing but the head and the vectors
     assert sorted(file.name for file in full_size.iterdir()) == ["legacy.pth", "reference.npz", "zip.pth"]
     difference, spread = map(float, out[1].split())
