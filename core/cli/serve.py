@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from core.cli.output import complain
+from core.runtime.background import end_all
+
 WILDCARDS = ("", "0.0.0.0", "::")
 """Addresses that mean every interface of this machine."""
 
@@ -95,4 +98,7 @@ def run_dashboard(options: list[str]) -> None:
     except cli.click.ClickException as error:  # streamlit's click is not the copy that typer carries
         raise typer.BadParameter(error.format_message().rstrip("."), param_hint="streamlit") from None
     except cli.click.Abort:  # Ctrl-C, after the server has been shut down
+        if not end_all():  # Python's own end would print what torch, imported by half, complains of
+            complain("stopped.")
+            os._exit(130)
         raise typer.Abort from None

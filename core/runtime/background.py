@@ -98,13 +98,14 @@ class BackgroundTask:
             _running.discard(self)
 
 
-def _end_all() -> None:
-    """Cancel and wait for every task, those that others start meanwhile included."""
+def end_all() -> bool:
+    """Cancel and wait for every task, those that others start meanwhile included; whether all have ended in ``EXIT_SECONDS``."""
     deadline = time.monotonic() + EXIT_SECONDS
     while (tasks := list(_running)) and (left := deadline - time.monotonic()) > 0:
         for task in tasks:
             task.cancel()
         tasks[0].wait(left)
+    return not _running
 
 
-atexit.register(_end_all)
+atexit.register(end_all)

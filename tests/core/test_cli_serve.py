@@ -144,3 +144,27 @@ def test_serve_answers_and_stops_on_ctrl_c(tmp_path: Path) -> None:
     assert f"URL: http://127.0.0.1:{port}" in said
     assert "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
+
+
+def test_ctrl_c_does_not_wait_for_work_that_does_not_end(tmp_path: Path) -> None:
+    """A warm-up that is inside compiled code for long: the process ends after the time that tasks have, without a traceback."""
+    program = (
+        "import time; from core.runtime import background; from streamlit.web import bootstrap; from core.cli import main\n"
+        "background.EXIT_SECONDS = 0.1\n"
+        "def serve(*_):\n"
+        "    background.BackgroundTask(lambda cancelled: time.sleep(60), 'warm-up').start()\n"
+        "    raise KeyboardInterrupt\n"
+        "bootstrap.run_asgi_app = serve\n"
+        "main(['serve'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == 130
+    assert result.stderr.splitlines()[-1] == "pannscope: stopped."
+    assert "Traceback" not in result.stderr
