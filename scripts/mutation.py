@@ -135,7 +135,7 @@ def run(drawn: list[Mutant], options: argparse.Namespace) -> None:
     drawn = [mutant for mutant in drawn if mutant.id not in done]
     tests = {path: files[: options.test_files] for path, files in tests_by_module().items()}
     started = time.monotonic()
-    wanted = sorted({test for mutant in drawn for test in tests[mutant.path]})
+    wanted = sorted({test for mutant in drawn for test in tests.get(mutant.path, [])})
     with copies(min(options.workers, max(1, len(drawn)))) as free, ThreadPoolExecutor(free.qsize()) as pool:
         say(f"{len(drawn)} mutants on {free.qsize()} workers; {len(wanted)} test files, first as they are")
         seconds = dict(zip(wanted, pool.map(lambda test: baseline(free, test), wanted), strict=True))
@@ -149,7 +149,7 @@ def run(drawn: list[Mutant], options: argparse.Namespace) -> None:
                 return
             chosen: list[str] = []
             total = 0.0
-            for test in tests[mutant.path]:
+            for test in tests.get(mutant.path, []):
                 taken = seconds[test]
                 if taken is not None and (not chosen or total + taken <= options.test_seconds):
                     chosen.append(test)

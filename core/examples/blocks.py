@@ -54,7 +54,7 @@ def gate(time: Samples, start_s: float, end_s: float, ramp_s: float = 0.005) -> 
     return (0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall))
 
 
-def add(target: Samples, sound: Samples, at_s: float, level: float = 1.0) -> None:
+def add(target: Samples, sound: Samples, at_s: float, level: float) -> None:
     """Mix a sound into a longer one, in place, from ``at_s`` on; what exceeds the end is dropped."""
     start = round(at_s * SAMPLE_RATE)
     length = max(0, min(len(sound), len(target) - start))

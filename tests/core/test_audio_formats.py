@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.audio import SUFFIXES, load_clip
-from core.audio.containers import first_mpeg_frame, id3_length, mp3_declares_length, sniff
+from core.audio.containers import first_mpeg_frame, id3_length, mp3_declares_length, mpeg_frame, sniff
 from core.audio.formats import ACCEPTED, FORMATS
 from core.cli.calibration import recordings
 from core.errors import AudioError, DataError
@@ -133,3 +134,29 @@ def test_an_mp3_is_compared_with_the_bytes_that_it_declares() -> None:
 def test_a_wav_chunk_of_odd_length_is_padded() -> None:
     whole = header()
     assert load_clip(whole[:36] + b"note\x03\0\0\0odd\0" + whole[36:]).duration_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("head", "kbps"),
+    [
+        (b"\xff\xfb", (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)),  # MPEG-1 at 48 kHz
+        (b"\xff\xf3", (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)),  # MPEG-2 at 24 kHz
+    ],
+)
+def test_the_bit_rates_of_layer_iii(head: bytes, kbps: tuple[int, ...]) -> None:
+    """ISO 11172-3 and 13818-3, bit_rate_index 1 to 14. A frame lasts 24 ms at both rates: 3 bytes for each kbit/s."""
+    frames = [mpeg_frame(head + bytes([index << 4 | 4, 0])) for index in range(1, 15)]
+    assert [frame.length if frame else None for frame in frames] == [3 * rate for rate in kbps]
+    assert mpeg_frame(head + b"\x04\0") is mpeg_frame(head + b"\xf4\0") is None  # "free" and forbidden
+
+
+@pytest.mark.parametrize(("frames", "accepted"), [(253, True), (254, False)])
+def test_an_mp3s_declared_length_has_three_frames_of_padding(frames: int, accepted: bool) -> None:
+    """128 kbit/s at 32 kHz, mono: 576 bytes a frame, Xing from byte 21; 250 frames of 1152 samples are 9 s."""
+    xing = b"Xing" + struct.pack(">III", 1, frames, 0)
+    data = (b"\xff\xfb\x98\xc0" + bytes(17) + xing).ljust(576, b"\0")
+    if accepted:
+        assert mp3_declares_length(io.BytesIO(data), len(data), "x", 9.0)
+    else:
+        with pytest.raises(AudioError, match="lasts longer; recordings of up to 9 s are accepted"):
+            mp3_declares_length(io.BytesIO(data), len(data), "x", 9.0)

@@ -10,6 +10,7 @@ import pytest
 
 from core.audio import SAMPLE_RATE, load_clip
 from core.audio.av_track import AvTrack
+from core.audio.formats import Container
 from core.audio.limits import check_duration, check_layout, is_truncated
 from core.audio.messages import display_name
 from core.audio.mp4 import check_tables
@@ -236,3 +237,11 @@ def test_mp4_boxes_with_either_kind_of_length(length: str) -> None:
     else:
         data = struct.pack(">I", 40) + b"ftyp" + bytes(32) + struct.pack(">I", 0) + b"moov" + bytes(8)
     check_tables(io.BytesIO(data), len(data), "x")
+
+
+def test_a_declared_length_is_checked_on_opening() -> None:
+    """Before more than the first frame is decoded; an encoder pads by less than 0.1 s."""
+    data = muxed(tone(44_100), 44_100, "ipod", "aac")
+    AvTrack(io.BytesIO(data), 0, Container.MP4, "x", 2.1)
+    with pytest.raises(AudioError, match=r"lasts longer; recordings of up to 1\.9 s are accepted"):
+        AvTrack(io.BytesIO(data), 0, Container.MP4, "x", 1.9)

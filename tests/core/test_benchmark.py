@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ import soundfile
 import torch
 
 from core.audio import load_clip
-from core.benchmark import SUBJECTS, available
+from core.benchmark import SUBJECTS, Bench, available, stages
 from core.benchmark.bandwidth import read_bandwidth
+from core.benchmark.bench import _Case, _measured
 from core.benchmark.clips import clips, write_recording
 from core.benchmark.processes import WorkerError, Workers, environment, start
 from core.benchmark.subjects import Files
 from core.benchmark.weights import prepare
 from core.checkpoints import load_checkpoint
-from core.runtime.engine import EngineError
+from core.runtime.engine import EngineError, TorchEngine
 from core.runtime.ncnn_engine import NcnnEngine
 from core.runtime.profiles import PROFILES
 
@@ -165,3 +167,41 @@ def test_memory_is_read_at_a_possible_rate():
 )
 def test_mistakes(cli, given, says):
     assert says in cli("bench", *given).complaint
+
+
+@pytest.mark.parametrize(("processes", "label"), [(1, "demo, 2 threads"), (3, "demo, 2 threads x 3")])
+def test_a_cases_label(files, tmp_path, monkeypatch, processes, label):
+    monkeypatch.setattr(sys.modules[Bench.__module__], "start", lambda *_: ({}, {"torch": "no room"}))
+    case = _Case("demo", files, 2, processes, tmp_path)
+    said, left_out = [], {}
+    assert list(_measured(Bench(seconds=(1.0, 0.5)), case, ["torch"], left_out, said.append)) == []
+    assert said == [f"{label}: loading", f"{label}: 0.5 s, batch of 1", f"{label}: 1 s, batch of 1"]
+    assert left_out == {f"torch ({label})": "no room"}
+
+
+@pytest.mark.parametrize("free", [299, 300])
+def test_room_for_more_processes(monkeypatch, free):
+    """Two more of 150 MB each."""
+    monkeypatch.setattr("core.benchmark.processes.usable_memory", lambda: free << 20)
+    workers = SimpleNamespace(_processes=["one"], peak_bytes=150 << 20)
+    if free == 300:
+        Workers._check_room(workers, 2)
+    else:
+        with pytest.raises(WorkerError) as refused:
+            Workers._check_room(workers, 2)
+        assert str(refused.value) == "299 MB of memory are free, and 2 more of its processes need 300"
+
+
+def test_the_stages_of_a_clip(files, tmp_path):
+    """Every stage takes time, the parts of a pass have a median each, and an engine without layers has none."""
+    path = tmp_path / "clip.flac"
+    write_recording(path, 0.5)
+    model = load_checkpoint(files.safetensors).model
+    times = stages.stage_times(model, TorchEngine(model, "named"), path, clips(0.5, 1))
+    assert list(times) == ["stages_ms", "layers_ms"]
+    assert list(times["stages_ms"]) == ["decode", "front end", "network"]
+    assert list(times["layers_ms"]) == [*(f"C{i}" for i in range(1, 13)), "rest"]
+    plain = SimpleNamespace(probabilities=model.probabilities)
+    assert stages.stage_times(model, plain, path, clips(0.5, 1))["layers_ms"] == {}
+    passes = [{"a": 1.0, "b": 9.0}, {"a": 5.0, "b": 7.0}, {"a": 2.0, "b": 8.0}]
+    assert stages._medians(passes) == {"a": 2.0, "b": 8.0}

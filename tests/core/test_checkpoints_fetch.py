@@ -494,3 +494,11 @@ def test_names_that_cannot_be_fetched() -> None:
         fetch("cn14")
     with pytest.raises(DownloadError, match=r"cannot be used yet.*fetch one of"):
         fetch(small(architecture="not-built"))
+
+
+def test_a_pause_lasts_to_its_end_unless_it_is_cancelled() -> None:
+    started = time.monotonic()
+    download._pause(0.15, lambda: 0, None)
+    assert time.monotonic() - started >= 0.15
+    with pytest.raises(DownloadCancelledError, match="fetch again to resume"):
+        download._pause(60.0, lambda: 0, lambda: True)

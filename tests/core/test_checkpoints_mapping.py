@@ -67,3 +67,12 @@ def test_windows_deletes_no_mapped_file_so_the_tensors_are_read(
     monkeypatch.setattr("sys.platform", "win32")
     assert map_tensors(legacy, file.claims, file.positions) is None
     assert torch.equal(file.tensors()["odd"], torch.load(legacy, weights_only=True)["odd"])
+
+
+def test_a_file_that_becomes_shorter_is_not_mapped(legacy: Path) -> None:
+    file = open_torch_file(legacy)
+    assert file.positions is not None
+    with legacy.open("r+b") as cut:
+        cut.truncate(max(file.positions.values()))
+    assert map_tensors(legacy, file.claims, file.positions) is None
+    assert [found.name for found in legacy.parent.iterdir()] == ["old.pth"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,13 @@ def test_impossible_sets_are_refused(indices: tuple[int, ...]) -> None:
 def test_unknown_category_is_refused() -> None:
     with pytest.raises(ModelError, match="Animal"):
         ClassSet.audioset().in_categories(["Animals"])
+
+
+def test_the_message_for_an_unknown_name_in_full() -> None:
+    with pytest.raises(ModelError) as refused:
+        ClassSet.from_names(["Tick tock"])
+    message = r'AudioSet has no class "Tick tock"\. Did you mean "Tick-tock"(?: or "[^"]+")*\?'
+    assert re.fullmatch(message, str(refused.value))
+    with pytest.raises(ModelError) as refused:
+        ClassSet.from_names(["zzzqqq"])
+    assert str(refused.value) == 'AudioSet has no class "zzzqqq". Give a display name.'

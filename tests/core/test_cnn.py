@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from core.errors import ModelError
 from core.models.cnn import CNN14_WIDTHS, LAYERS, Cnn14, Cnn14Config, config_from_state, layer_modules
+from core.models.folding import DECIBELS
 from core.models.registry import architecture
 
 SMALL = Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6, 16)
@@ -78,3 +81,15 @@ def test_layer_names_follow_the_blocks():
     assert layer_modules("C1") == ("conv_block1", "conv1", "bn1")
     assert layer_modules("C8") == ("conv_block4", "conv2", "bn2")
     assert CNN14_WIDTHS[LAYERS.index("C12")] == 2048
+
+
+def test_a_mistyped_architecture_is_corrected():
+    with pytest.raises(ModelError, match=r"^Unknown architecture 'cnn41'; .* Did you mean cnn14\?$"):
+        architecture("cnn41")
+    with pytest.raises(ModelError, match=r"can build cnn14\.$"):
+        architecture("vgg")
+
+
+def test_decibels_of_a_natural_logarithm():
+    """A factor of 100 is 20 dB."""
+    assert pytest.approx(20.0) == DECIBELS * math.log(100.0)

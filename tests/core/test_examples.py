@@ -12,6 +12,7 @@ from core.audio import SAMPLE_RATE, encode_wav, load_clip
 from core.classes import ClassSet
 from core.errors import AudioError
 from core.examples import EXAMPLES, Example, example_clip, synthesize
+from core.examples.blocks import add
 
 KEYS = [example.key for example in EXAMPLES]
 ENVELOPE_RATE = 1_000  # values a second
@@ -241,3 +242,10 @@ def test_fire_crackles() -> None:
     assert 30 < len(cracks) < 600
     gaps = np.diff(cracks)
     assert gaps.std() / gaps.mean() > 0.9  # at random or in bursts, never in a beat
+
+
+def test_sounds_are_mixed_by_hand() -> None:
+    """0.1 ms are 3.2 samples: from the third on, at half the level; what exceeds the end is dropped."""
+    target = np.ones(6)
+    add(target, np.array([2.0, 4.0, 6.0, 8.0]), 1e-4, 0.5)
+    assert target.tolist() == [1, 1, 1, 2, 3, 4]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from core.checkpoints import entry
 from core.errors import ExportError
-from core.export import FORMATS, export, export_bytes, saving, writers
+from core.export import FORMATS, export, export_bytes, onnx_file, saving, writers
 from core.export import int8 as int8_module
 from core.export.archive import write_zip
 from core.export.check import ExportJob
+from core.export.describe import description
+from core.export.lineage import Lineage, lineage
 from core.tagging import Tagger, load_tagger
 
 EXACT = ("bundle", "onnx", "ncnn", "safetensors", "panns")
@@ -177,3 +181,62 @@ def test_an_archive_has_no_dates_and_files_that_everybody_may_read(tmp_path):
     assert {stat.S_IMODE(entry.external_attr >> 16) for entry in entries} == {0o644}
     assert entries[0].compress_size == entries[0].file_size
     assert entries[1].compress_size < 100
+
+
+def test_the_classes_in_the_description_by_hand(short_job):
+    """Speech, Rain and Siren are 0, 289 and 396 of AudioSet's class list."""
+    difference = short_job.verify(short_job.tagger.model.probabilities, FORMATS["onnx"])
+    assert description(short_job, difference)["classes"] == [
+        {"index": 0, "name": "Speech"},
+        {"index": 289, "name": "Rain"},
+        {"index": 396, "name": "Siren"},
+    ]
+
+
+def test_the_suffixes_are_the_documented_ones():
+    suffixes = [FORMATS[name].suffix for name in ("bundle", "onnx", "ncnn", "int8", "safetensors", "panns")]
+    assert suffixes == [".zip", ".onnx", ".param", ".onnx", ".safetensors", ".pt"]
+    text = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert "ends in " + ", ".join(f"`{suffix}`" for suffix in suffixes) in text
+
+
+def test_a_network_is_a_known_one_or_made_from_it(studio):
+    """By its sha256, and not where the sha256 is only the parent's."""
+    known = load_tagger("demo-epanns").info
+    assert lineage(known, None) == Lineage(entry("demo-epanns"), True)
+    assert lineage(known, {"pruned_from_sha256": known.sha256}) == Lineage(entry("demo-epanns"), False)
+    stranger = load_tagger(checkpoint=studio / "small.safetensors").info
+    assert lineage(stranger, None) == Lineage(None, False)
+    assert lineage(stranger, {"pruned_from_sha256": known.sha256}) == Lineage(entry("demo-epanns"), False)
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"), [(0, "00"), (127, "7f"), (128, "8001"), (150, "9601"), (16_384, "808001")]
+)
+def test_lengths_in_a_protocol_buffer(value, encoded):
+    """Base 128, least significant group first; 150 is the example of protobuf.dev/programming-guides/encoding."""
+    assert onnx_file._varint(value).hex() == encoded
+
+
+def test_field_numbers_of_an_onnx_file():
+    onnx = pytest.importorskip("onnx")
+
+    def number(message, field):
+        return message.DESCRIPTOR.fields_by_name[field].number
+
+    assert number(onnx.ModelProto, "graph") == onnx_file._GRAPH
+    assert number(onnx.ModelProto, "metadata_props") == onnx_file._METADATA
+    assert number(onnx.GraphProto, "initializer") == onnx_file._INITIALIZER
+    assert number(onnx.TensorProto, "raw_data") == onnx_file._RAW_DATA
+
+
+def test_metadata_is_read_back(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "a.onnx"
+    path.write_bytes(onnx.ModelProto(ir_version=8).SerializeToString())
+    onnx_file.append_metadata(path, {"classes": "x" * 200, "licence": "CC0"})
+    read = onnx.ModelProto.FromString(path.read_bytes())
+    assert [(each.key, each.value) for each in read.metadata_props] == [
+        ("classes", "x" * 200),
+        ("licence", "CC0"),
+    ]

@@ -45,7 +45,9 @@ def test_layers_are_read():
     assert len(parse_layers("all")) == 12
 
 
-@pytest.mark.parametrize("text", ["", "C0", "C13", "C9-C7", "7-12", "C7-", "conv1", "C7;C8"])
+@pytest.mark.parametrize(
+    "text", ["", "C0", "C13", "C0-C4", "C3-C13", "C9-C7", "7-12", "C7-", "conv1", "C7;C8"]
+)
 def test_unreadable_layers_are_refused(text):
     with pytest.raises(PruningError, match="C1 to C12"):
         parse_layers(text)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from core.runtime import memory
-from core.runtime.process import VARIABLE, use_single_heap_arena
+from core.runtime.process import VARIABLE, set_passive_wait_policy, use_single_heap_arena
 
 
 def reported(environment: dict[str, str]) -> str:
@@ -89,3 +89,26 @@ def test_whole_pages_inside_the_weights_are_paged_out(monkeypatch: pytest.Monkey
     assert start % mmap.PAGESIZE == size % mmap.PAGESIZE == 0
     assert first <= start < first + mmap.PAGESIZE
     assert last - mmap.PAGESIZE < start + size <= last
+
+
+def test_the_wait_policy_is_set_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "active")
+    set_passive_wait_policy()
+    assert os.environ[VARIABLE] == "active"
+    monkeypatch.delenv(VARIABLE)
+    set_passive_wait_policy()
+    assert os.environ[VARIABLE] == "passive"
+
+
+def test_a_librarys_mappings_are_paged_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the three mappings are its own: three pages, and one."""
+    library = Library("madvise")
+    monkeypatch.setattr(memory, "_libc", lambda: library)
+    maps = (
+        "7f0000000000-7f0000003000 r-xp 00000000 08:01 7 /usr/lib/liblarge.so\n"
+        "7f0000003000-7f0000004000 rw-p 00003000 08:01 7 /usr/lib/liblarge.so\n"
+        "7f0000005000-7f0000006000 r-xp 00000000 08:01 8 /usr/lib/libother.so\n"
+    )
+    monkeypatch.setattr(memory.Path, "read_text", lambda path: maps)
+    memory.page_out_library("liblarge")
+    assert library.calls == [(0x7F0000000000, 0x3000, 21), (0x7F0000003000, 0x1000, 21)]

@@ -126,3 +126,10 @@ def test_a_measured_pass_takes_memory():
     if said == "unknown":
         pytest.skip("this system does not say how large a process was at most")
     assert float(said) > 0.5
+
+
+def test_the_longest_clip_that_is_measured_is_600_s(monkeypatch):
+    monkeypatch.setattr("core.profiling.measured.mean_probabilities", lambda _network, _waveform: None)
+    assert measure(Cnn14Config((2,) * 12, 3, 4), seconds=600, repeats=1).seconds == 600
+    with pytest.raises(ModelError, match="measure with up to 600 s"):
+        measure(Cnn14Config((2,) * 12, 3, 4), seconds=600.1, repeats=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair import calibration
 from core.pruning.repair.calibration import add_variants, calibration_windows
 from core.pruning.repair.config import RepairConfig
-from core.pruning.repair.layers import _patches
+from core.pruning.repair.layers import LayerRepair, _patches
+from core.pruning.repair.moments import _Moments
 from core.pruning.repair.repair import repair
 from core.pruning.surgery import prune
 
@@ -311,3 +314,29 @@ def test_long_clips_share_the_calibration_time():
         [0.1 * rng.standard_normal(32_000 * seconds).astype(np.float32) for seconds in lengths]
     )
     assert [window.shape[1] / 32_000 for window in cut] == [5, *[9.5] * 5, 10, 10, *[9.5] * 5]
+
+
+def test_moments_by_hand():
+    """Two windows: of 0, 1, 1, 0 the mean and the variance are 1/2 and 1/4; a constant has none, whatever rounding leaves."""
+    moments = _Moments()
+    moments.add(torch.tensor([[[[0.0, 1.0]], [[0.1, 0.1]]]]))
+    moments.add(torch.tensor([[[[1.0], [0.0]], [[0.1], [0.1]]]]))
+    mean, variance = moments.result()
+    assert mean.tolist() == pytest.approx([0.5, 0.1])
+    assert variance.tolist() == pytest.approx([0.25, 0.0])
+    assert variance.min() >= 0
+
+
+def test_the_spans_that_give_summaries_by_hand():
+    """Of 10 frames: all of them; 4 from 0, 2, 4 and 6; 8 from 0 (a second half-overlapping one would end at 12)."""
+    network = SimpleNamespace(pool=lambda x: torch.stack([x.min(), x.max()])[None])
+    frames = torch.arange(10.0).reshape(1, 1, 10, 1)
+    spans = LayerRepair._summaries(SimpleNamespace(_wide=network), frames)
+    assert spans.tolist() == [[0, 9], [0, 3], [2, 5], [4, 7], [6, 9], [0, 7]]
+
+
+def test_the_ridges_are_those_of_the_document():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "repair.md").read_text(encoding="utf-8")
+    assert "(0.001 for maps and fc1, 0.01 for kernels)" in text
+    config = RepairConfig()
+    assert (config.map_ridge, config.tap_ridge, config.summary_ridge) == (0.001, 0.01, 0.001)

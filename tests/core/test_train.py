@@ -12,7 +12,7 @@ import torch
 from core.errors import CheckpointError, DataError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.training.data import read_manifest
-from core.training.train import Trainer, TrainingConfig, run
+from core.training.train import Trainer, TrainingConfig, _write_state, run
 
 WIDTHS = (4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16)
 BASE = TrainingConfig(
@@ -186,3 +186,8 @@ def test_bad_settings_are_refused(clips):
         TrainingConfig(steps=1, schedule="step")
     with pytest.raises(DataError, match="has 3 classes"):
         Trainer(Cnn14(Cnn14Config(WIDTHS, 3, 16)), clips, BASE)
+
+
+def test_a_state_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match=r"a\.state\.pt cannot be written: .*check its folder"):
+        _write_state({}, tmp_path / "none" / "a.state.pt")
