@@ -14,15 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("core", "dashboard", "pannscope", "benchmarks", "scripts")
 
 ALLOWED = {
-    "fidelity(top_k)": "part of what the measure is, and recorded with it; the tests take fewer tags than five",
-    "forward(augment)": "torch calls forward",
     "measure_sensitivity(ratios)": "the tests measure fewer ratios, in seconds instead of minutes",
-    "plans(cores)": "the tests' machine",
-    "precision(runtimes)": "the tests need no engine that is not installed",
     "usable_cpus(root)": "the tests' stand-in for the root of the file system",
-    "usable_memory(root)": "the same",
     "LogMel(front_end)": "the networks that come next have other front ends; a test builds one of 16 kHz",
-    "MemoryPressure(free)": "the tests' memory",
     "Spectrograms(cache_mb)": "a test's cache holds few clips",
     "WinogradEngine(kernels)": "the tests run every instruction set that the machine has",
 }
