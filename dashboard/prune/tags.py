@@ -49,22 +49,38 @@ def frame(cut: Cut) -> Frame:
     return Frame(verdict, chart)
 
 
-def tags(cut: Cut, drawn: Frame) -> Comparison | None:
-    """Prune, repair where chosen, tag and draw; None where that failed, with the error in the frame."""
-    bar: list[DeltaGenerator] = []
+class Progress:
+    """Waiting and repair, in the place of the verdict.
 
-    def on_repair(done: int, total: int) -> None:
-        if not bar:  # the button is drawn only once: it cannot be pressed while it is being redrawn
-            with drawn.verdict.container(horizontal=True, vertical_alignment="center"):
-                bar.append(st.empty())
+    Once the bar is drawn, everything is written into its slot: an element in the place of the whole row would leave the browser's bar
+    without a parent, and the button can only be drawn once a run.
+    """
+
+    def __init__(self, verdict: DeltaGenerator) -> None:
+        self._verdict = verdict
+        self._slot: DeltaGenerator | None = None
+
+    def on_wait(self, ahead: int) -> None:
+        """Say how many requests are ahead."""
+        (self._slot or self._verdict).caption(formats.waiting(ahead))
+
+    def on_repair(self, done: int, total: int) -> None:
+        """Move the bar; the first call draws it, and the way to cancel."""
+        if self._slot is None:
+            with self._verdict.container(horizontal=True, vertical_alignment="center"):
+                self._slot = st.empty()
                 st.button("Cancel", key="cancel_repair", on_click=_switch_repair_off)
         share, last = done / max(1, total), (done - 1) / max(1, total)
         if int(share * _PROGRESS_STEPS) != int(last * _PROGRESS_STEPS):
-            bar[0].progress(share, text="Repairing on the calibration clips …")
+            self._slot.progress(share, text="Repairing on the calibration clips …")
 
+
+def tags(cut: Cut, drawn: Frame) -> Comparison | None:
+    """Prune, repair where chosen, tag and draw; None where that failed, with the error in the frame."""
+    progress = Progress(drawn.verdict)
     try:
         compared = get_server().pruned_comparison(
-            cut, on_wait=lambda ahead: drawn.verdict.caption(formats.waiting(ahead)), on_progress=on_repair
+            cut, on_wait=progress.on_wait, on_progress=progress.on_repair
         )
     except PannscopeError as error:
         drawn.verdict.empty()
