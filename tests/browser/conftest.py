@@ -97,7 +97,7 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)  # a repair beside two curves of repaired networks, on two busy cores
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(server + path + query)
