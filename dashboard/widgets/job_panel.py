@@ -67,7 +67,7 @@ def job_panel(
 
 def job_progress(status: JobStatus) -> str:
     """What a job is doing, in words."""
-    if status.ahead:
+    if status.ahead and not status.total:  # later it waits between any two steps, and still gets on
         return formats.waiting(status.ahead)
     if status.total:
         return f"{status.doing}: {status.done} of {status.total}"
