@@ -156,7 +156,7 @@ def layout(graph: dict[str, set[str]]) -> list[list[Slot]]:
 
 
 def spread(row: list[Slot], wishes: list[float]) -> None:
-    """Place a row's slots near where they wish to be, in their order, without overlap and inside the picture."""
+    """Place a row's slots near their preferred positions, in their order, without overlap and inside the picture."""
     for slot, wish in zip(row, wishes, strict=True):
         slot.x = wish
     for _ in range(60):

@@ -165,11 +165,11 @@ def network() -> Cnn14:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_feature_map_is_the_networks_own_before_pooling(network, layer):
     waveform = (0.1 * RNG.standard_normal(32_000)).astype(np.float32)
-    heard = layer_input(network, layer, waveform)
+    inputs = layer_input(network, layer, waveform)
     with torch.inference_mode():
-        whole = network.layer(layer, heard.clone())
+        whole = network.layer(layer, inputs.clone())
     for index in (0, 3):
-        found = feature_map(network, layer, index, heard)
+        found = feature_map(network, layer, index, inputs)
         assert found.values.dtype == np.float32
         assert found.values.min() >= 0
         values = torch.from_numpy(found.values)[None, None]
@@ -180,8 +180,8 @@ def test_a_feature_map_is_the_networks_own_before_pooling(network, layer):
 
 def test_the_axes_of_a_feature_map_are_the_sounds(network):
     """One second gives 101 frames of 10 ms in 64 bands; every pooling halves both. C7 comes after three of them."""
-    heard = layer_input(network, "C7", np.ones(32_000, np.float32))
-    found = feature_map(network, "C7", 0, heard)
+    inputs = layer_input(network, "C7", np.ones(32_000, np.float32))
+    found = feature_map(network, "C7", 0, inputs)
     assert FRONT_END.frames(32_000) == 101
     assert found.values.shape == (12, 8)
     assert found.pooled == 8
@@ -194,10 +194,10 @@ def test_the_axes_of_a_feature_map_are_the_sounds(network):
 
 
 def test_a_short_clip_is_padded_and_a_wrong_filter_or_layer_is_refused(network):
-    heard = layer_input(network, "C12", np.zeros(100, np.float32))
-    assert feature_map(network, "C12", 15, heard).values.shape == (1, 2)
+    inputs = layer_input(network, "C12", np.zeros(100, np.float32))
+    assert feature_map(network, "C12", 15, inputs).values.shape == (1, 2)
     with pytest.raises(ModelError, match="C12 has no filter 16; its filters are 0 to 15"):
-        feature_map(network, "C12", 16, heard)
+        feature_map(network, "C12", 16, inputs)
     with pytest.raises(ModelError, match="no layer 'C13'"):
         layer_input(network, "C13", np.zeros(100, np.float32))
 
