@@ -21,6 +21,15 @@ def pytest_configure() -> None:
     torch.set_num_threads(2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the browser tests, and keep each file in one process; all files of the browser in one, for they share a server."""
+    for item in items:
+        uses_browser = item.path.is_relative_to(ROOT / "tests" / "browser")
+        if uses_browser:
+            item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.xdist_group("browser" if uses_browser else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with real recordings, facts and golden numbers: ../shared, or the one that PANNSCOPE_SHARED names."""

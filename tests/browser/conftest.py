@@ -21,6 +21,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 ROOT = Path(__file__).parents[2]
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+# The script's end says nothing of plotly, which draws its charts one after another.
+ALL_DRAWN = """[...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
 NAMES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
 
 
@@ -103,6 +105,7 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
         page.goto(server + path + query)
         page.wait_for_selector(".barlayer path", state="attached")
         page.wait_for_selector(IDLE)
+        page.wait_for_function(ALL_DRAWN)
         return page
 
     yield open_page
@@ -115,4 +118,5 @@ def settled(page: playwright.Page) -> None:
     """Wait until the page has answered the last action."""
     page.wait_for_timeout(400)
     page.wait_for_selector(IDLE)
+    page.wait_for_function(ALL_DRAWN)
     page.wait_for_timeout(250)

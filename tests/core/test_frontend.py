@@ -77,7 +77,7 @@ def test_tone_equals_the_reference_down_to_rounding(reference):
 
 
 def test_the_stored_filterbank_is_librosas():
-    """To the bit where librosa is the version that wrote it; another version may round differently in the last digits."""
+    """But for the last digit: numpy's exponential rounds differently on processors with AVX-512 and without."""
     import librosa
 
     expected = librosa.filters.mel(sr=32000, n_fft=1024, n_mels=64, fmin=50, fmax=14000).T
@@ -85,10 +85,7 @@ def test_the_stored_filterbank_is_librosas():
     assert mel_matrix().dtype == np.float32
     assert np.abs(mel_matrix() - expected).max() < 1e-8
     centers = librosa.mel_frequencies(66, fmin=50, fmax=14000)[1:-1]
-    assert np.abs(mel_centers() - centers).max() < 1e-6
-    if librosa.__version__ == "0.11.0":
-        assert np.array_equal(mel_matrix(), expected)
-        assert np.array_equal(mel_centers(), centers)
+    np.testing.assert_allclose(mel_centers(), centers, rtol=1e-12)
 
 
 @pytest.mark.parametrize("array", [mel_matrix(), mel_centers()])

@@ -84,13 +84,13 @@ def test_bad_weights_and_names_are_refused():
 
 
 def check_every_layer(model: Cnn14) -> None:
-    found = {ratio: plan(model, ratio, LAYERS) for ratio in (0.25, 0.5, 0.75)}
+    plans = {ratio: plan(model, ratio, LAYERS) for ratio in (0.25, 0.5, 0.75)}
     for layer in LAYERS:
         weight = model.convolution(layer).weight.detach().numpy()
         ranking = np.argsort(-direct_operator_norm(weight), kind="stable")
-        for ratio, made in found.items():
+        for ratio, pruning in plans.items():
             best = ranking[: int(len(weight) * (1 - ratio))]
-            assert made.kept[layer] == tuple(sorted(best.tolist())), (layer, ratio)
+            assert pruning.kept[layer] == tuple(sorted(best.tolist())), (layer, ratio)
 
 
 def test_kept_filters_of_every_layer_of_a_random_cnn14_are_the_definitions():

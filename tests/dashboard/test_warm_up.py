@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,8 @@ def test_the_front_page_opens_with_what_is_there_already(
 
 def test_it_begins_with_the_server_whatever_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.__file__ is not None
-    assert (
-        discover_asgi_app(Path(app.__file__)).import_string == "app:app"
-    )  # what ``streamlit run`` looks for
+    # What ``streamlit run`` looks for:
+    assert discover_asgi_app(Path(app.__file__)).import_string == "app:app"
     began: list[bool] = []
     monkeypatch.setattr(warm_up, "start", lambda: began.append(True))
 
@@ -40,4 +40,5 @@ def test_it_begins_with_the_server_whatever_starts_it(monkeypatch: pytest.Monkey
         async with app.lifespan(app.app):
             assert began == [True]
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as executor:  # playwright's loop runs in this thread after the browser tests
+        executor.submit(asyncio.run, run()).result(60)
