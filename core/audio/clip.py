@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK, Decoder
+from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK, Decoder, dbfs
 from core.audio.messages import read_errors
 
 
@@ -37,7 +37,7 @@ class Clip(ABC):
     peak : float
         The largest magnitude of a sample.
     notes : tuple of str
-        What the user should know: that it is silent, that its header declared no length, …
+        What the user should know: that it is silent or very quiet, that its header declared no length, …
     """
 
     name: str
@@ -63,11 +63,16 @@ class Clip(ABC):
         """Whether no sample is larger than one step of a 16-bit recording."""
         return self.peak <= SILENT_PEAK
 
+    @property
+    def peak_dbfs(self) -> float:
+        """The peak in decibels relative to full scale, minus infinity where every sample is 0."""
+        return dbfs(self.peak)
+
     def beginning(self, seconds: float) -> npt.NDArray[np.float32]:
         """The first ``seconds`` at most, (samples,)."""
         return next(self.segments([(0, min(self.samples, round(seconds * SAMPLE_RATE)))]))
 
-    def describe(self) -> dict[str, str | int | float]:
+    def describe(self) -> dict[str, str | int | float | None]:
         """The clip without its samples, as the command line prints it."""
         return {
             "name": self.name,
@@ -75,6 +80,8 @@ class Clip(ABC):
             "sample_rate_hz": self.sample_rate_hz,
             "channels": self.channels,
             "sha256": self.sha256,
+            "silent": self.silent,
+            "peak_dbfs": round(self.peak_dbfs, 1) if self.peak else None,
         }
 
 

@@ -26,8 +26,29 @@ from core.audio.wav import CompletedHeader, read_header
 
 SAMPLE_RATE = 32_000  # Hz: what the PANNs are trained on (Kong et al. 2020, section IV-B)
 SILENT_PEAK = 2.0**-15  # one step of 16-bit samples
+QUIET_DBFS = (
+    -60.0
+)  # the level of a 16-bit recording's last five bits: what is tagged there is mostly its noise
 LOUD_PEAK = 1.5  # above the overshoot that lossy codecs and resampling make of a full-scale recording
 MAX_PEAK = 2.0**32  # beyond float files that hold 32-bit integers; its power spectrum nears float32's end
+
+
+def dbfs(peak: float) -> float:
+    """A peak in decibels relative to full scale; minus infinity for 0.
+
+    >>> dbfs(1.0), round(dbfs(0.5), 2)
+    (0.0, -6.02)
+    """
+    return 20 * math.log10(peak) if peak > 0 else -math.inf
+
+
+def formatted_dbfs(peak: float) -> str:
+    """A peak's level as the notes print it, with a true minus sign.
+
+    >>> formatted_dbfs(2**-12)
+    '−72 dBFS'
+    """
+    return f"{dbfs(peak):.0f} dBFS".replace("-", "−")
 
 
 def open_track(
@@ -158,6 +179,11 @@ class Decoder:
         if self._channel_peak > LOUD_PEAK:
             loud = f"it peaks at {self._channel_peak:,.1f} times full scale, so that the tags may be wrong"
             return (*self._file_notes, loud)
+        if dbfs(self.peak) < QUIET_DBFS:
+            quiet = (
+                f"it is very quiet: it peaks at {formatted_dbfs(self.peak)}, so that the tags may be wrong"
+            )
+            return (*self._file_notes, quiet)
         return self._file_notes
 
     def _mix(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

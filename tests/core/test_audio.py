@@ -145,6 +145,8 @@ def test_clip_describes_itself(tmp_path: Path) -> None:
         "sample_rate_hz": 44_100,
         "channels": 2,
         "sha256": hashlib.sha256(data).hexdigest(),
+        "silent": False,
+        "peak_dbfs": -8.5,  # the mean of 0.25 and 0.5 is 0.375: 20 log10(0.375)
     }
     assert not clip.waveform.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
