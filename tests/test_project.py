@@ -151,6 +151,12 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def mixed(over: str, under: str, share: float) -> str:
+    """A colour with this opacity over another."""
+    pairs = [(int(over[i : i + 2], 16), int(under[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * top + (1 - share) * bottom):02X}" for top, bottom in pairs)
+
+
 @pytest.mark.parametrize("name", ["light", "dark"])
 def test_theme_contrasts(name: str) -> None:
     theme = CONFIG["theme"][name]
@@ -164,12 +170,15 @@ def test_theme_contrasts(name: str) -> None:
             "orangeTextColor",
         ):
             assert contrast(theme[text], background) >= 4.5, text
+        assert contrast(mixed(theme["textColor"], background, 0.6), background) >= 4.5, "captions"
+        chosen = mixed(theme["primaryColor"], theme["backgroundColor"], 0.2)  # under the pointer; else 0.1
+        assert contrast(theme["primaryColor"], chosen) >= 4.5
         for mark in ("primaryColor", "blueColor", "orangeColor"):
             assert contrast(theme[mark], background) >= 3, mark
     for hue in ("blue", "orange"):
         assert contrast(theme[f"{hue}TextColor"], theme[f"{hue}BackgroundColor"]) >= 4.5
-    # A primary button's text is white in both themes.
-    assert contrast(theme["primaryColor"], "#FFFFFF") >= 4.5
+    # A primary button's text: white is Streamlit's own, dark is dashboard/widgets/theme.py's.
+    assert contrast(theme["primaryColor"], {"light": "#FFFFFF", "dark": "#0F1318"}[name]) >= 4.5
     assert theme["chartCategoricalColors"][:2] == [theme["blueColor"], theme["orangeColor"]]
 
 

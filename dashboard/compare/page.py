@@ -70,7 +70,7 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    st.subheader(tables.answer(comparison), anchor=False)
+    st.header(tables.answer(comparison), anchor=False)
     left, right = st.columns([5, 7], gap="medium")
     with left:
         sections.recording(source, opened)

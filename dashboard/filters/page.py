@@ -54,7 +54,7 @@ def _view(chosen: settings.FilterSettings) -> LayerView:
 
 
 def _layer(view: LayerView) -> None:
-    st.subheader(view.headline(), anchor=False)
+    st.header(view.headline(), anchor=False)
     sections.ranking(view)
     part = settings.choose_part()
     if part == "Criteria":

@@ -63,9 +63,9 @@ def tiles(view: LayerView) -> None:
         _tile_chart("tiles", view, tiles_of, columns=8, width_px=_TILES_PX)
     kernels = min(_TILE_KERNELS, weight.shape[1])
     shown = "its only kernel" if kernels == 1 else f"its {kernels} largest kernels of {weight.shape[1]}"
-    st.caption(
-        f"Each tile is a filter: {shown}, :orange[**orange**] where it is kept and :gray[**grey**] where it is removed; lighter "
-        "weights are positive, darker ones negative, on each filter's own scale. Click a tile to select its filter."
+    st.markdown(
+        f":small[:gray[Each tile is a filter: {shown},] :orange[**orange**] :gray[where it is kept and **grey** where it is removed; "
+        "lighter weights are positive, darker ones negative, on each filter's own scale. Click a tile to select its filter.]]"
     )
 
 

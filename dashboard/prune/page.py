@@ -68,7 +68,7 @@ def _readable(source: Source) -> Source:
 
 
 def _result(cut: Cut) -> None:
-    st.subheader(sections.headline(cut), anchor=False)
+    st.header(sections.headline(cut), anchor=False)
     time_card = sections.metric_cards(cut)
     sections.paper(cut)
     left, right = st.columns([5, 7], gap="large")

@@ -114,7 +114,9 @@ def architecture(cut: Cut) -> None:
         key="architecture",
         alt=charts.architecture_alt(layers, *widths),
     )
-    st.caption("Channels of every layer, from input (top) to output: :orange[kept], :gray[removed].")
+    st.markdown(
+        ":small[:gray[Channels of every layer, from input (top) to output:] :orange[kept], :gray[removed.]]"
+    )
 
 
 def cost_curves(cut: Cut) -> None:

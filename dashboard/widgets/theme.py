@@ -30,9 +30,15 @@ export default function ({ setTriggerValue }) {
 _component = st.components.v2.component("pannscope_theme", js=_SCRIPT)
 
 
+# Streamlit writes a primary button's text in white, and chosen options in the primary color: no color of a dark theme is readable as both.
+_DARK_BUTTONS = """<style>[data-testid^="stBaseButton-primary"]:enabled { color: #0F1318; }</style>"""
+
+
 def watch() -> None:
     """Run the page again when its background changes color. Takes no room on the page."""
     _component(key="theme", on_changed_change=lambda: None, height=0)
+    if palette() is not LIGHT:
+        st.html(_DARK_BUTTONS)
 
 
 def palette() -> Palette:

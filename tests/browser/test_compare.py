@@ -85,7 +85,7 @@ def test_a_real_file_from_upload_to_json(visit: Visit, tmp_path: Path) -> None:
         assert one == pytest.approx(probabilities(expected["baseline"])[name], abs=0.005001)
         assert two == pytest.approx(probabilities(expected["candidate"])[name], abs=0.005001)
     shared = expected["agreement"]["top_k_overlap"]
-    assert f"They agree on {shared} of the first 10 tags" in page.locator("h3").first.inner_text()
+    assert f"They agree on {shared} of the first 10 tags" in page.locator("h2").first.inner_text()
 
     document = json.loads(download(page, "JSON"))
     assert document["clip"] == expected["clip"]
@@ -105,7 +105,7 @@ def test_a_real_file_from_upload_to_json(visit: Visit, tmp_path: Path) -> None:
     assert document["baseline"]["model"] == switched["baseline"]["model"] == "demo-epanns"
     assert probabilities(document["baseline"]) == pytest.approx(probabilities(switched["baseline"]), abs=1e-5)
     assert chart(page)[1] == chart(page)[2]
-    assert "largest difference 0.00" in page.locator("h3").first.inner_text()
+    assert "largest difference 0.00" in page.locator("h2").first.inner_text()
     assert "baseline=Demo" in page.url
 
 
@@ -197,6 +197,6 @@ def test_nothing_overflows_and_the_theme_is_followed(visit: Visit, width: int, s
 def test_a_link_opens_the_same_view(visit: Visit) -> None:
     page = visit(query="/?example=Siren&top_k=4&threshold=0.3")
     assert len(chart(page)[0]) == 4
-    assert "of the first 4 tags" in page.locator("h3").first.inner_text()
+    assert "of the first 4 tags" in page.locator("h2").first.inner_text()
     assert "Siren" in page.locator("[data-testid=stMain]").inner_text()
     page.wait_for_selector(IDLE)

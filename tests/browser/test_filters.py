@@ -20,7 +20,7 @@ def words(page: Any) -> str:
 
 
 def heading(page: Any) -> str:
-    return page.locator("h3").first.inner_text()
+    return page.locator("h2").first.inner_text()
 
 
 def click_bar(page: Any, chart: str, number: int) -> None:

@@ -40,7 +40,7 @@ def verdict(page: Any) -> str:
 
 
 def answer(page: Any) -> str:
-    return page.locator("h3").first.inner_text().replace("\u00a0", " ")
+    return page.locator("h2").first.inner_text().replace("\u00a0", " ")
 
 
 def widths(page: Any) -> list[str]:

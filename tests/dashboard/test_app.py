@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
+
+
+@pytest.mark.parametrize("logo", sorted(APP.parent.glob("assets/*.svg")), ids=lambda logo: logo.name)
+def test_a_logo_is_drawn_from_outlines_within_its_frame(logo: Path) -> None:
+    """A picture has no font of the page: letters of another one were wider, and the last was cut off."""
+    picture = ElementTree.fromstring(logo.read_text(encoding="utf-8"))
+    assert {element.tag.rpartition("}")[2] for element in picture} <= {"rect", "path"}
+    width = float(picture.get("viewBox").split()[2])
+    for path in picture.iterfind("{*}path"):
+        steps = re.findall(r"([MLHVQCZ])([^MLHVQCZ]*)", path.get("d"))
+        coordinates = [(step, re.findall(r"-?[\d.]+", rest)) for step, rest in steps if step != "V"]
+        rightmost = max(float(x) for step, rest in coordinates for x in rest[:: 1 if step == "H" else 2])
+        assert width - 6 < rightmost < width
 
 
 def test_a_setting_that_is_not_accepted_is_a_line_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_the_page_opens_with_an_example_and_an_answer(page: AppTest) -> None:
     assert not page.exception
     assert not page.error
     assert page.title[0].value == "Hear what pruning changes"
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
     names, left, right = bars(page)
     assert len(names) == len(left["text"]) == len(right["text"]) == 10
     assert left["marker"]["color"] == LIGHT.baseline
@@ -62,7 +62,7 @@ def test_a_file_s_tags_are_those_of_the_papers_network(page: AppTest, wav: Calla
         reference.probabilities(tagger.model.state_dict(), load_clip(data).waveform) for tagger in taggers
     )
     classes, apart = taggers[0].classes.names, np.abs(before - after)
-    assert page.subheader[0].value == (
+    assert page.header[0].value == (
         f"They agree on {reference.shared_first(before, after)} of the first 10 tags · "
         f"largest difference {apart.max():.2f} ({classes[apart.argmax()]})"
     )
@@ -86,7 +86,7 @@ def test_one_bad_file_among_many_is_said_and_the_others_are_done(
     assert list(table["Clip"]) == ["a.wav", "bad.mp3", "short.wav"]
     assert table["Shared"].isna().tolist() == [False, True, False]
     assert "padded" in table["Remark"][2]
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_bad_file_alone_is_one_readable_line(page: AppTest, name: str, data: b
     assert "Traceback" not in errors(page)
     page.pills(key="example").set_value(EXAMPLES[1].key).run()
     assert not page.error
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
 
 
 def test_short_and_silent_clips_say_what_was_done(page: AppTest, wav: Callable[..., bytes]) -> None:
@@ -126,7 +126,7 @@ def test_top_k_changes_chart_and_answer_without_running_a_network(
     monkeypatch.setattr(Tagger, "tag", lambda *_: pytest.fail("a network ran again"))
     page.slider(key="top_k").set_value(3).run()
     assert not page.exception
-    assert " of the first 3 tags" in page.subheader[0].value
+    assert " of the first 3 tags" in page.header[0].value
     assert len(bars(page)[0]) == 3
 
 
@@ -158,7 +158,7 @@ def test_categories_narrow_the_chart_and_say_so(page: AppTest) -> None:
 def test_the_same_model_twice_agrees_with_itself(page: AppTest) -> None:
     page.selectbox(key="candidate").set_value("demo-cnn14").run()
     assert not page.exception
-    assert "10 of the first 10 tags · largest difference 0.00" in page.subheader[0].value
+    assert "10 of the first 10 tags · largest difference 0.00" in page.header[0].value
 
 
 def test_a_link_restores_the_settings(embedded: None) -> None:
@@ -182,7 +182,7 @@ def test_a_link_with_unknown_values_falls_back_to_the_defaults(embedded: None) -
     page.run()
     assert not page.exception
     assert page.selectbox(key="baseline").value == "demo-cnn14"
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_the_published_pair_is_fetched_followed_and_shown(own_server: Server, em
     assert bar.text.replace("\u00a0", " ") == "Fetching CNN14 (1 of 2): 82.0 MB of 327 MB"
     assert bar.value == 25
     assert page.button(key="cancel_fetch").label == "Cancel"
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
     go_on.set()
     wait_until(lambda: own_server.downloads.status.done)
     page.run()
@@ -247,7 +247,7 @@ def test_work_that_was_stopped_can_be_resumed(page: AppTest, wav: Callable[..., 
     assert list(page.dataframe[0].value["Remark"]) == ["Not done.", "Not done."]
     page.button(key="resume").click().run()
     assert page.dataframe[0].value["Shared"].notna().all()
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
 
 
 def test_a_broken_model_file_is_said_and_the_recording_stays(own_server: Server, embedded: None) -> None:
@@ -262,7 +262,7 @@ def test_a_broken_model_file_is_said_and_the_recording_stays(own_server: Server,
     page.selectbox(key="candidate").set_value("demo-epanns")
     page.run()
     assert not page.error
-    assert page.subheader[0].value.startswith("They agree on ")
+    assert page.header[0].value.startswith("They agree on ")
 
 
 def test_a_visitor_who_waits_sees_the_number_of_requests_ahead(own_server: Server, embedded: None) -> None:
