@@ -59,6 +59,24 @@ def seconds(value_s: float) -> str:
     return f"{minutes}{NBSP}min" + (f" {rest}{NBSP}s" if rest else "")
 
 
+def time_left(value_s: float) -> str:
+    """An estimate of the time that a task still takes: 18.2 -> 'about 20 s left', 100 -> 'about 2 min left'."""
+    fives = int(value_s / 5 + 0.5)
+    if fives < 2:
+        return "a few seconds left"
+    if fives < 12:
+        return f"about {5 * fives}{NBSP}s left"
+    minutes = int(value_s / 60 + 0.5)
+    if minutes < 60:
+        return f"about {minutes}{NBSP}min left"
+    return f"about {int(minutes / 30 + 0.5) / 2:g}{NBSP}h left"
+
+
+def progress(doing: str, left_s: float | None) -> str:
+    """The words beside a progress bar: what is being done, and the time left where it is known."""
+    return doing if left_s is None else f"{doing} · {time_left(left_s)}"
+
+
 def kilohertz(rate_hz: int) -> str:
     """A sampling rate: 44100 -> '44.1 kHz', 32000 -> '32 kHz'."""
     return f"{rate_hz / 1000:g}{NBSP}kHz"

@@ -19,6 +19,7 @@ CHECKPOINTS_DIR = ROOT / "checkpoints"
 MANIFEST = CHECKPOINTS_DIR / "manifest.toml"
 
 KINDS = ("embedded", "official", "published")
+_FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Entry:
     published_mAP: float | None = None  # noqa: N815 (as the literature writes it)
     params: int | None = None
     macs_10s: int | None = None
+
+    @property
+    def download_bytes(self) -> int:
+        """Size of the file that is downloaded; where it was not published, that of the weights in float32."""
+        return self.size_bytes or _FLOAT32 * (self.params or 0)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -24,6 +24,7 @@ Network = Callable[[Tensor], Tensor]
 """(1, samples) float32 at 32 kHz -> (1, classes) probabilities."""
 
 Waveform = npt.NDArray[np.float32]
+OnProgress = Callable[[int, int], None]
 
 
 @lru_cache(maxsize=1)
@@ -82,6 +83,7 @@ class ExportJob:
     clips : recordings to check on besides the synthesised ones, (samples,) each, at 32 kHz.
     labelled : clips to measure the mAP on, where a format changes it.
     half : store float16 (safetensors).
+    on_progress : called with the seconds of audio that both have run on, and those of all recordings; what it raises ends the export.
     """
 
     tagger: Tagger
@@ -89,6 +91,7 @@ class ExportJob:
     clips: Sequence[npt.NDArray[np.floating]] = ()
     labelled: LabelledClips | None = None
     half: bool = False
+    on_progress: OnProgress | None = None
 
     @property
     def waveforms(self) -> Sequence[npt.NDArray[np.floating]]:
@@ -101,15 +104,21 @@ class ExportJob:
         """Run both on the waveforms (by default all), long and short ones as the tagger does, and compare their probabilities."""
         waveforms = self.waveforms if waveforms is None else waveforms
         network = self.tagger.model.probabilities  # on torch, the reference
-        expected = np.stack([mean_probabilities(network, waveform) for waveform in waveforms])
-        actual = np.stack([mean_probabilities(copy, waveform) for waveform in waveforms])
+        seconds = sum(len(waveform) for waveform in waveforms) / SAMPLE_RATE
+        pairs, done_s = [], 0.0
+        for waveform in waveforms:
+            pairs.append([mean_probabilities(each, waveform) for each in (network, copy)])
+            done_s += len(waveform) / SAMPLE_RATE
+            if self.on_progress:
+                self.on_progress(round(done_s), round(seconds))
+        expected, actual = np.stack(pairs, axis=1)
         differences = np.abs(actual.astype(np.float64) - expected)
         return Difference(
             largest=float(differences.max()),
             mean=float(differences.mean()),
             first_tag=float(np.mean(actual.argmax(axis=1) == expected.argmax(axis=1))),
             clips=len(waveforms),
-            audio_seconds=sum(len(waveform) for waveform in waveforms) / SAMPLE_RATE,
+            audio_seconds=seconds,
         )
 
     def verify(self, copy: Network, form: Format) -> Difference:

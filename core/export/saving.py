@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from core.errors import ExportError, PannscopeError
 from core.export.archive import write_zip
-from core.export.check import ExportJob
+from core.export.check import ExportJob, OnProgress
 from core.export.formats import Exported, known_format
 from core.export.writers import WRITERS
 from core.files import already_there, check_output, move_into_place, unwritable
@@ -33,6 +33,7 @@ def export(
     labelled: LabelledClips | None = None,
     half: bool = False,
     force: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Exported:
     """Write a network in another format, after its copy has been compared with it on recordings.
 
@@ -48,6 +49,8 @@ def export(
     labelled : clips to measure int8's mAP on, with targets of the network's classes.
     half : store float16 (safetensors only).
     force : replace existing files.
+    on_progress : called while the copy is compared with the network, with the seconds of audio that are done and those of all
+        recordings; an exception that it raises ends the export.
 
     Raises
     ------
@@ -69,7 +72,9 @@ def export(
     if half and format != "safetensors":
         raise ExportError(f"Only safetensors can be stored in half precision; leave it out for {format}.")
     started = time.perf_counter()
-    job = ExportJob(tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half)
+    job = ExportJob(
+        tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half, on_progress
+    )
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}.") as folder:
             written = WRITERS[format](job, Path(folder) / target.name)
@@ -98,6 +103,7 @@ def export_bytes(
     *,
     waveforms: Sequence[npt.NDArray[np.floating]] = (),
     half: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> tuple[bytes, Exported]:
     """``export`` for a download: the bytes, and the report. Nothing stays on the disk.
 
@@ -107,7 +113,7 @@ def export_bytes(
     with tempfile.TemporaryDirectory(prefix="pannscope-") as folder:
         kind = "-int8" if format == "int8" else ""  # the suffix is that of onnx
         target = Path(folder) / (_file_name(tagger.name) + kind + known_format(format).suffix)
-        result = export(tagger, format, target, waveforms=waveforms, half=half)
+        result = export(tagger, format, target, waveforms=waveforms, half=half, on_progress=on_progress)
         offered = target
         if len(result.files) > 1:
             offered = target.with_name(f"{target.stem}-{format}.zip")

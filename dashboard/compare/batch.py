@@ -18,6 +18,7 @@ from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
+from dashboard.server.time_left import TimeLeft
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +46,16 @@ def compare_all(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
     """Compare the networks on every recording; one that fails does not stop the others. Shows progress and a button to stop."""
     identity = "|".join(source.key for source in sources)
     stopped = st.session_state.get("stopped") == identity
-    place, waiting = st.empty(), st.empty()
+    place, waiting, time_left = st.empty(), st.empty(), TimeLeft()
     outcomes = []
     for number, source in enumerate(sources):
         if not get_server().has_tags(source, settings.models):
             if stopped:
                 outcomes.append(Outcome(source))
                 continue
+            time_left.update(number, len(sources))
             with place.container():
-                _progress(number, sources, identity)
+                _progress(number, sources, identity, time_left.seconds())
         outcomes.append(_compare(source, settings, waiting))
     place.empty()
     left = sum(not outcome.done for outcome in outcomes)
@@ -147,10 +149,11 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
     return Outcome(source, opened, result)
 
 
-def _progress(number: int, sources: Sequence[Source], identity: str) -> None:
+def _progress(number: int, sources: Sequence[Source], identity: str, left_s: float | None) -> None:
     if len(sources) == 1:
         st.skeleton(height=420)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(number / len(sources), text=f"{number + 1} of {len(sources)}: {sources[number].name}")
+        doing = f"{number + 1} of {len(sources)}: {formats.escaped(sources[number].name)}"
+        st.progress(number / len(sources), text=formats.progress(doing, left_s))
         st.button("Stop", key=f"stop_{number}", on_click=lambda: st.session_state.update(stopped=identity))

@@ -14,8 +14,6 @@ from dashboard.server.models import missing_official
 from dashboard.server.server import get_server
 from dashboard.widgets.job_panel import job_panel
 
-_BYTES_PER_PARAMETER = 4
-
 
 def networks(chosen: Settings) -> None:
     """Say what is shown; offer the download of the published pair, follow it, or say why it failed."""
@@ -94,7 +92,4 @@ def _shown(chosen: Settings, embedded: list[str]) -> str:
 
 
 def _size(names: tuple[str, ...]) -> str:
-    entries = [checkpoints.entry(name) for name in names]
-    return formats.file_size(
-        sum(entry.size_bytes or _BYTES_PER_PARAMETER * (entry.params or 0) for entry in entries)
-    )
+    return formats.file_size(sum(checkpoints.entry(name).download_bytes for name in names))

@@ -15,6 +15,7 @@ from dashboard.charts.layout import CONFIG
 from dashboard.filters import agreement_charts
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
+from dashboard.server.time_left import TimeLeft
 from dashboard.widgets.theme import palette
 
 _TABLE_PX = 353  # the header and nine criteria
@@ -81,8 +82,12 @@ def score_table(view: LayerView) -> None:
 def _all_scores(view: LayerView, placeholder: DeltaGenerator) -> dict[str, np.ndarray]:
     """The layer's scores by every criterion; progress is shown in ``placeholder``."""
 
+    time_left = TimeLeft()
+
     def on_step(done: int, total: int, criterion: str) -> None:
-        placeholder.progress(done / total, text=f"Scoring by {criterion} ({done + 1} of {total})")
+        time_left.update(done, total)
+        doing = f"Scoring by {criterion} ({done + 1} of {total})"
+        placeholder.progress(done / total, text=formats.progress(doing, time_left.seconds()))
 
     return get_server().all_scores(view.network, view.layer, on_step)
 

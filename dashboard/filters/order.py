@@ -12,6 +12,7 @@ from dashboard.charts.layout import CONFIG
 from dashboard.filters import agreement_charts
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
+from dashboard.server.time_left import TimeLeft
 from dashboard.widgets.theme import palette
 
 _WHY = """
@@ -38,10 +39,12 @@ def dependence(view: LayerView) -> None:
     st.markdown(_answer(view, server.order_dependence(settings.network, settings.layer, settings.ratio)))
     placeholder = st.empty()
 
+    time_left = TimeLeft()
+
     def on_step(done: int, total: int, layer: str) -> None:
-        placeholder.progress(
-            done / total, text=f"Putting each filter of {layer} first ({done + 1} of {total})"
-        )
+        time_left.update(done, total)
+        doing = f"Putting each filter of {layer} first ({done + 1} of {total})"
+        placeholder.progress(done / total, text=formats.progress(doing, time_left.seconds()))
 
     by_layer = server.order_by_layer(settings.network, settings.ratio, on_step)
     placeholder.empty()

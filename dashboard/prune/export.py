@@ -101,10 +101,20 @@ def _start(key: Hashable, cut: Cut, kind: FileKind) -> bool:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return False
 
-    def work(_step: Step) -> File:
-        return File(*export_bytes(pruned.tagger, kind.form.name, waveforms=waveforms, half=kind.half))
+    def work(step: Step) -> File:
+        return File(
+            *export_bytes(
+                pruned.tagger,
+                kind.form.name,
+                waveforms=waveforms,
+                half=kind.half,
+                on_progress=lambda done, total: step(
+                    done, total, "Comparing with the network, seconds of audio"
+                ),
+            )
+        )
 
-    server.jobs.start(key, work, "Writing the file, reading it back and comparing")
+    server.jobs.start(key, work, "Writing the file")
     return True
 
 

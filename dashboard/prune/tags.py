@@ -15,6 +15,7 @@ from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mir
 from dashboard.prune.cut import THRESHOLD, TOP_K, Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
+from dashboard.server.time_left import TimeLeft
 from dashboard.widgets import tables
 from dashboard.widgets.theme import palette
 
@@ -59,6 +60,7 @@ class Progress:
     def __init__(self, verdict: DeltaGenerator) -> None:
         self._verdict = verdict
         self._slot: DeltaGenerator | None = None
+        self._time_left = TimeLeft()
 
     def on_wait(self, ahead: int) -> None:
         """Say how many requests are ahead."""
@@ -66,13 +68,15 @@ class Progress:
 
     def on_repair(self, done: int, total: int) -> None:
         """Move the bar; the first call draws it, and the way to cancel."""
+        self._time_left.update(done, total)
         if self._slot is None:
             with self._verdict.container(horizontal=True, vertical_alignment="center"):
                 self._slot = st.empty()
                 st.button("Cancel", key="cancel_repair", on_click=_switch_repair_off)
         share, last = done / max(1, total), (done - 1) / max(1, total)
         if int(share * _PROGRESS_STEPS) != int(last * _PROGRESS_STEPS):
-            self._slot.progress(share, text="Repairing on the calibration clips …")
+            text = formats.progress("Repairing on the calibration clips", self._time_left.seconds())
+            self._slot.progress(share, text=text)
 
 
 def tags(cut: Cut, drawn: Frame) -> Comparison | None:

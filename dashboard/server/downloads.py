@@ -8,10 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from core import checkpoints
 from core.errors import PannscopeError
 from core.runtime.background import BackgroundTask
+from dashboard.server.time_left import TimeLeft
 
 Fetch = Callable[..., Any]
 
@@ -27,6 +30,7 @@ class DownloadStatus:
     received, total : bytes of ``current``; ``total`` is None where the server does not say.
     finished : names that are installed.
     active : whether it runs.
+    left_s : estimated seconds until all of them are downloaded; None where that is not known yet.
     message : why it stopped, in one line, if it failed or was cancelled.
     """
 
@@ -36,6 +40,7 @@ class DownloadStatus:
     total: int | None = None
     finished: tuple[str, ...] = ()
     active: bool = False
+    left_s: float | None = None
     message: str | None = None
 
     @property
@@ -56,13 +61,16 @@ class Downloads:
         self._fetch = fetch
         self._lock = threading.Lock()
         self._task: BackgroundTask | None = None
+        self._time_left = TimeLeft()
         self._status = DownloadStatus()
 
     @property
     def status(self) -> DownloadStatus:
         """How far the latest download is."""
         with self._lock:
-            return self._status
+            if not self._status.active:
+                return self._status
+            return replace(self._status, left_s=self._time_left.seconds())
 
     def start(self, names: Sequence[str]) -> None:
         """Download ``names``; does nothing where a download is under way or there is nothing to download."""
@@ -78,14 +86,20 @@ class Downloads:
             self._task.cancel()
 
     def _run(self, cancelled: threading.Event) -> None:
-        for name in self.status.names:
+        names = self.status.names
+        for number, name in enumerate(names):
             self._set(current=name, received=0, total=None)
-            self._fetch(
-                name,
-                progress=lambda received, total: self._set(received=received, total=total),
-                cancelled=cancelled.is_set,
-            )
+            self._time_left = TimeLeft()  # its first report is what an earlier download has left
+            later = sum(checkpoints.entry(other).download_bytes for other in names[number + 1 :])
+            self._fetch(name, progress=partial(self._on_progress, later), cancelled=cancelled.is_set)
             self._set(finished=(*self.status.finished, name))
+
+    def _on_progress(self, later: int, received: int, total: int | None) -> None:
+        """Note the bytes of the current file; ``later`` are those of the files after it."""
+        self._set(received=received, total=total)
+        if total:
+            with self._lock:
+                self._time_left.update(received, total + later)
 
     def _end(self, error: Exception | None) -> None:
         message: str | None = None

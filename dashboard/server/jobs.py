@@ -15,6 +15,7 @@ from core.errors import PannscopeError
 from core.runtime.background import BackgroundTask, TaskCancelledError
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.inference_queue import InferenceQueue
+from dashboard.server.time_left import TimeLeft
 
 MAX_ACTIVE = 6
 """Jobs that may be under way at once, for all visitors together."""
@@ -38,6 +39,7 @@ class JobStatus:
     done, total : steps; ``total`` is 0 until the first is known.
     doing : what the steps are.
     ahead : requests ahead of it in the queue.
+    left_s : estimated seconds until it ends; None where that is not known yet.
     active : whether it runs or waits.
     message : why it ended without a result, in one line.
     """
@@ -46,6 +48,7 @@ class JobStatus:
     total: int = 0
     doing: str = ""
     ahead: int = 0
+    left_s: float | None = None
     active: bool = True
     message: str | None = None
 
@@ -63,6 +66,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._statuses: dict[Hashable, JobStatus] = {}
         self._tasks: dict[Hashable, BackgroundTask] = {}
+        self._times_left: dict[Hashable, TimeLeft] = {}
         self._results: ByteLruCache[Any] = ByteLruCache(
             budget_bytes, lambda result: getattr(result, "nbytes", _SMALL)
         )
@@ -78,7 +82,10 @@ class Jobs:
     def status(self, key: Hashable) -> JobStatus | None:
         """How far the job is, or why it ended without a result; None where it was not started, or has its result."""
         with self._lock:
-            return self._statuses.get(key)
+            status = self._statuses.get(key)
+            if status is None or not status.active:
+                return status
+            return replace(status, left_s=self._times_left[key].seconds())
 
     def start(self, key: Hashable, work: Callable[[Step], Any], doing: str = "") -> None:
         """Start a job, unless it is under way or done.
@@ -101,6 +108,7 @@ class Jobs:
             for old in ended[:-_STATUSES_KEPT]:
                 del self._statuses[old]
             self._statuses[key] = JobStatus(doing=doing)
+            self._times_left[key] = TimeLeft()
             self._tasks[key] = BackgroundTask(
                 lambda cancelled: self._run(key, work, cancelled), "job", lambda error: self._end(key, error)
             ).start()
@@ -127,6 +135,10 @@ class Jobs:
         with self._queue.slots(lambda ahead: report(ahead=ahead)) as yield_slot:
 
             def step(done: int, total: int, doing: str = "") -> None:
+                with self._lock:
+                    if doing and doing != self._statuses[key].doing:
+                        self._times_left[key] = TimeLeft()  # other steps take other times
+                    self._times_left[key].update(done, total)
                 report(done=done, total=total, ahead=0, **({"doing": doing} if doing else {}))
                 yield_slot()
 
@@ -134,7 +146,7 @@ class Jobs:
 
     def _end(self, key: Hashable, error: Exception | None) -> None:
         with self._lock:
-            del self._tasks[key]
+            del self._tasks[key], self._times_left[key]
             if error is None:
                 del self._statuses[key]
                 return

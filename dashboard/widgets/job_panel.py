@@ -20,6 +20,8 @@ class Status(Protocol):
     def active(self) -> bool: ...
     @property
     def share(self) -> float: ...
+    @property
+    def left_s(self) -> float | None: ...
 
 
 AnyStatus = TypeVar("AnyStatus", bound=Status)
@@ -59,7 +61,7 @@ def job_panel(
             idle(now)
             return
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(now.share, text=progress(now))
+            st.progress(now.share, text=formats.progress(progress(now), now.left_s))
             st.button("Cancel", key=f"cancel_{name}", on_click=cancel)
 
     panel()

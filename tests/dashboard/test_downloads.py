@@ -35,6 +35,26 @@ def test_files_come_one_after_the_other_with_their_progress() -> None:
     assert end.message is None
 
 
+def test_the_time_left_is_that_of_all_files() -> None:
+    """327 MB and 93 MB at 20 MB in a second are 20 s: 15 s for the rest of the first file and 5 s for the second."""
+    seen: list[float | None] = []
+
+    def fetch(
+        name: str, *, progress: Callable[[int, int | None], None], cancelled: Callable[[], bool]
+    ) -> None:
+        if name == "cnn14":
+            progress(0, 327_428_481)
+            time.sleep(1.05)
+            progress(20_000_000, 327_428_481)
+            seen.append(downloads.status.left_s)
+
+    downloads = Downloads(fetch)
+    downloads.start(["cnn14", "epanns"])
+    settled(downloads)
+    assert seen[0] is not None
+    assert 1.05 * 20.01 - 0.5 < seen[0] < 24  # (420.25 - 20) / 20 seconds and a little more
+
+
 def test_a_failure_is_one_line_and_keeps_what_was_installed() -> None:
     def fetch(name: str, **_: object) -> None:
         if name == "epanns":

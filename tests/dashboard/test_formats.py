@@ -118,6 +118,38 @@ def test_seconds(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "a few seconds left"),
+        (7.49, "a few seconds left"),
+        (7.5, "about 10 s left"),
+        (12.49, "about 10 s left"),
+        (12.5, "about 15 s left"),
+        (18.2, "about 20 s left"),
+        (57.49, "about 55 s left"),
+        (57.5, "about 1 min left"),
+        (89.9, "about 1 min left"),
+        (90.0, "about 2 min left"),
+        (3569.0, "about 59 min left"),
+        (3570.0, "about 1 h left"),
+        (4469.0, "about 1 h left"),
+        (4470.0, "about 1.5 h left"),
+        (36_000.0, "about 10 h left"),
+    ],
+)
+def test_time_left(value: float, text: str) -> None:
+    assert formats.time_left(value).replace(formats.NBSP, " ") == text
+    assert (
+        formats.progress("Measuring: 3 of 60", value).replace(formats.NBSP, " ")
+        == f"Measuring: 3 of 60 · {text}"
+    )
+
+
+def test_a_bar_without_an_estimate_says_only_what_is_done() -> None:
+    assert formats.progress("Measuring: 3 of 60", None) == "Measuring: 3 of 60"
+
+
+@pytest.mark.parametrize(
     ("share", "whole", "tenths"),
     [
         (0.0, "0 %", "0.0 %"),

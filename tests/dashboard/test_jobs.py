@@ -76,6 +76,24 @@ def test_a_job_that_waits_for_its_slot_can_be_stopped_and_begun_again() -> None:
     assert queue.length == 0
 
 
+def test_a_job_under_way_says_how_long_it_still_takes() -> None:
+    jobs, reported, over = Jobs(InferenceQueue(), 2**20), threading.Event(), threading.Event()
+
+    def work(step: Step) -> bool:
+        step(0, 100)
+        time.sleep(1.1)
+        step(10, 100)
+        reported.set()
+        return over.wait(5)
+
+    jobs.start("long", work)
+    assert jobs.status("long").left_s is None
+    assert reported.wait(5)
+    assert 8 < jobs.status("long").left_s < 11  # 90 steps of 0.11 s, on a busy machine
+    over.set()
+    wait_until(lambda: jobs.status("long") is None)
+
+
 def test_what_goes_wrong_is_one_line() -> None:
     jobs = Jobs(InferenceQueue(), 2**20)
 
