@@ -15,6 +15,7 @@ from core.errors import PannscopeError
 
 _WINDOWS = sys.platform == "win32"
 _REPLACE_TRIES = 6
+_drafts: set[Path] = set()
 _REPLACE_PAUSE_S = 0.05  # before the second try, and twice as long before each one after it: 1.5 s in all
 
 
@@ -53,6 +54,7 @@ def atomic_write(target: Path, mode: int = 0o666) -> Iterator[Path]:
     """
     draft = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(4)}.part")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    _drafts.add(draft)
     try:
         permissions = os.fstat(descriptor).st_mode
         os.close(descriptor)
@@ -60,6 +62,14 @@ def atomic_write(target: Path, mode: int = 0o666) -> Iterator[Path]:
         draft.chmod(permissions)  # safetensors replaces it by a file that only its owner may read
         move_into_place(draft, target)
     finally:
+        _drafts.discard(draft)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def remove_drafts() -> None:
+    """Remove what is half written, for a program that ends without waiting for those who write it."""
+    for draft in list(_drafts):
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
 

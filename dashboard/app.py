@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the path
@@ -20,6 +21,9 @@ from core import settings  # noqa: E402 (after the path is set)
 from core.errors import SettingsError  # noqa: E402
 from core.runtime import process  # noqa: E402
 from dashboard.server import warm_up  # noqa: E402
+from dashboard.server.http import FrontDoor  # noqa: E402
+from dashboard.server.shutdown import Shutdown  # noqa: E402
+from dashboard.server.upload_guard import UploadGuard  # noqa: E402
 from dashboard.widgets import theme  # noqa: E402
 
 process.set_passive_wait_policy()  # before any page imports torch
@@ -30,9 +34,11 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
-    """Load what the first visitor needs as soon as the server runs."""
+    """Load what the first visitor needs as soon as the server runs; end with it on a signal."""
+    shutdown = Shutdown()
     warm_up.start()
     yield
+    await shutdown.server_closed()
 
 
 def navigate() -> None:
@@ -56,4 +62,4 @@ def navigate() -> None:
 if __name__ == "__main__":
     navigate()
 else:
-    app = st.App(__file__, lifespan=lifespan)
+    app = st.App(__file__, lifespan=lifespan, middleware=[Middleware(FrontDoor), Middleware(UploadGuard)])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from core.cli.output import complain
-from core.runtime.background import end_all
 
 WILDCARDS = ("", "0.0.0.0", "::")
 """Addresses that mean every interface of this machine."""
@@ -91,14 +89,12 @@ def run_dashboard(options: list[str]) -> None:
     from streamlit.web import cli
 
     import dashboard
+    from dashboard.server import shutdown
 
+    for number in shutdown.SIGNALS:  # until the server has its own, and once it has closed
+        signal.signal(number, lambda *_: shutdown.end_now())
     page = Path(dashboard.__file__).with_name("app.py")
     try:
         cli.main(["run", str(page), *options], prog_name="streamlit", standalone_mode=False)
     except cli.click.ClickException as error:  # streamlit's click is not the copy that typer carries
         raise typer.BadParameter(error.format_message().rstrip("."), param_hint="streamlit") from None
-    except cli.click.Abort:  # Ctrl-C, after the server has been shut down
-        if not end_all():  # Python's own end would print what torch, imported by half, complains of
-            complain("stopped.")
-            os._exit(130)
-        raise typer.Abort from None

@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from core import settings
 
 ROOT = Path("/")
@@ -34,16 +32,21 @@ def usable_cpus(root: Path = ROOT) -> int:
 def usable_memory(root: Path = ROOT) -> int | None:
     """Bytes this process can still allocate: the system's available memory, or the rest of its control group's limit; None if unknown."""
     available = [limit - used for limit, used in _memory_limits(root)]
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        available += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    except OSError:
-        pass
+    available += [1024 * size for size in _meminfo(root, "MemAvailable:")]
     return max(0, min(available)) if available else None
+
+
+def total_memory(root: Path = ROOT) -> int | None:
+    """Bytes this process could ever allocate: the machine's memory, or its control group's limit if that is less; None if unknown."""
+    sizes = [limit for limit, _used in _memory_limits(root)]
+    sizes += [1024 * size for size in _meminfo(root, "MemTotal:")]
+    return min(sizes, default=None)
 
 
 def threads() -> int:
     """Threads an engine runs on: PANNSCOPE_THREADS, else as many as torch uses (OMP_NUM_THREADS), at most the usable cores."""
+    import torch  # here, since the server needs to know its memory seconds before it has loaded torch
+
     return settings.threads() or min(torch.get_num_threads(), usable_cpus())
 
 
@@ -73,6 +76,12 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
                 if line.startswith(droppable):
                     used -= int(line.split()[1])
             yield limit, max(0, used)
+
+
+def _meminfo(root: Path, name: str) -> list[int]:
+    """The values, in KiB, of a line of /proc/meminfo: one, or none where there is no such line."""
+    lines = (_read(root / "proc/meminfo") or "").splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith(name)]
 
 
 def _groups(root: Path, resource: str) -> Iterator[Path]:

@@ -24,8 +24,8 @@ The pruned network is the baseline without the least important filters of its la
 afterwards. A filter's importance is the operator norm of its weights: how much it can amplify its input. The E-PANNs
 paper removes half of these filters.
 
-Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are not written to disk, and are
-removed from memory as others come.
+Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are not written to disk. They are kept
+for an hour after their last use, for the browser that sent them alone (a cookie names it), and for less where others need the memory.
 
 Parameters and MACs are counted here, the time is measured on this machine, and nothing on this page is taken from a
 publication.

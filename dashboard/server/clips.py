@@ -81,7 +81,7 @@ def _open(source: Source) -> OpenedClip:
     if source.example is not None:
         clip = example_clip(source.example)
     else:
-        clip = open_clip(source.data or b"", name=source.name)
+        clip = open_clip(source.data, name=source.name)
     if isinstance(clip, StreamedClip):
         trim_heap()  # what receiving and reading so many bytes has left over
     return OpenedClip(clip, clip_picture(clip.samples, clip.segments))

@@ -5,7 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from core.errors import AudioError
 from core.examples import EXAMPLES
+
+
+@dataclass(eq=False)
+class Recording:
+    """The bytes of a file, until the server needs their memory for something else."""
+
+    data: bytes | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return len(self.data or b"")
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,13 +29,13 @@ class Source:
     ----------
     name : for display, never a path.
     key : sha256 of the bytes and the name, or the example's key; everything computed from the source is cached under it.
-    data : the bytes of the file, or None for an example.
+    recording : the file, or None for an example.
     example : the key of a synthesised clip, or None.
     """
 
     name: str
     key: str
-    data: bytes | None = None
+    recording: Recording | None = None
     example: str | None = None
 
     @classmethod
@@ -33,7 +46,19 @@ class Source:
     @classmethod
     def of_bytes(cls, name: str, data: bytes) -> Source:
         """A file or a recording of the visitor's own. Equal bytes under another name share their results, not the name."""
-        return cls(name=name, key=f"{hashlib.sha256(data).hexdigest()}:{name}", data=data)
+        return cls(name=name, key=f"{hashlib.sha256(data).hexdigest()}:{name}", recording=Recording(data))
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file. Raises ``AudioError`` where they were removed from the server's memory."""
+        if self.recording is None or self.recording.data is None:
+            raise AudioError(f'"{self.name}" is no longer in this server\'s memory; add it again.')
+        return self.recording.data
+
+    @property
+    def address_key(self) -> str:
+        """Ten hexadecimal digits that name it in a page's address."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:10]
 
 
 def example_sources() -> list[Source]:

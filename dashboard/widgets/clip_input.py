@@ -1,22 +1,27 @@
 """The choice of recordings: files, the microphone, and the examples, of which one is shown to begin with.
 
-A visitor's recordings stay on every page: the uploader forgets its files when the page changes, so that the recordings are kept in
-the session and listed, with a button that removes them.
+The uploader and the recorder are only the way in: what they receive is kept by the server for this visitor, listed here with buttons
+that remove it, and named by its hash in the page's address, so that it outlives a change of page and a reload.
 """
 
 from __future__ import annotations
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.audio import SAMPLE_RATE, SUFFIXES
 from core.examples import EXAMPLES
 from dashboard import formats
+from dashboard.server.http import visitor
+from dashboard.server.recordings import KEPT_S, get_recordings
 from dashboard.server.source import Source
 from dashboard.widgets import query_params
 
 _TITLES = {example.key: example.title for example in EXAMPLES}
+_LISTED = 8  # recordings with a button of their own
+_KEPT = formats.seconds(KEPT_S)
 
 
 def choose(place_for_examples: DeltaGenerator) -> list[Source]:
@@ -25,31 +30,32 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     A selected example is shown; without one, the visitor's own recordings are, latest kind first. Adding a recording
     deselects the example, and selecting an example keeps the recordings for later.
     """
+    # A new key gives an empty widget, once what it received has been taken over.
+    number = st.session_state.setdefault("inputs", 0)
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
         st.file_uploader(
             "Your recordings",
             type=list(SUFFIXES),
             accept_multiple_files=True,
-            key="uploads",
-            on_change=_recordings_changed,
-            args=("uploads",),
+            key=f"uploads_{number}",
+            on_change=_take_over,
+            args=(f"uploads_{number}",),
             label_visibility="collapsed",
         )
         with st.popover("Record", icon=":material/mic:"):
             st.audio_input(
                 "Microphone",
                 sample_rate=SAMPLE_RATE,
-                key="recording",
-                on_change=_recordings_changed,
-                args=("recording",),
+                key=f"recording_{number}",
+                on_change=_take_over,
+                args=(f"recording_{number}", "Microphone recording"),
             )
             st.caption(
                 "Browsers process a microphone's sound as speech: gain control and noise suppression change "
                 "sirens, rain or birds. To test such sounds, record with another app and add the file."
             )
-    # The widgets return copies of up to 50 MB each, made anew in every run; the session's own share the server's bytes.
-    recordings = _own_sources(st.session_state.get("uploads") or [], st.session_state.get("recording"))
-    _earlier()
+    recordings = own()
+    _listing(recordings)
     if st.session_state.get("example") is None and not recordings:
         # A default of the widget itself could not be deselected later.
         before = st.session_state.get("last_example")
@@ -93,67 +99,83 @@ def choose_one(place_for_examples: DeltaGenerator) -> Source:
 
 def chosen_name() -> str:
     """The name of the clip that a page shows, as far as it is known before the inputs are drawn."""
+    recordings = own()
     example = st.session_state.get("example")
     if example is None and "example" not in st.session_state:
-        example = query_params.linked("example", _TITLES) or EXAMPLES[0].key
+        example = query_params.linked("example", _TITLES) or (None if recordings else EXAMPLES[0].key)
     if example is not None:
         return _TITLES[example]
-    names = {source.key: source.name for source in own()}
-    uploads = [upload.name for upload in st.session_state.get("uploads") or []]
-    return names.get(st.session_state.get("current_clip", "")) or next(
-        iter((*names.values(), *uploads)), "your recording"
-    )
+    names = {source.key: source.name for source in recordings}
+    return names.get(st.session_state.get("current_clip", "")) or next(iter(names.values()), "your recording")
 
 
 def own() -> list[Source]:
-    """The visitor's own recordings, after the inputs have been drawn."""
-    sources: dict[str, Source] = {}
-    for group in ("current_recordings", "earlier_recordings"):
-        recordings: dict[str, Source] = st.session_state.get(group, {})
-        sources |= {source.key: source for source in recordings.values() if source.key not in sources}
-    return list(sources.values())
+    """The visitor's own recordings on this page: those added here, or those that the address named when it was opened."""
+    if "recordings" not in st.session_state:
+        st.session_state["recordings"] = query_params.listed("recordings")
+    return get_recordings().find(_visitor(), st.session_state["recordings"])
 
 
-def _recordings_changed(kind: str) -> None:
-    """A recording was added or removed: show the visitor's own, this kind first."""
-    st.session_state["latest_kind"] = kind
-    st.session_state["recordings_changed"] = True
-    if st.session_state.get(kind):
+def _take_over(widget: str, name: str | None = None) -> None:
+    """Keep what a widget has received, show it first, and give the widget's own copies up."""
+    received = st.session_state.get(widget) or []
+    files: list[UploadedFile] = received if isinstance(received, list) else [received]
+    added = []
+    for file in files:
+        source = Source.of_bytes(name or file.name, file.getvalue())
+        added.append(get_recordings().keep(_visitor(), source).address_key)
+        context = get_script_run_ctx()
+        if context is not None:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)  # type: ignore[attr-defined]
+    if added:
+        before = [source.address_key for source in own()]
+        st.session_state["recordings"] = list(dict.fromkeys(added + before))
         st.session_state["example"] = None
-    elif not any(st.session_state.get(group) for group in ("uploads", "recording", "earlier_recordings")):
-        st.session_state["example"] = EXAMPLES[0].key
+        st.session_state.pop("current_clip", None)
+        st.session_state["inputs"] += 1
 
 
-def _own_sources(uploads: list[UploadedFile], recording: UploadedFile | None) -> list[Source]:
-    """The visitor's recordings; each is hashed once, and removed from the session with its widget's file."""
-    before: dict[str, Source] = st.session_state.get("current_recordings", {})
-    now: dict[str, Source] = {}
-    recorded = [(recording, "Microphone recording")] if recording is not None else []
-    files = [(upload, upload.name) for upload in uploads]
-    last = st.session_state.get("latest_kind")
-    for upload, name in recorded + files if last == "recording" else files + recorded:
-        identity = upload.file_id
-        now[identity] = before.get(identity) or Source.of_bytes(name, upload.getvalue())
-    if not st.session_state.pop("recordings_changed", False):
-        # Nobody removed a file, and yet it is missing: the page was changed, and its uploader with it.
-        gone = {source.key: source for identity, source in before.items() if identity not in now}
-        st.session_state["earlier_recordings"] = gone | st.session_state.get("earlier_recordings", {})
-    st.session_state["current_recordings"] = now
-    return own()
-
-
-def _earlier() -> None:
-    """The recordings that were added on another page, with a button that removes them."""
-    earlier: dict[str, Source] = st.session_state.get("earlier_recordings", {})
-    if not earlier:
+def _listing(recordings: list[Source]) -> None:
+    """The recordings with buttons that remove them, and a line where one was refused or is gone."""
+    keys = [source.address_key for source in recordings]
+    gone = len(st.session_state["recordings"]) - len(keys)
+    st.session_state["recordings"] = keys
+    query_params.keep_list("recordings", keys)
+    context = get_script_run_ctx()
+    refusal = get_recordings().refusal(context.session_id) if context is not None else None
+    if refusal:
+        st.warning(refusal, icon=":material/block:")
+    if gone:
+        st.warning(
+            f"{formats.plural(gone, 'recording')} of this page {'is' if gone == 1 else 'are'} no longer on this server: "
+            f"recordings are kept for their own visitor alone, for {_KEPT} after their last use, and for less where others "
+            "need the memory. Add them again.",
+            icon=":material/history:",
+        )
+    if not recordings:
         return
+    names = [formats.escaped(source.name) for source in recordings]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        names = ", ".join(formats.escaped(source.name) for source in earlier.values())
-        st.caption(f"Your recordings ({len(earlier)}): {names}", width="content")
-        st.button("Remove", key="remove", icon=":material/close:", type="tertiary", on_click=_remove)
+        st.caption(f"Your recordings ({len(names)}):", width="content")
+        for key, name in list(zip(keys, names, strict=True))[:_LISTED]:
+            _remove_button(f"Remove {name}", f"remove_{key}", [key])
+        if len(names) > 1:
+            _remove_button("Remove all", "remove", keys)
 
 
-def _remove() -> None:
-    st.session_state["earlier_recordings"] = {}
-    if not st.session_state.get("uploads") and not st.session_state.get("recording"):
+def _remove_button(label: str, key: str, keys: list[str]) -> None:
+    st.button(label, key=key, icon=":material/close:", type="tertiary", on_click=_remove, args=(keys,))
+
+
+def _remove(keys: list[str]) -> None:
+    get_recordings().remove(_visitor(), keys)
+    left = [key for key in st.session_state["recordings"] if key not in keys]
+    st.session_state["recordings"] = left
+    if not left and st.session_state.get("example") is None:
         st.session_state["example"] = st.session_state.get("last_example") or EXAMPLES[0].key
+
+
+def _visitor() -> str:
+    """Whose recordings these are: the browser's, by its cookie, or, where it takes none, this session's."""
+    context = get_script_run_ctx()
+    return visitor(st.context.headers.get("Cookie", "")) or (context.session_id if context else "")

@@ -136,7 +136,7 @@ def test_serve_answers_and_stops_on_ctrl_c(tmp_path: Path) -> None:
                 continue
         assert answer == b"ok"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) in (0, 130), log.read_text()
+        assert process.wait(5) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()
@@ -146,15 +146,11 @@ def test_serve_answers_and_stops_on_ctrl_c(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
 
 
-def test_ctrl_c_does_not_wait_for_work_that_does_not_end(tmp_path: Path) -> None:
-    """A warm-up that is inside compiled code for long: the process ends after the time that tasks have, without a traceback."""
+def test_a_signal_before_the_server_runs_ends_in_order(tmp_path: Path) -> None:
+    """While Streamlit is still being set up: no traceback, exit code 0."""
     program = (
-        "import time; from core.runtime import background; from streamlit.web import bootstrap; from core.cli import main\n"
-        "background.EXIT_SECONDS = 0.1\n"
-        "def serve(*_):\n"
-        "    background.BackgroundTask(lambda cancelled: time.sleep(60), 'warm-up').start()\n"
-        "    raise KeyboardInterrupt\n"
-        "bootstrap.run_asgi_app = serve\n"
+        "import os, signal, time; from streamlit.web import bootstrap; from core.cli import main\n"
+        "bootstrap.run_asgi_app = lambda *_: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60))\n"
         "main(['serve'])"
     )
     result = subprocess.run(
@@ -165,6 +161,4 @@ def test_ctrl_c_does_not_wait_for_work_that_does_not_end(tmp_path: Path) -> None
         text=True,
         timeout=30,
     )
-    assert result.returncode == 130
-    assert result.stderr.splitlines()[-1] == "pannscope: stopped."
-    assert "Traceback" not in result.stderr
+    assert (result.returncode, result.stderr) == (0, "")

@@ -11,7 +11,7 @@ import torch
 from core.errors import SettingsError
 from core.models.cnn import Cnn14Config
 from core.runtime.machine import threads as threads_used
-from core.runtime.machine import usable_cpus, usable_memory
+from core.runtime.machine import total_memory, usable_cpus, usable_memory
 from core.runtime.profiles import PROFILES, choose_profile
 
 
@@ -39,8 +39,10 @@ def test_limits_of_version_2(tmp_path):
         },
     )
     assert usable_memory(root) == 500_000
+    assert total_memory(root) == 1_000_000
     files(root, proc__meminfo="MemTotal: 100 kB\nMemAvailable:  10 kB\n")
     assert usable_memory(root) == 10_240
+    assert total_memory(root) == 102_400
 
 
 @pytest.fixture
