@@ -1,15 +1,20 @@
-"""Two networks on one clip: their tags class by class, and how far they agree."""
+"""Two networks on one clip: which tags are kept, lost and gained at a threshold, and how far the outputs differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from core.audio import Clip
 from core.errors import ModelError
 from core.tagging import Tagger, Tags
+
+Change = Literal["kept", "lost", "gained", "one-sided", "below"]
+
+CLIPPED = 1e-7
+"""Probabilities are clipped to this distance from 0 and 1 before the logarithm: float32 has 1.2e-7 between 1 and its neighbour."""
 
 
 @dataclass(frozen=True)
@@ -33,42 +38,112 @@ class Row:
         """The larger of the two probabilities."""
         return max(value for value in (self.baseline, self.candidate) if value is not None)
 
+    def change(self, threshold: float) -> Change:
+        """What became of the tag: a probability of exactly ``threshold`` recognises it.
+
+        "kept" where both networks recognise it, "lost" where only the baseline does, "gained" where only the candidate does;
+        "one-sided" where the one network that has the class does; "below" where none does.
+
+        Examples
+        --------
+        >>> Row(378, "Clock", 0.95, 0.46).change(0.5), Row(378, "Clock", 0.5, 0.5).change(0.5)
+        ('lost', 'kept')
+        """
+        before, after = (
+            value is not None and value >= threshold for value in (self.baseline, self.candidate)
+        )
+        if not (before or after):
+            return "below"
+        if self.difference is None:
+            return "one-sided"
+        return "kept" if before and after else "lost" if before else "gained"
+
 
 @dataclass(frozen=True)
 class Agreement:
     """How far two networks agree on a clip, over the classes that both have.
 
+    The tags that count are those with at least ``threshold`` in either network; below it probabilities are mostly noise.
+
     Attributes
     ----------
+    threshold : float
+        Probability from which on a network recognises a tag.
+    counted : tuple of Row
+        The tags that count, the largest probability first; of equal ones, in AudioSet's order.
+    one_sided : tuple of Row
+        Tags with at least ``threshold`` of classes that only one network has: neither lost nor gained.
+    likeliest : Row
+        The shared class with the largest probability, counted or not.
+    divergence : float
+        ``divergences`` of the candidate's output from the baseline's, nats.
     top_k, top_k_overlap : int
-        How many of the first ``top_k`` tags of one network are among the first ``top_k`` of the other.
+        How many of the first ``top_k`` tags of one network are among the first ``top_k`` of the other, whatever their probability.
     spearman : float or None
         Spearman's rank correlation over all shared classes; None where it is not defined (``spearman``).
     max_abs_difference : float
         The largest difference of a probability.
     max_difference_tag : str
         The class that has it.
-    threshold : float
-        Probability from which on a tag counts as given.
-    gained, lost : tuple of str
-        Tags with at least ``threshold`` in the candidate alone, and in the baseline alone.
     shared_classes : int
         Number of classes that both networks have.
     """
 
+    threshold: float
+    counted: tuple[Row, ...]
+    one_sided: tuple[Row, ...]
+    likeliest: Row
+    divergence: float
     top_k: int
     top_k_overlap: int
     spearman: float | None
     max_abs_difference: float
     max_difference_tag: str
-    threshold: float
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
     shared_classes: int
+
+    def rows_of(self, change: Change) -> list[Row]:
+        """The counted tags that are kept, lost or gained, the largest probability first."""
+        return [row for row in self.counted if row.change(self.threshold) == change]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Tags that both networks recognise, in AudioSet's order."""
+        return self._names("kept")
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Tags that the baseline alone recognises, in AudioSet's order."""
+        return self._names("lost")
+
+    @property
+    def gained(self) -> tuple[str, ...]:
+        """Tags that the candidate alone recognises, in AudioSet's order."""
+        return self._names("gained")
+
+    @property
+    def kept_share(self) -> float | None:
+        """Kept tags / (kept + lost + gained): the Jaccard index of both sets of tags. None where neither network has a tag."""
+        return len(self.kept) / len(self.counted) if self.counted else None
 
     def document(self) -> dict[str, Any]:
         """The ``agreement`` object of the command line's JSON."""
-        return vars(self) | {"gained": list(self.gained), "lost": list(self.lost)}
+        return {
+            "threshold": self.threshold,
+            "kept": list(self.kept),
+            "lost": list(self.lost),
+            "gained": list(self.gained),
+            "kept_share": self.kept_share,
+            "divergence": self.divergence,
+            "top_k": self.top_k,
+            "top_k_overlap": self.top_k_overlap,
+            "spearman": self.spearman,
+            "max_abs_difference": self.max_abs_difference,
+            "max_difference_tag": self.max_difference_tag,
+            "shared_classes": self.shared_classes,
+        }
+
+    def _names(self, change: Change) -> tuple[str, ...]:
+        return tuple(row.name for row in sorted(self.rows_of(change), key=lambda row: row.index))
 
 
 def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: float = 0.5) -> Agreement:
@@ -81,7 +156,7 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
     top_k : int
         How many of the first tags to compare, cut to the number of shared classes.
     threshold : float
-        Probability between 0 and 1 for gained and lost tags.
+        Probability between 0 and 1 from which on a network recognises a tag.
 
     Raises
     ------
@@ -94,8 +169,10 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
     >>> def tags(name, speech, rain):
     ...     return Tags(name, ClassSet((0, 289)), np.array([speech, rain], np.float32), "torch", 1.0, ((0.0, 10.0),))
     >>> result = agreement(tags("wide", 0.75, 0.25), tags("narrow", 0.5, 0.75), top_k=1)
-    >>> result.top_k_overlap, result.gained, result.lost, result.max_abs_difference
-    (0, ('Rain',), (), 0.5)
+    >>> result.kept, result.lost, result.gained, result.kept_share
+    (('Speech',), (), ('Rain',), 0.5)
+    >>> result.top_k_overlap, result.max_abs_difference
+    (0, 0.5)
     """
     if top_k < 1:
         raise ModelError(f"The number of tags to compare has to be at least 1; got {top_k}.")
@@ -106,22 +183,39 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
         raise ModelError(
             f"{baseline.model} and {candidate.model} have no class in common, so they cannot be compared."
         )
-    names = dict(zip(baseline.classes.indices, baseline.classes.names, strict=True))
+    listed = rows(baseline, candidate)
+    both = [row for row in listed if row.difference is not None]
+    furthest = max(both, key=lambda row: (abs(row.difference or 0.0), -row.index))
     a, b = _aligned(baseline, shared), _aligned(candidate, shared)
     k = min(top_k, len(shared))
     overlap = set(np.argsort(-a, kind="stable")[:k]) & set(np.argsort(-b, kind="stable")[:k])
-    furthest = int(np.argmax(np.abs(a - b)))
     return Agreement(
+        threshold=threshold,
+        counted=tuple(row for row in both if row.change(threshold) != "below"),
+        one_sided=tuple(row for row in listed if row.change(threshold) == "one-sided"),
+        likeliest=both[0],
+        divergence=float(divergences(a, b)),
         top_k=k,
         top_k_overlap=len(overlap),
         spearman=spearman(a, b),
-        max_abs_difference=float(abs(a[furthest] - b[furthest])),
-        max_difference_tag=names[shared[furthest]],
-        threshold=threshold,
-        gained=tuple(names[shared[i]] for i in np.flatnonzero((b >= threshold) & (a < threshold))),
-        lost=tuple(names[shared[i]] for i in np.flatnonzero((a >= threshold) & (b < threshold))),
+        max_abs_difference=abs(furthest.difference or 0.0),
+        max_difference_tag=furthest.name,
         shared_classes=len(shared),
     )
+
+
+def divergences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Each clip's Kullback-Leibler divergence of probabilities (..., classes) from ``before``, in nats, (...).
+
+    Each class is a Bernoulli variable, and their divergences are summed: p log(p / q) + (1 - p) log((1 - p) / (1 - q)).
+
+    Examples
+    --------
+    >>> round(float(divergences(np.array([0.75, 0.25]), np.array([0.25, 0.75]))), 4)
+    1.0986
+    """
+    p, q = (np.clip(values.astype(np.float64), CLIPPED, 1 - CLIPPED) for values in (before, after))
+    return np.asarray((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum(axis=-1))
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -22,3 +22,27 @@ def prefixed(value: float, unit: str = "") -> str:
 def three_digits(value: float) -> str:
     """Three significant digits of a value of at least 0.9995: 80.75 -> '80.8', 327.4 -> '327', 5.2138 -> '5.21'."""
     return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+
+
+def probability(value: float) -> str:
+    """A probability with two decimals.
+
+    Examples
+    --------
+    >>> probability(0.914), probability(0.999)
+    ('0.91', '1.00')
+    """
+    return f"{value:.2f}"
+
+
+def beside_threshold(value: float, threshold: float) -> str:
+    """A probability with two decimals, or with as many as show on which side of a threshold it is.
+
+    Examples
+    --------
+    >>> beside_threshold(0.496, 0.5), beside_threshold(0.5, 0.5), beside_threshold(0.494, 0.5)
+    ('0.496', '0.50', '0.49')
+    """
+    side = value >= threshold
+    texts = (f"{value:.{decimals}f}" for decimals in range(2, 18))
+    return next((text for text in texts if (float(text) >= threshold) == side), repr(value))

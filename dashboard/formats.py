@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core import units
 from core.units import prefixed, three_digits
 
 Form = Callable[[float], str]
@@ -89,7 +90,7 @@ def channels(number: int) -> str:
 
 def probability(value: float) -> str:
     """A probability with two decimals: 0.914 -> '0.91'."""
-    return f"{value:.2f}"
+    return units.probability(value)
 
 
 def correlation(value: float) -> str:
@@ -101,6 +102,11 @@ def signed(value: float) -> str:
     """A difference of probabilities with its sign: -0.214 -> '−0.21', 0.05 -> '+0.05', 0.001 -> '0.00'."""
     text = f"{abs(value):.2f}"
     return text if text == "0.00" else _sign(value) + text
+
+
+def nats(value: float) -> str:
+    """A divergence to about three digits: 0.0312 -> '0.031', 1.234 -> '1.23', 12.3 -> '12'."""
+    return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
 
 
 def change(before: float, after: float) -> str:

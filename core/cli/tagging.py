@@ -47,6 +47,7 @@ def tag_command(
     With --json all classes are printed (or --top K), one line a clip where there are several.
     """
     from core.audio import load_clip
+    from core.verdict import SILENT
 
     _check_top(top)
     tagger = network.load(ratio, runtime)
@@ -66,6 +67,8 @@ def tag_command(
             if printed:
                 say("")
             printed = True
+            if clip.silent:
+                say(f"{SILENT}. This is what the network outputs for silence.")
             print_table(
                 f"{clip.name} ({clip.duration_s:.1f} s), {tags.model}, {tags.latency_ms:.0f} ms",
                 ["tag", "probability"],
@@ -85,7 +88,9 @@ def compare_command(
         str | None,
         typer.Option("--candidate", "-b", metavar="MODEL", help="Name or file of the second model."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-k", metavar="K", help="Tags to compare and to print.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", "-k", metavar="K", help="Tags to print, and to compare for top_k_overlap.")
+    ] = 10,
     threshold: Annotated[
         float,
         typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as assigned."),
@@ -101,6 +106,7 @@ def compare_command(
     from core.audio import load_clip
     from core.compare import compare, rows
     from core.tagging import default_pair
+    from core.verdict import headline
 
     _check_top(top)
     names = default_pair()
@@ -118,16 +124,17 @@ def compare_command(
         print_json(result.document())
         return
     print_table(
-        f"{clip.name} ({clip.duration_s:.1f} s)",
+        f"{clip.name} ({clip.duration_s:.1f} s): {headline(result, left.model, right.model)}",
         ["tag", left.model, right.model, "change"],
         [
             [row.name, _number(row.baseline), _number(row.candidate), _number(row.difference, "+.2f")]
             for row in rows(left, right)[:top]
         ],
     )
+    share = "-" if agreed.kept_share is None else f"{100 * agreed.kept_share:.0f}%"
     rank = "not defined" if agreed.spearman is None else f"{agreed.spearman:.2f}"
     say(
-        f"They agree on {agreed.top_k_overlap} of the first {agreed.top_k} tags; rank correlation {rank}; "
+        f"Kept tags at {threshold:.2f}: {share}; divergence {agreed.divergence:.3g} nats; rank correlation {rank}; "
         f"largest difference {agreed.max_abs_difference:.2f} ({agreed.max_difference_tag}); "
         f"{left.latency_ms:.0f} and {right.latency_ms:.0f} ms."
     )

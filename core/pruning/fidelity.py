@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from core.compare import spearman
+from core.compare import divergences, spearman
 from core.errors import PruningError
 from core.models.cnn import Cnn14
 from core.windows import mean_probabilities
 
 TOP_K = 5
 """How many of the first tags ``Fidelity.top_k_overlap`` is about."""
-
-CLIPPED = 1e-7
-"""Probabilities are clipped to this distance from 0 and 1 before the logarithm: float32 has 1.2e-7 between 1 and its neighbour."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,6 @@ def fidelity(parent: np.ndarray, pruned: np.ndarray) -> Fidelity:
         spearman=float(np.mean(defined)) if defined else None,
         max_abs_difference=float(np.abs(parent.astype(np.float64) - pruned).max(axis=1).mean()),
     )
-
-
-def divergences(parent: np.ndarray, pruned: np.ndarray) -> np.ndarray:
-    """Each clip's divergence in nats, (clips,): the sum over classes of p log(p / q) + (1 - p) log((1 - p) / (1 - q))."""
-    p, q = (np.clip(values.astype(np.float64), CLIPPED, 1 - CLIPPED) for values in (parent, pruned))
-    return np.asarray((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum(axis=-1))
 
 
 def predictions(model: Cnn14, waveforms: Sequence[np.ndarray]) -> np.ndarray:

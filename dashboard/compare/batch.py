@@ -82,14 +82,15 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
         column_config={
             "Clip": st.column_config.TextColumn(pinned=True, width="medium"),
             "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
-            "Shared": st.column_config.NumberColumn(
-                width="small", help=f"Tags among the first {settings.top_k} of both networks."
+            "Kept": st.column_config.NumberColumn(
+                format="percent",
+                width="small",
+                help=f"Of the tags with {formats.probability(settings.threshold)} or more in either network, those that both have.",
             ),
-            "Difference": st.column_config.NumberColumn(
-                format="%.2f", width="small", help="The largest difference of a tag's probability."
-            ),
-            "Ranks": st.column_config.NumberColumn(
-                format="%.2f", width="small", help="Spearman's rank correlation over all tags."
+            "Lost": st.column_config.TextColumn(help=f"Tags that only {names[0]} has."),
+            "Gained": st.column_config.TextColumn(help=f"Tags that only {names[1]} has."),
+            "Divergence": st.column_config.NumberColumn(
+                format="%.3f", width="small", help="Of all probabilities, in nats; 0 means identical outputs."
             ),
             "Remark": st.column_config.TextColumn(width="large"),
         },
@@ -119,9 +120,10 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
         "Length": clip.duration_s if clip else None,
         columns[0]: _first(result.baseline) if result else None,
         columns[1]: _first(result.candidate) if result else None,
-        "Shared": measured.top_k_overlap if measured else None,
-        "Difference": measured.max_abs_difference if measured else None,
-        "Ranks": measured.spearman if measured else None,
+        "Kept": measured.kept_share if measured else None,
+        "Lost": " · ".join(measured.lost) if measured else None,
+        "Gained": " · ".join(measured.gained) if measured else None,
+        "Divergence": measured.divergence if measured else None,
         "Remark": outcome.error or " ".join(notes) or ("" if result else "Not done."),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
@@ -20,8 +21,8 @@ Both networks run on the same waveform: mixed to mono, resampled to 32 kHz, and 
 64 bands, a hundred frames a second. Twelve convolutional layers and two linear layers turn it into a probability for each
 class of sound. Several can be high at once, since a clip can hold many sounds, so they do not add up to 1.
 
-The pruned network is the baseline without the least important filters of its later layers (C7 to C12), fine-tuned
-afterwards. A filter's importance is the operator norm of its weights: how much it can amplify its input. The E-PANNs
+The pruned network is the baseline without the least important filters of its later layers (C7 to C12 of the twelve
+convolutions, which the papers call C1 to C12), fine-tuned afterwards. A filter's importance is the operator norm of its weights: how much it can amplify its input. The E-PANNs
 paper removes half of these filters.
 
 Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are not written to disk. They are kept
@@ -70,13 +71,14 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    st.header(tables.answer(comparison), anchor=False)
-    left, right = st.columns([5, 7], gap="medium")
+    sections.notes(source, comparison)
+    st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
+    # The answer comes first in the columns' order, which is the order of a phone.
+    left, right = st.columns([7, 5], gap="medium")
     with left:
-        sections.recording(source, opened)
-        sections.notes(source, comparison)
-    with right:
         sections.answer(comparison, titles, settings)
+    with right:
+        sections.recording(source, opened)
     costs_place = st.container()
     measures, tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:

@@ -8,13 +8,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core import checkpoints
-from core.compare import Comparison
+from core.classes import audioset
+from core.compare import Comparison, Row
 from core.examples import EXAMPLES
 from core.profiling import Latency
 from dashboard import formats
 from dashboard.charts.clip import clip_alt, clip_figure
 from dashboard.charts.layout import CONFIG
-from dashboard.charts.mirrored_tags import MARKED_FROM, TagRow, is_marked, mirrored_tags, mirrored_tags_alt
+from dashboard.charts.mirrored_tags import MARKED_FROM, is_marked, mirrored_tags, mirrored_tags_alt
 from dashboard.charts.palette import LIGHT
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
@@ -60,7 +61,7 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
     left, right = st.columns(2, gap="small", wrap=False)
     left.markdown(f":blue[**{titles[0]}**]", text_alignment="right")
     right.markdown(f":orange[**{titles[1]}**]")
-    rows = tables.shown_rows(comparison, limit=settings.top_k, categories=settings.categories)
+    rows = tables.chart_rows(comparison, limit=settings.top_k, categories=settings.categories)
     if not rows:
         st.info(
             f"Neither network has a tag under {' or '.join(settings.categories)}. Choose other categories."
@@ -72,23 +73,27 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
         ),
         config=CONFIG,
         key="mirrored_tags",
-        alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1]),
+        alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1], threshold=settings.threshold),
     )
-    st.caption(_caption(rows, settings))
+    st.caption(_caption(comparison, rows, settings))
 
 
 def notes(source: Source, comparison: Comparison) -> None:
-    """How the clip was adapted, what is unusual about it, and whether the networks have its class at all."""
+    """What is unusual about the clip, what was done to it, and whether the networks have its class at all."""
     notes = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in comparison.clip.notes]
     notes += dict.fromkeys((*comparison.baseline.notes, *comparison.candidate.notes))
-    example = EXAMPLE.get(source.example or "")
-    if example and not set(example.tags) & set(comparison.baseline.classes.names):
+    example, classes = EXAMPLE.get(source.example or ""), comparison.baseline.classes.names
+    if example and not set(example.tags) & set(classes):
         notes.append(
-            f"{checkpoints.entry(comparison.baseline.model).title} was not trained on “{example.tags[0]}”: "
-            "it can only give the most similar of its classes."
+            f"“{example.tags[0]}” is not among the {len(classes)} classes of "
+            f"{checkpoints.entry(comparison.baseline.model).title}: whatever it gives is another class."
+        )
+    elif not comparison.agreement.counted and len(classes) < len(audioset()) and not comparison.clip.silent:
+        notes.append(
+            f"The networks have {len(classes)} classes of sound; this one may belong to none of them."
         )
     if notes:
-        st.info(" ".join(notes), icon=":material/info:")
+        st.info(formats.escaped(" ".join(notes)), icon=":material/info:")
 
 
 def costs(settings: Settings, titles: tuple[str, str]) -> None:
@@ -119,6 +124,7 @@ def costs(settings: Settings, titles: tuple[str, str]) -> None:
             "The checkpoint file; 1 MB is 1,000,000 bytes. Demonstration models are stored in half precision.",
         )
         slot = st.empty()
+    st.caption("MACs: multiply-accumulate operations, the arithmetic of one pass over the clip.")
     _time(slot, settings, titles)
 
 
@@ -130,7 +136,7 @@ def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> 
     first, second = (timed.latency for timed in measured)
     with slot.container():
         metric_card(
-            engine_text.label(measured),
+            "Time here",
             (first.median_ms, second.median_ms),
             formats.milliseconds,
             f"{engine_text.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
@@ -141,37 +147,43 @@ def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> 
 
 
 def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
-    """The measures of agreement, each with what it means."""
+    """The tags that count, and the measures of agreement, each with what it means."""
     measured = comparison.agreement
-    with st.grid(3, min_column_width=150, gap="small"):
+    threshold = formats.probability(measured.threshold)
+    for column, heading, names, about in zip(
+        st.columns(3, gap="medium"),
+        ("Kept", "Lost", "Gained"),
+        (measured.kept, measured.lost, measured.gained),
+        ("both networks give", f"only {titles[0]} gives", f"only {titles[1]} gives"),
+        strict=True,
+    ):
+        column.markdown(f"**{heading} at {threshold}**", help=f"Tags to which {about} {threshold} or more.")
+        column.markdown(_listed(names))
+    with st.grid(4, min_column_width=150, gap="small"):
         st.metric(
-            f"Shared of the first {measured.top_k}",
-            f"{measured.top_k_overlap}",
-            help=f"How many of {titles[0]}'s first {measured.top_k} tags are also among {titles[1]}'s, in any order.",
+            "Kept tags",
+            formats.DASH if measured.kept_share is None else formats.percent(measured.kept_share),
+            help=f"Kept, of all tags with {threshold} or more in either network. A dash where there is none.",
+        )
+        st.metric(
+            "Divergence",
+            formats.nats(measured.divergence),
+            help=f"Kullback-Leibler divergence of {titles[1]}'s probabilities from {titles[0]}'s in nats, every class a yes/no "
+            "variable, summed over the classes. 0 means identical outputs.",
         )
         st.metric(
             "Rank correlation",
             "not defined" if measured.spearman is None else formats.correlation(measured.spearman),
             help="Spearman's: whether both networks rank all "
-            f"{measured.shared_classes} tags in the same order. 1 is the same order, 0 none, −1 the reverse. "
-            "It is not defined where a network gives all tags the same probability.",
+            f"{measured.shared_classes} tags in the same order. 1 is the same order, 0 none, −1 the reverse. Most tags are far "
+            "below the threshold, where the order is mostly noise. It is not defined where a network gives all tags the same "
+            "probability.",
         )
         st.metric(
             "Largest difference",
             formats.probability(measured.max_abs_difference),
             help=f"The largest change of a tag's probability, at {measured.max_difference_tag}.",
         )
-    threshold = formats.probability(measured.threshold)
-    left, right = st.columns(2, gap="medium")
-    left.markdown(
-        f"**Gained at {threshold}**",
-        help=f"Tags to which only {titles[1]} gives {threshold} or more.",
-    )
-    left.markdown(_listed(measured.gained))
-    right.markdown(
-        f"**Lost at {threshold}**", help=f"Tags to which only {titles[0]} gives {threshold} or more."
-    )
-    right.markdown(_listed(measured.lost))
 
 
 def _spread(latency: Latency) -> str:
@@ -182,10 +194,15 @@ def _listed(names: Sequence[str]) -> str:
     return " · ".join(formats.escaped(name) for name in names) if names else ":gray[None]"
 
 
-def _caption(rows: Sequence[TagRow], settings: Settings) -> str:
-    marked = sum(is_marked(row) for row in rows)
-    shaded = {0: "No row differs", 1: "The shaded row differs"}.get(marked, "Shaded rows differ")
-    parts = [f"{shaded} by {formats.probability(MARKED_FROM)} or more; dotted lines are the threshold."]
+def _caption(comparison: Comparison, rows: Sequence[Row], settings: Settings) -> str:
+    threshold = settings.threshold
+    parts = [f"Dotted lines: the threshold, {formats.probability(threshold)}; pale rows are below it."]
+    if any(is_marked(row, threshold) for row in rows):
+        parts.append(f"Shaded: lost, gained, or changed by {formats.probability(MARKED_FROM)} or more.")
+    listed = tables.shown_rows(comparison, categories=settings.categories)
+    hidden = sum(row.change(threshold) != "below" for row in listed[len(rows) :])
+    if hidden:
+        parts.append(f"{formats.plural(hidden, 'more tag')} at the threshold: under *All tags*.")
     if settings.categories:
         parts.append(f"Shown: {', '.join(settings.categories)}; the agreement is over all tags.")
     return " ".join(parts)

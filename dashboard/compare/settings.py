@@ -22,7 +22,7 @@ class Settings:
     Attributes
     ----------
     baseline, candidate : names of the two models.
-    top_k : tags that are drawn, and compared as "the first".
+    top_k : tags that are drawn at most; the downloads compare as many of both networks' first tags.
     threshold : probability from which a clip counts as having a tag.
     categories : AudioSet's top-level categories to show; empty for all.
     """
@@ -88,14 +88,14 @@ def choose(models: dict[str, Entry]) -> Settings:
         "Drawn to the right, in orange: the network that is compared with the baseline.",
     )
     top_k = st.slider(
-        "Tags to show and compare",
+        "Tags to show, at most",
         1,
         20,
         TOP_K,
         key="top_k",
         bind="query-params",
         persist_state="session",
-        help="How many tags the chart shows, and how many of both networks' first tags are compared.",
+        help="The chart shows the tags at the threshold in either network, and up to three below it.",
     )
     threshold = st.slider(
         "Threshold",
@@ -106,7 +106,7 @@ def choose(models: dict[str, Entry]) -> Settings:
         key="threshold",
         bind="query-params",
         persist_state="session",
-        help="From this probability on, a clip counts as having a tag. It decides which tags are gained or lost by pruning.",
+        help="From this probability on, a clip counts as having a tag. It decides which tags are kept, lost and gained.",
     )
     categories = st.multiselect(
         "Show only",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -117,14 +118,27 @@ def curves(
     y_ticks: Sequence[tuple[float, str]],
     form: formats.Form,
     at: float,
+    chance: float | None = None,
 ) -> go.Figure:
-    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio."""
+    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio, ``chance`` a dashed level."""
     low, high = y_range
     figure = go.Figure()
     figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
     for value, _ in y_ticks:
         figure.add_shape(
             type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, **shape(line=palette.hairline)
+        )
+    if chance is not None:
+        dashed = shape(line=palette.ink, dash="dash")
+        figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=chance, y1=chance, **dashed)
+        figure.add_annotation(
+            x=0,
+            y=chance,
+            text=f"chance {form(chance)}",
+            showarrow=False,
+            xanchor="left",
+            yanchor="bottom" if chance < (low + high) / 2 else "top",
+            font={"size": 12, "color": palette.quiet},
         )
     for line in lines:
         figure.add_scatter(
@@ -194,6 +208,19 @@ def curves(
     return figure
 
 
+def ticks(top: float) -> list[tuple[float, str]]:
+    """Three to eight round values from 0 up to ``top``, with their texts.
+
+    Examples
+    --------
+    >>> ticks(0.62)
+    [(0.0, '0'), (0.1, '0.1'), (0.2, '0.2'), (0.3, '0.3'), (0.4, '0.4'), (0.5, '0.5'), (0.6, '0.6')]
+    """
+    power = 10 ** math.floor(math.log10(top))
+    step = next(size * power for size in (0.2, 0.5, 1.0, 2.0) if top / (size * power) < 7)
+    return [(round(number * step, 9), f"{number * step:g}") for number in range(math.floor(top / step) + 1)]
+
+
 def curves_alt(lines: Sequence[Line], what: str, form: formats.Form) -> str:
     """The same curves in words, for screen readers: where each begins and ends."""
     listed = "; ".join(
@@ -233,12 +260,12 @@ def sensitivity_map(
         showscale=False,
         xgap=2,
         ygap=2,
-        text=[[_nats(value) for value in row] for row in loss],
+        text=[[formats.nats(value) for value in row] for row in loss],
         texttemplate="%{text}",
         textfont={"size": 12},
         hovertext=[
             [
-                f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {_nats(value)} nats"
+                f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {formats.nats(value)} nats"
                 f"<br>the most probable tag stays on {formats.percent(kept)} of the clips"
                 for ratio, value, kept in zip(ratios, values, kept_row, strict=True)
             ]
@@ -264,15 +291,13 @@ def sensitivity_map(
 
 def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.ndarray) -> str:
     """The same map in words, for screen readers: each layer's loss at the largest ratio."""
-    listed = ", ".join(f"{layer} {_nats(value)}" for layer, value in zip(layers, loss[:, -1], strict=True))
+    listed = ", ".join(
+        f"{layer} {formats.nats(value)}" for layer, value in zip(layers, loss[:, -1], strict=True)
+    )
     return (
         "Divergence from the unpruned network, in nats, with one layer pruned alone; "
         f"at {formats.percent(ratios[-1])} removed: {listed}."
     )
-
-
-def _nats(value: float) -> str:
-    return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
 
 
 def _spread(values: Sequence[float], gap: float) -> list[float]:

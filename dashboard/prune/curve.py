@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,7 +14,7 @@ from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements
 from dashboard.prune.charts import Line, Mark
-from dashboard.prune.cut import TOP_K, Cut
+from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
 from dashboard.widgets.job_panel import job_panel, job_progress
@@ -21,37 +22,47 @@ from dashboard.widgets.theme import palette
 
 _TITLE = "**Agreement at every ratio**"
 _HEIGHT_PX = 420  # the choice of measure, the chart and its caption
-_FIFTHS = tuple((step / 5, formats.probability(step / 5)) for step in range(6))
+_CHANCE = " Dashed: chance, the mean over {others} of the unpruned network's output for this clip against its output for the other."
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure of agreement: its name, axis title, explanation, and value from 0 to 1."""
+    """One measure of agreement: its name, axis title, explanation, and value, None where it is not defined.
+
+    ``bounded``: its axis is from 0 to 1; otherwise from 0 to the largest value.
+    """
 
     name: str
     axis: str
     about: str
-    value: Callable[[Agreement], float]
+    value: Callable[[Agreement], float | None]
+    form: formats.Form = formats.probability
+    bounded: bool = True
 
 
 _MEASURES = {
     "tags": Measure(
-        "First tags",
-        "share of the first tags that stay",
-        f"How many of the unpruned network's first {TOP_K} tags are among the pruned one's.",
-        lambda agreement: agreement.top_k_overlap / agreement.top_k,
+        "Kept tags",
+        "kept tags",
+        f"Of the tags with {formats.probability(THRESHOLD)} or more in either network, the share that both have. No point where neither "
+        "has any.",
+        lambda agreement: agreement.kept_share,
+        formats.percent,
+    ),
+    "divergence": Measure(
+        "Divergence",
+        "divergence, nats",
+        "Kullback-Leibler divergence of the pruned network's probabilities from the unpruned one's, summed over the classes: 0 means "
+        "identical outputs.",
+        lambda agreement: agreement.divergence,
+        formats.nats,
+        bounded=False,
     ),
     "ranks": Measure(
         "Ranks",
         "rank correlation",
-        "Spearman's rank correlation of all tags: 1 is the same order, 0 is unrelated.",
+        "Spearman's rank correlation of all tags: 1 is the same order, 0 is unrelated. Most tags are far below the threshold.",
         lambda agreement: max(0.0, agreement.spearman or 0.0),
-    ),
-    "difference": Measure(
-        "Difference",
-        "largest difference",
-        "The largest change of one tag's probability: 0 means identical outputs.",
-        lambda agreement: agreement.max_abs_difference,
     ),
 }
 
@@ -145,40 +156,67 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
         label_visibility="collapsed",
     )
     measure = _MEASURES[chosen or "tags"]
-    lines = []
-    for kind in kinds:
-        points = measurements.curve(cut, kind)
-        lines.append(
-            Line(
-                "not repaired" if kind == "off" else "repaired",
-                [ratio for ratio, _ in points],
-                [measure.value(agreement) for _, agreement in points],
-                "dot" if kind == "off" and len(kinds) > 1 else "solid",
-            )
-        )
+    lines = [_line(measure, cut, kind, dotted=kind == "off" and len(kinds) > 1) for kind in kinds]
+    marks, chance = _current(cut, measure), _chance(cut, measure)
+    drawn = [
+        *(value for line in lines for value in line.values),
+        *(mark.value for mark in marks),
+        chance or 0.0,
+    ]
+    top = 1.0 if measure.bounded else max(drawn) or 1.0
     st.plotly_chart(
         charts.curves(
             lines,
-            _current(cut, measure),
+            marks,
             palette=palette(),
             y_title=measure.axis,
-            y_range=(0.0, 1.0),
-            y_ticks=_FIFTHS,
-            form=formats.probability,
+            y_range=(0.0, top),
+            y_ticks=[(step / 5, measure.form(step / 5)) for step in range(6)]
+            if measure.bounded
+            else charts.ticks(top),
+            form=measure.form,
             at=cut.ratio,
+            chance=chance,
         ),
         config=CONFIG,
         key="agreement_curve",
-        alt=charts.curves_alt(lines, f"Agreement on {cut.source.name}: {measure.axis}", formats.probability),
+        alt=charts.curves_alt(lines, f"Agreement on {cut.source.name}: {measure.axis}", measure.form)
+        + ("" if chance is None else f" Chance: {measure.form(chance)}."),
     )
-    st.caption(f"{measure.about} The dot is the current cut.")
+    st.caption(
+        f"{measure.about} The dot is the current cut.{'' if chance is None else _CHANCE.format(others=_others(cut))}"
+    )
+
+
+def _line(measure: Measure, cut: Cut, kind: str, *, dotted: bool) -> Line:
+    """The points of a curve at which the measure is defined."""
+    values = [(ratio, measure.value(agreement)) for ratio, agreement in measurements.curve(cut, kind)]
+    defined = [(ratio, value) for ratio, value in values if value is not None]
+    return Line(
+        "not repaired" if kind == "off" else "repaired",
+        [ratio for ratio, _ in defined],
+        [value for _, value in defined],
+        "dot" if dotted else "solid",
+    )
+
+
+def _chance(cut: Cut, measure: Measure) -> float | None:
+    """The measure's mean over pairs of unrelated clips; None before they are measured, or where no pair defines it."""
+    values = [measure.value(agreement) for agreement in measurements.unrelated(cut)]
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
+
+
+def _others(cut: Cut) -> str:
+    return "the eleven other examples" if cut.source.example else "the twelve examples"
 
 
 def _current(cut: Cut, measure: Measure) -> list[Mark]:
     server = get_server()
     if server.known_pruned_tags(cut) is None:
         return []
-    return [Mark("Now", cut.ratio, measure.value(server.pruned_comparison(cut).agreement))]
+    value = measure.value(server.pruned_comparison(cut).agreement)
+    return [] if value is None else [Mark("Now", cut.ratio, value)]
 
 
 def _cancel(keys: Iterable[Hashable]) -> None:

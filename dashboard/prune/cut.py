@@ -16,9 +16,8 @@ from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 
-TOP_K = 10
 THRESHOLD = 0.5
-"""Of the tags that are shown; ``core.compare.agreement`` measures at the same."""
+"""From which on a tag counts; ``core.compare.agreement`` measures at the same."""
 
 EAGER_PARAMETERS = 20_000_000
 """Up to this size a network's curves are measured without being asked for: a few seconds. The published CNN14 takes a minute."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from core.compare import Agreement, agreement
+from core.examples import EXAMPLES, example_clip
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.search.budget import Budget
@@ -42,6 +43,12 @@ def start_curve(cut: Cut, repair: str) -> None:
         return pruned.tagger.tag(clip)
 
     def work(step: Step) -> dict[float, Tags]:
+        if server.jobs.result(_examples_key(cut)) is None:
+            others = {}
+            for example in EXAMPLES:
+                others[example.key] = tagger.tag(example_clip(example.key))
+                step(0, len(CURVE))
+            server.jobs.keep(_examples_key(cut), others)
         points: dict[float, Tags] = server.jobs.result(points_key) or {}
         for number, ratio in enumerate(CURVE):
             if ratio not in points:
@@ -65,6 +72,16 @@ def curve(cut: Cut, repair: str) -> list[tuple[float, Agreement]]:
         or {}
     )
     return [(ratio, agreement(baseline, candidate)) for ratio, candidate in sorted(points.items())]
+
+
+def unrelated(cut: Cut) -> list[Agreement]:
+    """The unpruned network's output for the clip beside its output for every other example: agreement by chance."""
+    server = get_server()
+    baseline = server.known_tags(cut.source, cut.name)
+    others: dict[str, Tags] = server.jobs.result(_examples_key(cut)) or {}
+    if baseline is None:
+        return []
+    return [agreement(baseline, other) for key, other in others.items() if key != cut.source.example]
 
 
 @dataclass(frozen=True)
@@ -170,6 +187,10 @@ class SearchRequest:
             )
 
         jobs.start(self.key, work)
+
+
+def _examples_key(cut: Cut) -> Hashable:
+    return ("outputs for the examples", get_server().tagger(cut.name).info.sha256)
 
 
 def _curve_settings(cut: Cut, repair: str) -> tuple[Any, ...]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
-from dashboard.prune.cut import THRESHOLD, TOP_K, Cut
+from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
@@ -20,6 +21,9 @@ from dashboard.widgets import tables
 from dashboard.widgets.theme import palette
 
 PRUNED = "Pruned"
+
+ROOM = 6
+"""Rows of the chart, drawn or empty: a step of the slider moves nothing below it."""
 
 _PROGRESS_STEPS = 40  # of the bar; repair reports its progress hundreds of times
 _CALIBRATED_ON = {
@@ -46,7 +50,7 @@ def frame(cut: Cut) -> Frame:
     left.markdown(f":blue[**{cut.title}**]", text_alignment="right")
     right.markdown(f":orange[**{PRUNED}**]")
     chart = st.empty()
-    chart.skeleton(height=ROW_PX * TOP_K + MARGIN_PX)
+    chart.skeleton(height=ROW_PX * ROOM + MARGIN_PX)
     return Frame(verdict, chart)
 
 
@@ -90,14 +94,21 @@ def tags(cut: Cut, drawn: Frame) -> Comparison | None:
         drawn.verdict.empty()
         drawn.chart.error(formats.escaped(str(error)), icon=":material/error:")
         return None
-    drawn.verdict.markdown(_verdict(compared))
+    drawn.verdict.markdown(f"**{verdict.headline(compared, cut.title, PRUNED, formats.escaped)}**")
     with drawn.chart.container():
-        rows = tables.shown_rows(compared, limit=TOP_K)
+        rows = tables.chart_rows(compared, limit=ROOM)
         st.plotly_chart(
-            mirrored_tags(rows, baseline=cut.title, candidate=PRUNED, palette=palette(), threshold=THRESHOLD),
+            mirrored_tags(
+                rows,
+                baseline=cut.title,
+                candidate=PRUNED,
+                palette=palette(),
+                threshold=THRESHOLD,
+                room=ROOM,
+            ),
             config=CONFIG,
             key="mirrored_tags",
-            alt=mirrored_tags_alt(rows, baseline=cut.title, candidate=PRUNED),
+            alt=mirrored_tags_alt(rows, baseline=cut.title, candidate=PRUNED, threshold=THRESHOLD),
         )
         st.caption(_note(cut))
     return compared
@@ -112,20 +123,8 @@ def _player(source: Source) -> None:
     st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
 
 
-def _verdict(compared: Comparison) -> str:
-    """How far both agree on the clip, in one sentence."""
-    agreement = compared.agreement
-    text = (
-        f"**{agreement.top_k_overlap} of the first {agreement.top_k} tags stay** · largest difference "
-        f"{formats.probability(agreement.max_abs_difference)} ({formats.escaped(agreement.max_difference_tag)})"
-    )
-    if agreement.spearman is not None:
-        text += f" · rank correlation {formats.correlation(agreement.spearman)}"
-    return text
-
-
 def _note(cut: Cut) -> str:
-    note = "Computed here by the pruned network; dotted lines are the threshold."
+    note = f"Computed here by the pruned network. Dotted lines: the threshold, {formats.probability(THRESHOLD)}; pale rows are below it."
     if cut.repair == "off":
         return f"{note} Neither fine-tuned nor repaired."
     examples = "the eleven other examples" if cut.source.example else "the twelve examples"

@@ -33,7 +33,7 @@ def time_card(cut: Cut, placeholder: DeltaGenerator) -> None:
             return
         before, after = (timed.latency for timed in measured)
         metric_card(
-            engine_text.label(measured),
+            "Time here",
             (before.median_ms, after.median_ms),
             formats.milliseconds,
             f"{engine_text.conditions(measured)} Half of the runs took {_quartiles(before)} unpruned and "

@@ -10,11 +10,6 @@ from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.timing import Timed
 
 
-def label(measured: Sequence[Timed]) -> str:
-    """The title of a measured time, "Time on ncnn"; both names where two networks run on different engines."""
-    return f"Time on {' and '.join(dict.fromkeys(timed.runtime for timed in measured))}"
-
-
 def conditions(measured: Sequence[Timed]) -> str:
     """What was timed, how, and on which engine, in sentences."""
     used = formats.plural(threads(), "thread")

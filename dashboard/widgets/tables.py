@@ -14,6 +14,9 @@ from core.classes import audioset
 from core.compare import Comparison, Row, rows
 from dashboard import formats
 
+BELOW = 3
+"""Tags below the threshold that a chart shows: enough to see what comes next; what follows is mostly noise."""
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -22,14 +25,16 @@ def guarded(text: str) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
-def shown_rows(
-    comparison: Comparison, *, limit: int | None = None, categories: Sequence[str] = ()
-) -> list[Row]:
+def shown_rows(comparison: Comparison, *, categories: Sequence[str] = ()) -> list[Row]:
     """The tags to show, by the larger of the two probabilities; of the chosen categories, or of all where none is chosen."""
-    chosen = [
-        row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row, categories)
-    ]
-    return chosen[:limit]
+    return [row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row, categories)]
+
+
+def chart_rows(comparison: Comparison, *, limit: int, categories: Sequence[str] = ()) -> list[Row]:
+    """The tags to draw, at most ``limit``: those at the threshold in either network, then ``BELOW`` of those below it."""
+    listed = shown_rows(comparison, categories=categories)
+    counted = sum(row.change(comparison.agreement.threshold) != "below" for row in listed)
+    return listed[: min(limit, counted + BELOW)]
 
 
 def in_categories(row: Row, categories: Sequence[str]) -> bool:
@@ -97,14 +102,3 @@ def json_text(comparisons: Sequence[Comparison]) -> str:
     if len(comparisons) == 1:
         return json.dumps(comparisons[0].document(), indent=2, ensure_ascii=False)
     return "".join(json.dumps(each.document(), ensure_ascii=False) + "\n" for each in comparisons)
-
-
-def answer(comparison: Comparison) -> str:
-    """The agreement in one sentence."""
-    measured = comparison.agreement
-    first = f"the first {measured.top_k} tags" if measured.top_k > 1 else "the first tag"
-    largest = formats.probability(measured.max_abs_difference)
-    return (
-        f"They agree on {measured.top_k_overlap} of {first} · "
-        f"largest difference {largest} ({measured.max_difference_tag})"
-    )

@@ -175,6 +175,7 @@ def test_compare_prints_what_core_compares(cli, studio):
     )
     text = cli("compare", studio / "tone.wav", "-a", first, "-b", second, "-k", 1).out
     assert f"largest difference {said['agreement']['max_abs_difference']:.2f}" in text
+    assert text.startswith("tone.wav (1.0 s): other loses Speech (1.00 → 0.00)")
     assert len(text.splitlines()) == 4
 
 

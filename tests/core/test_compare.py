@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -42,6 +44,44 @@ def test_a_tag_exactly_at_the_threshold_is_above_it():
     result = agreement(before, after, threshold=0.5)
     assert result.gained == ClassSet((0,)).names
     assert result.lost == ClassSet((1,)).names
+
+    assert result.kept == ClassSet((2, 3)).names
+    assert result.kept_share == 0.5
+
+
+def test_a_tag_just_below_the_threshold_does_not_count():
+    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    result = agreement(tags("a", {0: below, 1: 0.5}), tags("b", {0: below, 1: below}))
+    assert (result.kept, result.lost, result.gained) == ((), ClassSet((1,)).names, ())
+    assert result.kept_share == 0.0
+
+
+def test_counted_tags_come_by_their_larger_probability_and_equal_ones_in_audiosets_order():
+    before = tags("a", {9: 0.75, 3: 0.5, 7: 0.25, 5: 0.25})
+    after = tags("b", {9: 0.5, 3: 0.75, 7: 0.875, 5: 0.375})
+    result = agreement(before, after)
+    assert [row.index for row in result.counted] == [7, 3, 9]
+    assert [row.index for row in result.rows_of("kept")] == [3, 9]
+    assert result.likeliest.index == 7
+
+
+def test_where_no_tag_counts_the_kept_share_is_undefined_and_the_likeliest_is_known():
+    result = agreement(tags("a", {0: 0.25, 1: 0.125}), tags("b", {0: 0.125, 1: 0.375}))
+    assert (result.counted, result.kept_share, result.likeliest.index) == ((), None, 1)
+    assert result.document()["kept_share"] is None
+
+
+def test_a_class_of_one_network_alone_is_neither_lost_nor_gained():
+    result = agreement(tags("a", {0: 0.75, 1: 0.75, 4: 0.25}), tags("b", {0: 0.75, 2: 0.5, 3: 0.25}))
+    assert (result.kept, result.lost, result.gained) == (ClassSet((0,)).names, (), ())
+    assert [row.index for row in result.one_sided] == [1, 2]
+
+
+def test_the_divergence_is_the_sum_of_the_classes_by_hand():
+    result = agreement(tags("a", {0: 0.75, 1: 0.5}), tags("b", {0: 0.25, 1: 0.5}))
+    assert result.divergence == pytest.approx(
+        0.5 * math.log(3)
+    )  # 3/4 ln 3 + 1/4 ln 1/3, and nothing for equal ones
 
 
 def test_the_overlap_is_of_exactly_the_first_k_tags():

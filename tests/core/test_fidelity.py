@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import entropy, spearmanr
 
+from core.compare import divergences
 from core.errors import PruningError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.pruning.fidelity import divergences, fidelity, predictions
+from core.pruning.fidelity import fidelity, predictions
 from core.windows import mean_probabilities
 
 

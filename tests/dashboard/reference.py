@@ -88,9 +88,10 @@ def parameters(widths: Sequence[int], classes: int = 18, embedding: int = 512) -
     return 2 * 64 + convolutions + (widths[-1] + 1) * embedding + (embedding + 1) * classes
 
 
-def shared_first(before: np.ndarray, after: np.ndarray, count: int = 10) -> int:
-    """How many of the ``count`` largest probabilities are at the same classes."""
-    return len(set(np.argsort(-before)[:count]) & set(np.argsort(-after)[:count]))
+def kept_share(before: np.ndarray, after: np.ndarray, threshold: float = 0.5) -> float:
+    """Of the classes with at least ``threshold`` in either output, those with it in both."""
+    one, two = set(np.flatnonzero(before >= threshold)), set(np.flatnonzero(after >= threshold))
+    return len(one & two) / len(one | two)
 
 
 def divergence(before: np.ndarray, after: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Rows, the one-sentence answer, and the files that are downloaded."""
+"""Rows, and the files that are downloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dashboard.widgets import tables
 NAMES = ("Speech", "Music", "Rain", "Dog", "Siren")
 
 
-def comparison(name: str = "clip.wav", top_k: int = 3) -> Comparison:
+def comparison(name: str = "clip.wav", threshold: float = 0.5) -> Comparison:
     classes = ClassSet.from_names(NAMES)
     one = np.array([0.90, 0.40, 0.30, 0.20, 0.60], np.float32)
     two = np.array([0.80, 0.45, 0.05, 0.35, 0.55], np.float32)
@@ -27,15 +27,7 @@ def comparison(name: str = "clip.wav", top_k: int = 3) -> Comparison:
         for model, values in (("demo-cnn14", one), ("demo-epanns", two))
     ]
     clip = load_clip(encode_wav(np.zeros(32_000)), name=name)
-    return Comparison(clip, *tags, agreement(*tags, top_k=top_k, threshold=0.5))
-
-
-def test_the_answer_is_one_sentence() -> None:
-    # first three: Speech, Siren, Music on both sides; the largest difference is Rain's 0.25
-    assert (
-        tables.answer(comparison()) == "They agree on 3 of the first 3 tags · largest difference 0.25 (Rain)"
-    )
-    assert tables.answer(comparison(top_k=1)).startswith("They agree on 1 of the first tag ·")
+    return Comparison(clip, *tags, agreement(*tags, threshold=threshold))
 
 
 def test_rows_are_sorted_by_the_larger_and_narrowed_by_category() -> None:
@@ -46,9 +38,29 @@ def test_rows_are_sorted_by_the_larger_and_narrowed_by_category() -> None:
         "Dog",
         "Rain",
     ]
-    assert [row.name for row in tables.shown_rows(comparison(), limit=2)] == ["Speech", "Siren"]
     animals = tables.shown_rows(comparison(), categories=("Animal", "Music"))
     assert [row.name for row in animals] == ["Music", "Dog"]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "limit", "names"),
+    [
+        (
+            0.70,
+            10,
+            ["Speech", "Siren", "Music", "Dog"],
+        ),  # one at the threshold, and three of the four below it
+        (0.59, 10, ["Speech", "Siren", "Music", "Dog", "Rain"]),
+        (0.95, 10, ["Speech", "Siren", "Music"]),
+        (0.70, 2, ["Speech", "Siren"]),
+        (0.10, 2, ["Speech", "Siren"]),
+    ],
+)
+def test_a_chart_has_the_tags_at_the_threshold_and_three_below_it(
+    threshold: float, limit: int, names: list[str]
+) -> None:
+    shown = tables.chart_rows(comparison(threshold=threshold), limit=limit)
+    assert [row.name for row in shown] == names
 
 
 def test_one_clip_is_the_document_and_several_are_lines() -> None:

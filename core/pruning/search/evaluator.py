@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from core.compare import divergences
 from core.errors import PruningError
 from core.models.cnn import Cnn14
-from core.pruning.fidelity import divergences
 from core.pruning.plan import PruningPlan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.repair.repair import repair as repair_network

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.compare import divergences
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14
 from core.models.widths import check_layer, check_ratio, kept_count
 from core.pruning.criteria import criterion, layer_importance
-from core.pruning.fidelity import divergences
 from core.pruning.ratios import in_layer_order
 from core.windows import split_windows, validate_waveform, window_mean, windows
 

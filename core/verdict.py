@@ -1,0 +1,119 @@
+"""The result of a comparison in words, the same on the pages and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from core.compare import Agreement, Comparison, Row
+from core.units import beside_threshold, probability
+
+NAMED = 3
+"""Tags that a sentence names of each kind; where there are more, they are counted."""
+
+SILENT = "The recording is silent: there is nothing to recognise"
+
+Form = Callable[[str], str]
+
+
+def headline(comparison: Comparison, baseline: str, candidate: str, escape: Form = str) -> str:
+    """What pruning changed on a clip, in one sentence without a period; for a silent clip, that it is silent.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Both networks' tags of the clip.
+    baseline, candidate : str
+        The networks' names for people.
+    escape : callable
+        Makes names of classes safe where they are shown.
+
+    Examples
+    --------
+    >>> from core.compare import compare
+    >>> from core.examples import example_clip
+    >>> from core.tagging import load_tagger
+    >>> taggers = [load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns")]
+    >>> headline(compare(example_clip("clock"), *taggers), "CNN14", "E-PANNs")
+    'Both recognise Tick-tock, Tick and Clock; largest change 0.07 (Tick-tock)'
+    """
+    if comparison.clip.silent:
+        return SILENT
+    return verdict(comparison.agreement, baseline, candidate, escape)
+
+
+def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = str) -> str:
+    """The tags that count, in one sentence without a period: which are kept, lost and gained.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Of both networks' tags.
+    baseline, candidate, escape
+        As in ``headline``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from core.classes import ClassSet
+    >>> from core.compare import agreement
+    >>> from core.tagging import Tags
+    >>> def tags(*values):
+    ...     names = ClassSet.from_names(["Dog", "Rain", "Clock"])
+    ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))
+    >>> verdict(agreement(tags(0.1, 0.9, 0.95), tags(0.2, 0.9, 0.46)), "CNN14", "Pruned")
+    'Pruned loses Clock (0.95 → 0.46); both recognise Rain'
+    >>> verdict(agreement(tags(0.1, 0.2, 0.9), tags(0.7, 0.1, 0.8)), "CNN14", "Pruned")
+    'Pruned gains Dog (0.10 → 0.70); both recognise Clock'
+    >>> verdict(agreement(tags(0.1, 0.2, 0.3), tags(0.2, 0.1, 0.1)), "CNN14", "Pruned")
+    'Neither recognises anything at 0.50; the likeliest is Clock (0.30 → 0.10)'
+    """
+    kept, lost, gained = (agreement.rows_of(change) for change in ("kept", "lost", "gained"))
+    threshold = agreement.threshold
+
+    def with_figures(rows: Sequence[Row]) -> str:
+        return _listed([f"{_name(row, escape)} {_figures(row, threshold)}" for row in rows])
+
+    def names(rows: Sequence[Row]) -> str:
+        return _listed([_name(row, escape) for row in rows])
+
+    if lost or gained:
+        changes = [
+            f"{verb} {with_figures(rows)}" for verb, rows in (("loses", lost), ("gains", gained)) if rows
+        ]
+        text = f"{candidate} {(', and ' if len(lost) > 1 else ' and ').join(changes)}"
+        text += f"; both recognise {names(kept)}" if kept else ""
+    elif len(kept) == 1:
+        text = f"Both recognise {with_figures(kept)}"
+    elif kept:
+        furthest = max(kept, key=lambda row: abs(row.difference or 0.0))
+        largest = probability(abs(furthest.difference or 0.0))
+        text = f"Both recognise {names(kept)}; largest change {largest}"
+        text += f" ({_name(furthest, escape)})" if largest != probability(0) else ""
+    else:
+        scope = "any class that both have" if agreement.one_sided else "anything"
+        text = f"Neither recognises {scope} at {probability(threshold)}; the likeliest is {with_figures([agreement.likeliest])}"
+    for model, rows in (
+        (baseline, [row for row in agreement.one_sided if row.candidate is None]),
+        (candidate, [row for row in agreement.one_sided if row.baseline is None]),
+    ):
+        if rows:
+            text += f"; only {model} has the class{'es' if len(rows) > 1 else ''} {names(rows)}"
+    return text
+
+
+def _figures(row: Row, threshold: float) -> str:
+    before, after = (beside_threshold(value or 0.0, threshold) for value in (row.baseline, row.candidate))
+    return f"({before} → {after})"
+
+
+def _name(row: Row, escape: Form) -> str:
+    """A class's name, in quotation marks where it has a comma of its own."""
+    return f"“{escape(row.name)}”" if "," in row.name else escape(row.name)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """'A', 'A and B', 'A, B and C', 'A, B, C and 2 more'."""
+    shown = list(texts[:NAMED])
+    if len(texts) > NAMED:
+        shown.append(f"{len(texts) - NAMED} more")
+    return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)

@@ -1,0 +1,106 @@
+"""The result in words: every kind of outcome, written out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.audio import encode_wav, load_clip
+from core.classes import ClassSet
+from core.compare import Comparison, agreement
+from core.tagging import Tags
+from core.units import beside_threshold
+from core.verdict import SILENT, headline, verdict
+
+NAMES = ("Dog", "Rain", "Clock", "Smoke detector, smoke alarm", "Music", "Siren")
+
+
+def tags(values: dict[str, float]) -> Tags:
+    listed = np.array(list(values.values()), np.float32)
+    return Tags("", ClassSet.from_names(list(values)), listed, "torch", 1.0, ((0.0, 1.0),))
+
+
+def said(before: list[float], after: list[float], threshold: float = 0.5) -> str:
+    one, two = (tags(dict(zip(NAMES, values, strict=False))) for values in (before, after))
+    return verdict(agreement(one, two, threshold=threshold), "CNN14", "Pruned")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ([0.91, 0.1], [0.89, 0.1], "Both recognise Dog (0.91 → 0.89)"),
+        ([0.9, 0.8], [0.9, 0.83], "Both recognise Dog and Rain; largest change 0.03 (Rain)"),
+        (
+            [0.875, 0.75, 0.625],
+            [0.75, 0.625, 0.5],
+            "Both recognise Dog, Rain and Clock; largest change 0.12 (Dog)",
+        ),
+        ([0.9, 0.8], [0.9, 0.8], "Both recognise Dog and Rain; largest change 0.00"),
+        ([0.1, 0.1, 0.95], [0.1, 0.1, 0.46], "Pruned loses Clock (0.95 → 0.46)"),
+        ([0.9, 0.1, 0.95], [0.8, 0.1, 0.46], "Pruned loses Clock (0.95 → 0.46); both recognise Dog"),
+        ([0.2, 0.1], [0.6, 0.1], "Pruned gains Dog (0.20 → 0.60)"),
+        ([0.2, 0.9], [0.6, 0.1], "Pruned loses Rain (0.90 → 0.10) and gains Dog (0.20 → 0.60)"),
+        (
+            [0.9, 0.8, 0.1, 0.1, 0.7],
+            [0.1, 0.2, 0.6, 0.1, 0.7],
+            "Pruned loses Dog (0.90 → 0.10) and Rain (0.80 → 0.20), and gains Clock (0.10 → 0.60); both recognise Music",
+        ),
+        (
+            [0.9, 0.8, 0.7, 0.6],
+            [0.9, 0.8, 0.7, 0.6],
+            "Both recognise Dog, Rain, Clock and 1 more; largest change 0.00",
+        ),
+        (
+            [0.9] * 6,
+            [0.1] * 6,
+            "Pruned loses Dog (0.90 → 0.10), Music (0.90 → 0.10), Rain (0.90 → 0.10) and 3 more",
+        ),
+        ([0.4, 0.2], [0.3, 0.44], "Neither recognises anything at 0.50; the likeliest is Rain (0.20 → 0.44)"),
+        (
+            [0.1, 0.1, 0.1, 0.9],
+            [0.1, 0.1, 0.1, 0.8],
+            "Both recognise “Smoke detector, smoke alarm” (0.90 → 0.80)",
+        ),
+    ],
+)
+def test_every_kind_of_outcome(before: list[float], after: list[float], text: str) -> None:
+    assert said(before, after) == text
+
+
+def test_the_threshold_itself_counts_and_figures_show_the_side() -> None:
+    assert said([0.5, 0.1], [0.5, 0.1]) == "Both recognise Dog (0.50 → 0.50)"
+    assert said([0.5, 0.1], [0.4990234375, 0.1]) == "Pruned loses Dog (0.50 → 0.499)"
+    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    assert said([0.5, 0.1], [below, 0.1]) == "Pruned loses Dog (0.50 → 0.49999997)"
+    assert said([0.25, 0.1], [0.2, 0.1], threshold=0.25) == "Pruned loses Dog (0.25 → 0.20)"
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.35, 0.5, 0.95])
+def test_a_printed_figure_is_never_on_the_other_side_of_the_threshold(threshold: float) -> None:
+    for offset in (0.0, 1e-9, 1e-6, 0.0004, 0.004, 0.006, 0.04):
+        for value in (threshold - offset, threshold + offset):
+            assert (float(beside_threshold(value, threshold)) >= threshold) == (value >= threshold)
+
+
+def test_classes_of_one_network_alone_are_named() -> None:
+    one, two = tags({"Dog": 0.9, "Rain": 0.7}), tags({"Dog": 0.8, "Clock": 0.6, "Music": 0.5})
+    assert verdict(agreement(one, two), "A", "B") == (
+        "Both recognise Dog (0.90 → 0.80); only A has the class Rain; only B has the classes Clock and Music"
+    )
+    none = verdict(agreement(tags({"Dog": 0.1, "Rain": 0.7}), tags({"Dog": 0.2})), "A", "B")
+    assert none == (
+        "Neither recognises any class that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
+    )
+
+
+def test_names_are_escaped_and_nothing_else() -> None:
+    result = agreement(tags({"Dog": 0.9}), tags({"Dog": 0.1}))
+    assert verdict(result, "CNN14", "Pruned", str.upper) == "Pruned loses DOG (0.90 → 0.10)"
+
+
+def test_a_silent_clip_has_nothing_to_recognise_whatever_the_networks_output() -> None:
+    one, two = tags({"Dog": 0.44}), tags({"Dog": 0.9})
+    for level, silent in ((0.0, True), (0.1, False)):
+        clip = load_clip(encode_wav(np.full(32_000, level)), name="a.wav")
+        text = headline(Comparison(clip, one, two, agreement(one, two)), "A", "B")
+        assert text == (SILENT if silent else "B gains Dog (0.44 → 0.90)")
