@@ -70,7 +70,7 @@ def names(spec: dict) -> list[str]:
 
 
 def shown(page: AppTest) -> str:
-    return " ".join(line.value for line in (*page.markdown, *page.caption, *page.subheader)).replace(
+    return " ".join(line.value for line in (*page.markdown, *page.caption, *page.header)).replace(
         "\u00a0", " "
     )
 
@@ -83,7 +83,7 @@ def test_the_page_opens_with_an_answer_and_the_filters_at_the_cut(
     scores = reference.operator_norm(reference.weight(network, "C7"))
     gone = reference.removed_filters(scores, 64)
     lost = 100 * scores[gone].sum() / scores.sum()
-    assert page.subheader[0].value.replace("\u00a0", " ") == (
+    assert page.header[0].value.replace("\u00a0", " ") == (
         f"C7 keeps 64 of 128 filters · the removed ones have {lost:.0f} % of the total importance"
     )
     tiles = specs(page)[1]
@@ -165,7 +165,7 @@ def test_kept_filters_follow_the_cut_and_the_criterion(page: AppTest, network: r
     page.selectbox(key="ranked_by").set_value("l2")
     page.segmented_control(key="layer").set_value("C9")
     page.run()
-    assert page.subheader[0].value.startswith("C9 keeps 64 of 256 filters")
+    assert page.header[0].value.startswith("C9 keeps 64 of 256 filters")
     lengths = np.linalg.norm(reference.weight(network, "C9").reshape(256, -1), axis=1)
     gone = reference.removed_filters(lengths, 64)
     last_kept = int(np.argsort(-lengths, kind="stable")[63])
@@ -177,7 +177,7 @@ def test_kept_filters_follow_the_cut_and_the_criterion(page: AppTest, network: r
     assert shown_filters[last_kept] == LIGHT.ink
     page.slider(key="cut").set_value(0).run()
     assert not page.exception
-    assert page.subheader[0].value == "All 256 filters of C9 are kept"
+    assert page.header[0].value == "All 256 filters of C9 are kept"
 
 
 @pytest.mark.parametrize("layer", ["C1", "C2", "C12"])
@@ -186,7 +186,7 @@ def test_every_part_of_the_first_and_the_last_layers(embedded: None, layer: str,
     page = open_page(layer=layer, part=part)
     assert not page.exception
     assert not page.error
-    assert page.subheader[0].value.startswith(f"{layer} keeps ")
+    assert page.header[0].value.startswith(f"{layer} keeps ")
 
 
 def test_criteria_are_compared_on_order_and_on_what_stays(network: reference.State) -> None:
@@ -229,14 +229,14 @@ def test_a_link_restores_the_view_and_a_foolish_one_falls_back(embedded: None) -
         layer="C9", ranked_by="l1", cut="75", filter="17", sorted="number", network="demo-epanns"
     )
     assert not page.exception
-    assert page.subheader[0].value.startswith("C9 keeps 32 of 128 filters")
+    assert page.header[0].value.startswith("C9 keeps 32 of 128 filters")
     assert page.number_input(key="filter").value == 17
     assert names(specs(page)[1]) == [str(index) for index in range(40)]
     foolish = open_page(
         layer="C99", ranked_by="best", cut="900", filter="100000", sorted="x", part="y", network="z"
     )
     assert not foolish.exception
-    assert foolish.subheader[0].value.startswith("C7 keeps 64 of 128 filters")
+    assert foolish.header[0].value.startswith("C7 keeps 64 of 128 filters")
     assert 0 <= foolish.number_input(key="filter").value < 128
 
 
@@ -253,7 +253,7 @@ def test_a_bad_recording_is_said_and_the_filters_stay(page: AppTest) -> None:
     page.run()
     assert not page.exception
     assert "bad\\.mp3" in page.error[0].value
-    assert page.subheader[0].value.startswith("C7 keeps 64")
+    assert page.header[0].value.startswith("C7 keeps 64")
     assert len(page.dataframe) == 1
 
 
@@ -281,7 +281,7 @@ def test_a_broken_model_file_is_one_line(
     assert len(page.error) == 1
     page.selectbox(key="network").set_value("demo-cnn14").run()
     assert not page.error
-    assert page.subheader[0].value.startswith("C7 keeps 64")
+    assert page.header[0].value.startswith("C7 keeps 64")
 
 
 def test_scores_and_maps_are_computed_once(embedded: None) -> None:
