@@ -30,12 +30,14 @@ class Line:
     name : its label, at the right end.
     ratios, values : the points; ratios are from 0 to 1.
     dash : plotly's name of the line style, which distinguishes curves of one color.
+    quiet : a level to compare with, in the text's second color and without points.
     """
 
     name: str
     ratios: Sequence[float]
     values: Sequence[float]
     dash: str = "solid"
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,8 @@ def curves(
     y_ticks: Sequence[tuple[float, str]],
     form: formats.Form,
     at: float,
-    chance: float | None = None,
 ) -> go.Figure:
-    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio, ``chance`` a dashed level."""
+    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio."""
     low, high = y_range
     figure = go.Figure()
     figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
@@ -128,24 +129,16 @@ def curves(
         figure.add_shape(
             type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, **shape(line=palette.hairline)
         )
-    if chance is not None:
-        dashed = shape(line=palette.ink, dash="dash")
-        figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=chance, y1=chance, **dashed)
-        figure.add_annotation(
-            x=0,
-            y=chance,
-            text=f"chance {form(chance)}",
-            showarrow=False,
-            xanchor="left",
-            yanchor="bottom" if chance < (low + high) / 2 else "top",
-            font={"size": 12, "color": palette.quiet},
-        )
     for line in lines:
         figure.add_scatter(
             x=list(line.ratios),
             y=list(line.values),
-            mode="lines+markers" if len(line.ratios) < 13 else "lines",
-            line={"color": palette.pruned, "width": 2.2, "dash": line.dash},
+            mode="lines+markers" if len(line.ratios) < 13 and not line.quiet else "lines",
+            line={
+                "color": palette.quiet if line.quiet else palette.pruned,
+                "width": 1.4 if line.quiet else 2.2,
+                "dash": line.dash,
+            },
             marker={"size": 5},
             hovertext=[
                 f"<b>{line.name}</b><br>{formats.percent(ratio)} removed: {form(value)}"

@@ -22,7 +22,6 @@ from dashboard.widgets.theme import palette
 
 _TITLE = "**Agreement at every ratio**"
 _HEIGHT_PX = 420  # the choice of measure, the chart and its caption
-_CHANCE = " Dashed: chance, the mean over {others} of the unpruned network's output for this clip against its output for the other."
 
 
 @dataclass(frozen=True)
@@ -157,12 +156,9 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
     )
     measure = _MEASURES[chosen or "tags"]
     lines = [_line(measure, cut, kind, dotted=kind == "off" and len(kinds) > 1) for kind in kinds]
-    marks, chance = _current(cut, measure), _chance(cut, measure)
-    drawn = [
-        *(value for line in lines for value in line.values),
-        *(mark.value for mark in marks),
-        chance or 0.0,
-    ]
+    lines.append(_chance(measure, cut, kinds[-1]))
+    marks = _current(cut, measure)
+    drawn = [*(value for line in lines for value in line.values), *(mark.value for mark in marks), 0.0]
     top = 1.0 if measure.bounded else max(drawn) or 1.0
     st.plotly_chart(
         charts.curves(
@@ -176,15 +172,13 @@ def _chart(cut: Cut, kinds: list[str]) -> None:
             else charts.ticks(top),
             form=measure.form,
             at=cut.ratio,
-            chance=chance,
         ),
         config=CONFIG,
         key="agreement_curve",
-        alt=charts.curves_alt(lines, f"Agreement on {cut.source.name}: {measure.axis}", measure.form)
-        + ("" if chance is None else f" Chance: {measure.form(chance)}."),
+        alt=charts.curves_alt(lines, f"Agreement on {cut.source.name}: {measure.axis}", measure.form),
     )
     st.caption(
-        f"{measure.about} The dot is the current cut.{'' if chance is None else _CHANCE.format(others=_others(cut))}"
+        f"{measure.about} The dot is the current cut. Dashed: chance, the pruned network's outputs for other clips in place of this one's."
     )
 
 
@@ -200,15 +194,15 @@ def _line(measure: Measure, cut: Cut, kind: str, *, dotted: bool) -> Line:
     )
 
 
-def _chance(cut: Cut, measure: Measure) -> float | None:
-    """The measure's mean over pairs of unrelated clips; None before they are measured, or where no pair defines it."""
-    values = [measure.value(agreement) for agreement in measurements.unrelated(cut)]
-    defined = [value for value in values if value is not None]
-    return fmean(defined) if defined else None
-
-
-def _others(cut: Cut) -> str:
-    return "the eleven other examples" if cut.source.example else "the twelve examples"
+def _chance(measure: Measure, cut: Cut, kind: str) -> Line:
+    """The mean of the measure over unrelated clips, where it is defined for one of them."""
+    ratios, means = [], []
+    for ratio, agreements in measurements.chance(cut, kind):
+        defined = [value for value in map(measure.value, agreements) if value is not None]
+        if defined:
+            ratios.append(ratio)
+            means.append(fmean(defined))
+    return Line("chance", ratios, means, "dash", quiet=True)
 
 
 def _current(cut: Cut, measure: Measure) -> list[Mark]:

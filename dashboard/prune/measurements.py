@@ -24,6 +24,17 @@ from dashboard.server.source import Source
 CURVE = tuple(step / 10 for step in range(10))
 """The ratios at which agreement is measured: 0, 10 … 90 %."""
 
+UNRELATED = 5
+"""Other examples that every pruned network runs on, for the chance level: enough to see it, at a few milliseconds each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A pruned network's tags of the clip, and of ``UNRELATED`` other examples."""
+
+    tags: Tags
+    unrelated: tuple[Tags, ...]
+
 
 def curve_key(cut: Cut, repair: str) -> Hashable:
     """The job of a curve; ``repair`` is one of ``settings.REPAIRS``."""
@@ -37,19 +48,19 @@ def start_curve(cut: Cut, repair: str) -> None:
     load = server.waveform_loader(calibration_sources(repair, cut.source))
     points_key = ("points", *_curve_settings(cut, repair))
 
-    def measure(ratio: float, on_progress: Callable[[], None]) -> Tags:
-        plan = plan_at(tagger, cut.settings, ratio)
-        pruned = build_pruned(tagger, plan, load() if ratio else (), lambda *_: on_progress())
-        return pruned.tagger.tag(clip)
+    others = [example.key for example in EXAMPLES if example.key != cut.source.example][:UNRELATED]
 
-    def work(step: Step) -> dict[float, Tags]:
-        if server.jobs.result(_examples_key(cut)) is None:
-            others = {}
-            for example in EXAMPLES:
-                others[example.key] = tagger.tag(example_clip(example.key))
-                step(0, len(CURVE))
-            server.jobs.keep(_examples_key(cut), others)
-        points: dict[float, Tags] = server.jobs.result(points_key) or {}
+    def measure(ratio: float, on_progress: Callable[[], None]) -> Point:
+        plan = plan_at(tagger, cut.settings, ratio)
+        pruned = build_pruned(tagger, plan, load() if ratio else (), lambda *_: on_progress()).tagger
+        unrelated = []
+        for key in others:
+            unrelated.append(pruned.tag(example_clip(key)))
+            on_progress()
+        return Point(pruned.tag(clip), tuple(unrelated))
+
+    def work(step: Step) -> dict[float, Point]:
+        points: dict[float, Point] = server.jobs.result(points_key) or {}
         for number, ratio in enumerate(CURVE):
             if ratio not in points:
                 points = {**points, ratio: measure(ratio, partial(step, number, len(CURVE)))}
@@ -66,22 +77,26 @@ def curve(cut: Cut, repair: str) -> list[tuple[float, Agreement]]:
     baseline = server.known_tags(cut.source, cut.name)
     if baseline is None:
         return []
-    points: dict[float, Tags] = (
-        server.jobs.result(curve_key(cut, repair))
-        or server.jobs.result(("points", *_curve_settings(cut, repair)))
-        or {}
-    )
-    return [(ratio, agreement(baseline, candidate)) for ratio, candidate in sorted(points.items())]
+    return [(ratio, agreement(baseline, point.tags)) for ratio, point in _points(cut, repair)]
 
 
-def unrelated(cut: Cut) -> list[Agreement]:
-    """The unpruned network's output for the clip beside its output for every other example: agreement by chance."""
-    server = get_server()
-    baseline = server.known_tags(cut.source, cut.name)
-    others: dict[str, Tags] = server.jobs.result(_examples_key(cut)) or {}
+def chance(cut: Cut, repair: str) -> list[tuple[float, list[Agreement]]]:
+    """By ratio, the unpruned network's tags of the clip beside the pruned one's of other clips: agreement by chance."""
+    baseline = get_server().known_tags(cut.source, cut.name)
     if baseline is None:
         return []
-    return [agreement(baseline, other) for key, other in others.items() if key != cut.source.example]
+    return [
+        (ratio, [agreement(baseline, other) for other in point.unrelated])
+        for ratio, point in _points(cut, repair)
+    ]
+
+
+def _points(cut: Cut, repair: str) -> list[tuple[float, Point]]:
+    jobs = get_server().jobs
+    points: dict[float, Point] = (
+        jobs.result(curve_key(cut, repair)) or jobs.result(("points", *_curve_settings(cut, repair))) or {}
+    )
+    return sorted(points.items())
 
 
 @dataclass(frozen=True)
@@ -187,10 +202,6 @@ class SearchRequest:
             )
 
         jobs.start(self.key, work)
-
-
-def _examples_key(cut: Cut) -> Hashable:
-    return ("outputs for the examples", get_server().tagger(cut.name).info.sha256)
 
 
 def _curve_settings(cut: Cut, repair: str) -> tuple[Any, ...]:
