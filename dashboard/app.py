@@ -24,7 +24,7 @@ from dashboard.server import warm_up  # noqa: E402
 from dashboard.server.http import FrontDoor  # noqa: E402
 from dashboard.server.shutdown import Shutdown  # noqa: E402
 from dashboard.server.upload_guard import UploadGuard  # noqa: E402
-from dashboard.widgets import theme  # noqa: E402
+from dashboard.widgets import query_params, theme, visit  # noqa: E402
 
 process.set_passive_wait_policy()  # before any page imports torch
 process.use_single_heap_arena()
@@ -55,8 +55,11 @@ def navigate() -> None:
         st.Page("prune/page.py", title="Prune", url_path="prune"),
         st.Page("filters/page.py", title="Filters", url_path="filters"),
     ]
-    st.navigation(pages, position="top").run()
+    current = st.navigation(pages, position="top")
+    visit.open_page(current.url_path)
+    current.run()
     theme.watch()
+    query_params.mend_history()
 
 
 if __name__ == "__main__":

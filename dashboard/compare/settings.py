@@ -57,23 +57,23 @@ def choose(models: dict[str, Entry]) -> Settings:
         st.session_state["baseline"], st.session_state["candidate"] = pair
     first = tuple(name if name in names else names[0] for name in default_pair())
 
-    for key in ("baseline", "candidate"):
-        query_params.follow(key, {name: entry.title for name, entry in models.items()})
+    titles = {name: entry.title for name, entry in models.items()}
 
     def title(name: str) -> str:
         return models[name].title if name in models else name
 
     def select(label: str, key: str, default: str, help_text: str) -> str:
-        return st.selectbox(
+        query_params.follow(key, query_params.named(titles), default)
+        chosen = st.selectbox(
             label,
             names,
-            index=names.index(default),
             format_func=title,
             key=key,
-            bind="query-params",
             persist_state="session",
             help=help_text,
         )
+        query_params.keep(key, chosen, default)
+        return chosen
 
     baseline = select(
         "Baseline",

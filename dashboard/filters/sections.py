@@ -43,15 +43,7 @@ def ranking(view: LayerView) -> None:
 
 def tiles(view: LayerView) -> None:
     """One page of the layer's filters as small kernels."""
-    sort = st.segmented_control(
-        "Sorted by",
-        settings.SORTS,
-        default=settings.SORTS[0],
-        required=True,
-        key="sorted",
-        bind="query-params",
-        persist_state="session",
-    )
+    sort = settings.choose_one("Sorted by", "sorted", settings.SORTS, settings.SORTS[0])
     ordered = view.order if sort != "number" else sorted(view.order)
     chart = st.container()
     on_page = settings.choose_page(
@@ -84,10 +76,8 @@ def _choose_filter(view: LayerView) -> None:
             f"Filter of {view.layer}",
             0,
             len(view.order) - 1,
-            value=None,  # with a default of 0, the address would not name filter 0
             step=1,
             key="filter",
-            bind="query-params",
             persist_state="session",
             width=150,
             help="Filters are counted from 0, in the order of the checkpoint.",

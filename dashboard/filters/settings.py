@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
 from core.models.cnn import LAYERS
 from core.pruning.criteria import CRITERIA
 from dashboard import formats
-from dashboard.widgets import network_select
+from dashboard.widgets import network_select, query_params
 
 LAYER = "C7"
 """The page opens with the first layer that E-PANNs prunes, whose feature maps still have eight frequency bands."""
 
+CUT = 50
+HIGHEST = 99
+
 PER_PAGE = 40
 """Tiles on a page. With 32, a cut at half of the filters would always fall between two pages: widths are powers of two."""
 
+LabelVisibility = Literal["visible", "collapsed"]
 PARTS = ("Filters", "Criteria", "Order")
 SORTS = ("rank", "number")
 
@@ -47,64 +52,75 @@ def choose() -> FilterSettings:
     """Draw the widgets and read them."""
     with st.grid(3, min_column_width=220, gap="medium"):
         network = network_select.choose_network()
+        first = next(iter(CRITERIA))
+        query_params.follow("ranked_by", query_params.named({name: name for name in CRITERIA}), first)
         criterion = st.selectbox(
             "Ranked by",
             list(CRITERIA),
             key="ranked_by",
-            bind="query-params",
             persist_state="session",
             help="\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
         )
+        query_params.follow("cut", query_params.whole(0, HIGHEST), CUT)
         percent = st.slider(
             "Share of filters to remove",
             0,
-            95,
-            50,
-            5,
+            HIGHEST,
             format=f"%d{formats.NBSP}%%",
             key="cut",
-            bind="query-params",
             persist_state="session",
             help="Filters are ranked within their layer; this share of them, the lowest-ranked, is marked as removed. "
             "This page only shows them: pruning is done on the Prune page.",
         )
-    layer = st.segmented_control(
+    query_params.keep("ranked_by", criterion, first)
+    query_params.keep("cut", percent, CUT)
+    layer = choose_one(
         "Layer",
+        "layer",
         LAYERS,
-        default=LAYER,
-        required=True,
-        key="layer",
-        bind="query-params",
-        persist_state="session",
-        help="The network's twelve convolutions, first to last. E-PANNs prunes C7 to C12.",
+        LAYER,
+        help_text="The network's twelve convolutions, first to last. E-PANNs prunes C7 to C12.",
     )
-    return FilterSettings(network, str(layer or LAYER), str(criterion), int(percent) / 100)
+    return FilterSettings(network, layer, criterion, percent / 100)
 
 
 def choose_part() -> str:
     """Draw the choice of the page's part; only the chosen one is computed and drawn."""
-    part = st.segmented_control(
-        "What to look at",
-        PARTS,
-        default=PARTS[0],
+    return choose_one("What to look at", "part", PARTS, PARTS[0], label_visibility="collapsed")
+
+
+def choose_one(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    default: str,
+    *,
+    help_text: str | None = None,
+    label_visibility: LabelVisibility = "visible",
+) -> str:
+    """Draw a choice of one of a few options, which the address names."""
+    query_params.follow(key, query_params.named({option: option for option in options}), default)
+    chosen = st.segmented_control(
+        label,
+        options,
         required=True,
-        key="part",
-        bind="query-params",
+        key=key,
         persist_state="session",
-        label_visibility="collapsed",
+        help=help_text,
+        label_visibility=label_visibility,
     )
-    return str(part or PARTS[0])
+    query_params.keep(key, chosen or default, default)
+    return chosen or default
 
 
 def selected_filter(order: Sequence[int], kept: int) -> int:
     """The selected filter; the last kept one where none is selected, or the layer has no such filter."""
-    index = st.session_state.get("filter")
-    if index is None and "filter" not in st.session_state:
-        text = st.query_params.get("filter", "")
-        index = int(text) if text.isdecimal() and len(text) < 6 else None
+    query_params.follow("filter", query_params.whole(0, 99_999), None)
+    index = st.session_state["filter"]
     if index is None or not 0 <= int(index) < len(order):
         index = order[kept - 1]
     st.session_state["filter"] = int(index)
+    query_params.keep("filter", int(index), None)
     return int(index)
 
 

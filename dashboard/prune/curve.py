@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Agreement
 from dashboard import formats
@@ -17,7 +16,9 @@ from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
+from dashboard.widgets import query_params
 from dashboard.widgets.job_panel import job_panel, job_progress
+from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
 
 _TITLE = "**Agreement at every ratio**"
@@ -65,19 +66,17 @@ _MEASURES = {
     ),
 }
 
+_FIRST_MEASURE = next(iter(_MEASURES))
 
-def frame() -> DeltaGenerator:
-    """The placeholder of the curve, in its final size."""
-    placeholder = st.empty()
-    with placeholder.container():
-        st.markdown(_TITLE)
-        st.skeleton(height=_HEIGHT_PX)
-    return placeholder
+
+def frame() -> Slot:
+    """The place of the curve, in its final size."""
+    st.markdown(_TITLE)
+    return Slot("agreement", _HEIGHT_PX)
 
 
 def agreement_curve(cut: Cut) -> None:
     """The curve as far as it is measured; small networks are measured at once, others on request."""
-    st.markdown(_TITLE)
     if not cut.settings.touched:
         st.caption("No layer is pruned, so there is nothing to measure.")
         return
@@ -143,18 +142,19 @@ def _want(cut: Cut, kinds: list[str]) -> None:
 
 
 def _chart(cut: Cut, kinds: list[str]) -> None:
+    titles = {name: measure.name for name, measure in _MEASURES.items()}
+    query_params.follow("measure", query_params.named(titles), _FIRST_MEASURE)
     chosen = st.segmented_control(
         "Measure",
         list(_MEASURES),
-        default="tags",
         required=True,
         format_func=lambda key: _MEASURES[key].name,
         key="measure",
-        bind="query-params",
         persist_state="session",
         label_visibility="collapsed",
     )
-    measure = _MEASURES[chosen or "tags"]
+    query_params.keep("measure", chosen or _FIRST_MEASURE, _FIRST_MEASURE)
+    measure = _MEASURES[chosen or _FIRST_MEASURE]
     lines = [_line(measure, cut, kind, dotted=kind == "off" and len(kinds) > 1) for kind in kinds]
     lines.append(_chance(measure, cut, kinds[-1]))
     marks = _current(cut, measure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from core import checkpoints
@@ -32,12 +32,22 @@ class Cut:
     source, name : the clip, and the network that is pruned.
     before : the network's configuration.
     settings : what to remove, and how.
+    repair : the clips that repair runs on, one of ``settings.REPAIRS``.
+    recordings : all recordings of the visitor's own.
     """
 
     source: Source
     name: str
     before: Cnn14Config
     settings: PruneSettings
+    repair: str = "off"
+    recordings: tuple[Source, ...] = ()
+
+    def on(self, source: Source) -> Cut:
+        """The same cut on another clip; its filters are not ranked again."""
+        other = replace(self, source=source)
+        vars(other)["plan"] = self.plan
+        return other
 
     @cached_property
     def after(self) -> Cnn14Config:
@@ -73,11 +83,6 @@ class Cut:
     def empty(self) -> bool:
         """Whether nothing is removed."""
         return self.before.widths == self.after.widths
-
-    @property
-    def repair(self) -> str:
-        """The clips that repair runs on."""
-        return self.settings.repair
 
     @property
     def title(self) -> str:

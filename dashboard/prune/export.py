@@ -78,16 +78,19 @@ def _choose_kind() -> FileKind:
         kinds[name] = FileKind(form)
         if name == "safetensors":
             kinds["safetensors-half"] = FileKind(form, half=True)
-    query_params.follow("format", {name: kind.title for name, kind in kinds.items()})
+    first = next(iter(kinds))
+    query_params.follow(
+        "format", query_params.named({name: kind.title for name, kind in kinds.items()}), first
+    )
     chosen = st.selectbox(
         "Format",
         list(kinds),
         format_func=lambda name: kinds[name].title,
         key="format",
-        bind="query-params",
         persist_state="session",
         width=320,
     )
+    query_params.keep("format", chosen, first)
     return kinds[chosen]
 
 

@@ -45,7 +45,7 @@ def start_curve(cut: Cut, repair: str) -> None:
     """Measure agreement at every ratio of ``CURVE`` in the background; ``curve`` has the points as they come."""
     server = get_server()
     tagger, clip = server.tagger(cut.name), server.clip(cut.source).clip
-    load = server.waveform_loader(calibration_sources(repair, cut.source))
+    load = server.waveform_loader(calibration_sources(cut, repair))
     points_key = ("points", *_curve_settings(cut, repair))
 
     others = [example.key for example in EXAMPLES if example.key != cut.source.example][:UNRELATED]
@@ -213,5 +213,5 @@ def _curve_settings(cut: Cut, repair: str) -> tuple[Any, ...]:
         settings.criterion,
         settings.touched,
         settings.round_to,
-        calibration_key(repair, cut.source),
+        calibration_key(cut, repair),
     )

@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
 from dashboard import formats
-from dashboard.prune import curve, export, search, sections, sensitivity, settings, tags, timing
+from dashboard.prune import curve, export, recordings, search, sections, sensitivity, settings, tags, timing
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
@@ -40,12 +40,15 @@ def page() -> None:
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    chosen = settings.choose(before.widths, row, main, beside, folded)
+    chosen = settings.choose(before.widths, row, main, folded)
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):
-        source = _choose_clip()
-    _result(Cut(_readable(source), name, before, chosen))
+        source = _readable(_choose_clip())
+    own = recordings.readable()
+    with beside:
+        repair = settings.choose_repair(0 if source.example else len(own))
+    _result(Cut(source, name, before, chosen, repair, own))
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
 
@@ -76,6 +79,7 @@ def _result(cut: Cut) -> None:
         sections.architecture(cut)
     with right:
         tags_frame = tags.frame(cut)
+    all_recordings = recordings.frame(cut)
     left, right = st.columns(2, gap="large")
     with left:
         sections.cost_curves(cut)
@@ -94,16 +98,18 @@ def _result(cut: Cut) -> None:
     # Counts and charts are drawn. Next comes what takes time, what is at the top of the page first.
     compared = tags.tags(cut, tags_frame)
     if compared is None:
-        curve_frame.empty()
+        curve_frame.clear()
         return
     with tags_tab:
         tables.all_tags(compared, (cut.title, tags.PRUNED))
         comparison_downloads([compared], "pannscope-pruned")
     timing.time_card(cut, time_card)
-    with curve_frame.container():
+    with curve_frame.fill():
         curve.agreement_curve(cut)
     with export_frame:
         export.export(cut)
+    if all_recordings is not None:
+        recordings.verdicts(cut, all_recordings)
 
 
 page()

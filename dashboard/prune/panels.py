@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.prune.cut import Cut
 from dashboard.prune.measurements import SearchRequest, SensitivityRequest
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
-from dashboard.server.source import Source, example_sources
-from dashboard.widgets import clip_input
+from dashboard.server.source import example_sources
 from dashboard.widgets.job_panel import job_panel, job_progress
 
 _CLIPS = {"examples": "The 12 examples", "own": "My recordings", "both": "Both"}
@@ -22,7 +20,7 @@ _CLIPS = {"examples": "The 12 examples", "own": "My recordings", "both": "Both"}
 def choose_clips(cut: Cut, key: str) -> SensitivityRequest:
     """Draw the choice of clips, where there are recordings, and return the network on the chosen ones."""
     examples = example_sources()
-    own = [source for source in clip_input.own() if _readable(source)]
+    own = cut.recordings
     sources = {"examples": examples, "own": own, "both": [*own, *examples]}
     chosen: str | None = "examples"
     if own:
@@ -77,11 +75,3 @@ def measurement_panel(
         idle,
         outdated=lambda: (jobs.result(key) is not None) != known,
     )
-
-
-def _readable(source: Source) -> bool:
-    try:
-        get_server().clip(source)
-    except PannscopeError:
-        return False  # the page has reported it where the recording was added
-    return True

@@ -15,9 +15,11 @@ from dashboard.prune.measurements import SearchRequest
 from dashboard.prune.panels import choose_clips, measurement_panel
 from dashboard.server.pruned import plan_digest
 from dashboard.server.server import get_server
+from dashboard.widgets import query_params
 
 _LIMITS = {"params": "Parameters", "macs": "MACs", "time": "Time", "loss": "Tolerated loss"}
 _TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_TOLERANCE = 0.1
 
 
 def search(cut: Cut) -> None:
@@ -75,41 +77,41 @@ def load(cut: Cut) -> None:
 def _choose_limit() -> tuple[Budget | None, float | None]:
     """The budget, or the tolerated loss in nats."""
     left, right = st.columns([5, 7], gap="medium", vertical_alignment="bottom")
+    query_params.follow("limit", query_params.named(_LIMITS), "macs")
     limit = left.segmented_control(
         "What is limited",
         list(_LIMITS),
-        default="macs",
         required=True,
         format_func=_LIMITS.__getitem__,
         key="limit",
-        bind="query-params",
         persist_state="session",
     )
     limit = limit or "macs"
+    query_params.keep("limit", limit, "macs")
     if limit == "loss":
+        query_params.follow("tolerance", {f"{value:g}": value for value in _TOLERANCES}.get, _TOLERANCE)
         tolerance = right.select_slider(
-            "Divergence from the unpruned network, at most",
+            "Divergence from the unpruned network in nats, at most",
             _TOLERANCES,
-            0.1,
-            format_func=lambda value: f"{value:g} nats",
             key="tolerance",
-            bind="query-params",
             persist_state="session",
             help="The sum over all classes of the Kullback-Leibler divergence of the pruned network's probability from the unpruned "
             "one's, mean over the clips. 0 means identical outputs.",
         )
+        query_params.keep("tolerance", f"{tolerance:g}", f"{_TOLERANCE:g}")
         return None, tolerance
+    key, default = f"remain_{limit}", 80 if limit == "macs" else 50
+    query_params.follow(key, query_params.whole(10, 95), default)
     remain = right.slider(
         f"{_LIMITS[limit]} that may remain",
         10,
         95,
-        80 if limit == "macs" else 50,
-        5,
+        step=5,
         format="%d %%",
-        key=f"remain_{limit}",
-        bind="query-params",
+        key=key,
         persist_state="session",
     )
+    query_params.keep(key, remain, default)
     return Budget(limit, remain / 100), None
 
 

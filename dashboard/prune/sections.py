@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.models.cnn import LAYERS
 from core.profiling import (
@@ -21,16 +20,18 @@ from dashboard.prune import charts
 from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import Cut
 from dashboard.server.models import TIMED_SECONDS
-from dashboard.widgets.metric_card import card, metric_card
+from dashboard.widgets.metric_card import metric_card
+from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
 
+_CARD_PX = 112
 _QUARTERS = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
 
 def headline(cut: Cut) -> str:
     """The cut in one sentence."""
     if cut.empty:
-        return "Nothing is removed yet: move the slider"
+        return f"Nothing is removed yet: move the slider to remove filters of {cut.settings.where}"
     before, after = cut.counts
     if cut.settings.plan is not None:
         subject = "This plan"
@@ -44,8 +45,8 @@ def headline(cut: Cut) -> str:
     )
 
 
-def metric_cards(cut: Cut) -> DeltaGenerator:
-    """What the cut saves, as cards; returns the placeholder of the last card, the measured time."""
+def metric_cards(cut: Cut) -> Slot:
+    """What the cut saves, as cards; returns the place of the last card, the measured time."""
     before, after = cut.counts
     with st.grid(5, min_column_width=150, gap="small"):
         metric_card(
@@ -80,10 +81,7 @@ def metric_cards(cut: Cut) -> DeltaGenerator:
             "and feature maps. The front end and the first layers decide it, which pruning C7 to C12 does not change. Counted "
             "from the shapes.",
         )
-        placeholder = st.empty()
-        with placeholder.container():
-            card("Time here", ":gray[…]", None, "Both networks are timed on 10 s of audio on this machine.")
-        return placeholder
+        return Slot("time", _CARD_PX)
 
 
 def paper(cut: Cut) -> None:

@@ -17,12 +17,14 @@ from core.pruning.ratios import parse_ratios
 from dashboard import formats
 from dashboard.widgets import query_params
 
+DEFAULT_CRITERION = next(iter(CRITERIA))
 RATIO = 50
 HIGHEST = 90
 ROUNDINGS = (1, 4, 8, 16, 32)
 REPAIRS = {"off": "Off", "clip": "This clip", "examples": "Examples", "both": "Both"}
 """The clips that repair is calibrated on: name in the address -> name on the page."""
 
+_PAPER = (PAPER_LAYERS[0], PAPER_LAYERS[-1])
 _HIGHEST_PER_LAYER = 99
 _PENDING, _SHOWN, _ADDRESS = "plan_to_show", "shown_plan", "ratios"
 
@@ -38,7 +40,6 @@ class PruneSettings:
     layers : the layers that the common slider applies to.
     ratio : the common ratio, or None where every layer has its own.
     round_to : numbers of kept filters are rounded to a multiple of this.
-    repair : one of ``REPAIRS``.
     plan : the loaded or found plan that these settings come from, while none of them has been changed.
     """
 
@@ -47,7 +48,6 @@ class PruneSettings:
     layers: tuple[str, ...] = PAPER_LAYERS
     ratio: float | None = None
     round_to: int = 1
-    repair: str = "off"
     plan: PruningPlan | None = None
 
     @property
@@ -84,82 +84,74 @@ def choose(
     widths: Sequence[int],
     row: DeltaGenerator,
     main: DeltaGenerator,
-    beside: DeltaGenerator,
     folded: DeltaGenerator,
 ) -> PruneSettings:
     """Draw the widgets in the given containers and read them. ``widths`` are the network's filters of C1..C12."""
     _show_pending()
     plan: PruningPlan | None = st.session_state.get(_SHOWN)
+    query_params.follow("criterion", query_params.named({name: name for name in CRITERIA}), DEFAULT_CRITERION)
     criterion = row.selectbox(
         "Criterion",
         list(CRITERIA),
         key="criterion",
-        bind="query-params",
         persist_state="session",
         help="How filters are ranked; the lowest-ranked ones are removed.\n\n"
         + "\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
     )
+    query_params.follow("layers", _read_layers, _PAPER)
     first, last = row.select_slider(
         "Layers",
         list(LAYERS),
-        (PAPER_LAYERS[0], PAPER_LAYERS[-1]),
+        _PAPER,  # without a default it would not be a range
         key="layers",
-        bind="query-params",
         persist_state="session",
         help="The convolutions that are pruned. The paper prunes C7 to C12, which hold 92 % of CNN14's parameters.",
     )
     layers = LAYERS[LAYERS.index(first) : LAYERS.index(last) + 1]
+    query_params.follow("own", {"true": True, "false": False}.get, default=False)
     own = folded.toggle(
         "Each layer its own ratio",
         key="own",
-        bind="query-params",
         persist_state="session",
         on_change=_start_from_common,
         help="Starts from the common ratio. A loaded plan, or one found by a search, sets these sliders.",
     )
+    query_params.follow("ratio", query_params.whole(0, HIGHEST), RATIO)
     ratio = main.slider(
         "Share of filters to remove",
         0,
         HIGHEST,
-        RATIO,
         format="%d %%",
         key="ratio",
-        bind="query-params",
         persist_state="session",
         disabled=own,
         help="Of each chosen layer. "
         + ("Every layer has its own ratio now, see below." if own else "E-PANNs has 50 %."),
     )
-    query_params.follow("repair", REPAIRS)
-    repair = beside.segmented_control(
-        "Repair without labels, calibrated on",
-        list(REPAIRS),
-        format_func=REPAIRS.__getitem__,
-        default="off",
-        required=True,
-        key="repair",
-        bind="query-params",
-        persist_state="session",
-        help="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
-        "squares to its outputs before pruning. Both run on a few calibration clips: the current clip, the synthesized "
-        "examples without it, or both. Agreement on a clip that repair was calibrated on is better than on other clips.",
-    )
-    round_to = folded.segmented_control(
+    query_params.follow("round_to", {str(number): number for number in ROUNDINGS}.get, 1)
+    rounding = folded.segmented_control(
         "Round widths to multiples of",
         ROUNDINGS,
-        default=1,
         required=True,
         key="round_to",
-        bind="query-params",
         persist_state="session",
         help="Multiples of 8 or 16 filters run faster on most processors. The nearest multiple is kept, so that slightly more "
         "or fewer filters are removed than the ratio says.",
     )
+    round_to = rounding or 1
     ratios: dict[str, float] = dict.fromkeys(layers, ratio / 100)
     if own:
         ratios = _own_ratios(widths, ratios, folded)
-    elif _ADDRESS in st.query_params:
-        del st.query_params[_ADDRESS]
+    query_params.keep("criterion", criterion, DEFAULT_CRITERION)
+    query_params.keep("layers", f"{first}-{last}", "-".join(_PAPER))
+    query_params.keep("own", "true" if own else "", "")
+    query_params.keep("ratio", ratio, RATIO)
+    query_params.keep("round_to", round_to, 1)
+    query_params.keep(
+        _ADDRESS,
+        ",".join(f"{layer}={value:g}" for layer, value in ratios.items() if value > 0) if own else "",
+        "",
+    )
     ratios = {layer: value for layer, value in ratios.items() if value > 0}
     if not (plan and own and _still_matches(plan, widths, ratios, criterion, round_to)):
         plan = None
@@ -168,25 +160,46 @@ def choose(
         ratios=tuple(ratios.items()),
         layers=tuple(layers),
         ratio=None if own else ratio / 100,
-        round_to=int(round_to or 1),
-        repair=repair or "off",
+        round_to=round_to,
         plan=plan,
     )
+
+
+def choose_repair(recordings: int) -> str:
+    """Draw the choice of the clips that repair runs on, and return it.
+
+    ``recordings`` is the number of the visitor's recordings, 0 while an example is shown.
+    """
+    titles = REPAIRS | ({"clip": "My recordings"} if recordings > 1 else {})
+    query_params.follow("repair", query_params.named(REPAIRS), "off")
+    repair = st.segmented_control(
+        "Repair without labels, calibrated on",
+        list(REPAIRS),
+        format_func=titles.__getitem__,
+        required=True,
+        key="repair",
+        persist_state="session",
+        help="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
+        "squares to its outputs before pruning. Both run on a few calibration clips: the current clip or all of your recordings, "
+        "the synthesized examples without the current one, or both. Agreement on a clip that repair was calibrated on is better "
+        "than on other clips.",
+    )
+    query_params.keep("repair", repair or "off", "off")
+    return repair or "off"
 
 
 def _own_ratios(
     widths: Sequence[int], common: Mapping[str, float], folded: DeltaGenerator
 ) -> dict[str, float]:
     """A slider per layer. Together they are one query parameter, in the command line's notation of ratios."""
-    try:
-        linked = parse_ratios(st.query_params.get(_ADDRESS, ""))
-    except PruningError:
-        linked = dict(common)
+    query_params.follow(_ADDRESS, _read_ratios, None)
+    linked = st.session_state.pop(_ADDRESS)
+    for layer in LAYERS:
+        if linked is not None or layer not in st.session_state:
+            st.session_state[layer] = _slider_value((linked or common).get(layer, 0.0))
     ratios = {}
     with folded.grid(4, min_column_width=140, gap="small"):
         for layer, width in zip(LAYERS, widths, strict=True):
-            if layer not in st.session_state:
-                st.session_state[layer] = _slider_value(linked.get(layer, 0.0))
             ratios[layer] = (
                 st.slider(
                     f"{layer} :small[:gray[{formats.whole(width)} filters]]",
@@ -198,10 +211,21 @@ def _own_ratios(
                 )
                 / 100
             )
-    text = ",".join(f"{layer}={ratio:g}" for layer, ratio in ratios.items() if ratio > 0)
-    if st.query_params.get(_ADDRESS, "") != text:
-        st.query_params[_ADDRESS] = text
     return ratios
+
+
+def _read_ratios(text: str) -> dict[str, float] | None:
+    try:
+        return parse_ratios(text)
+    except PruningError:
+        return None
+
+
+def _read_layers(text: str) -> tuple[str, str] | None:
+    """The first and the last layer of 'C7-C12', 'C7,C12' or 'C9'."""
+    named = text.upper().replace("-", ",").split(",")
+    known = [layer for layer in LAYERS if layer in named]
+    return (known[0], known[-1]) if known and len(known) == len(named) else None
 
 
 def _start_from_common() -> None:

@@ -18,6 +18,7 @@ from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
 from dashboard.widgets import tables
+from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
 
 PRUNED = "Pruned"
@@ -25,11 +26,15 @@ PRUNED = "Pruned"
 ROOM = 6
 """Rows of the chart, drawn or empty: a step of the slider moves nothing below it."""
 
+VERDICT_PX = 104
+"""Four lines of text, or the bar of a repair: whichever is shown, nothing below it moves. Longer texts scroll."""
+
+_CAPTION_PX = 38
 _PROGRESS_STEPS = 40  # of the bar; repair reports its progress hundreds of times
 _CALIBRATED_ON = {
-    "clip": "this clip, so agreement is better here than on other clips",
-    "examples": "{examples}, not on this clip",
-    "both": "this clip and {examples}",
+    "clip": "{clip}, so agreement is better here than on other clips",
+    "examples": "{examples}, not on {clip}",
+    "both": "{clip} and {examples}",
 }
 
 
@@ -38,20 +43,18 @@ class Frame:
     """Placeholders for what takes time."""
 
     verdict: DeltaGenerator
-    chart: DeltaGenerator
+    chart: Slot
 
 
 def frame(cut: Cut) -> Frame:
     """Draw the clip and the frame of the tags, in their final size."""
     _player(cut.source)
-    verdict = st.empty()
+    verdict = st.container(height=VERDICT_PX, border=False).empty()
     verdict.markdown(":gray[Running both networks …]")
     left, right = st.columns(2, gap="small", wrap=False)
     left.markdown(f":blue[**{cut.title}**]", text_alignment="right")
     right.markdown(f":orange[**{PRUNED}**]")
-    chart = st.empty()
-    chart.skeleton(height=ROW_PX * ROOM + MARGIN_PX)
-    return Frame(verdict, chart)
+    return Frame(verdict, Slot("tags", ROW_PX * ROOM + MARGIN_PX + _CAPTION_PX))
 
 
 class Progress:
@@ -92,10 +95,10 @@ def tags(cut: Cut, drawn: Frame) -> Comparison | None:
         )
     except PannscopeError as error:
         drawn.verdict.empty()
-        drawn.chart.error(formats.escaped(str(error)), icon=":material/error:")
+        drawn.chart.fill().error(formats.escaped(str(error)), icon=":material/error:")
         return None
     drawn.verdict.markdown(f"**{verdict.headline(compared, cut.title, PRUNED, formats.escaped)}**")
-    with drawn.chart.container():
+    with drawn.chart.fill():
         rows = tables.chart_rows(compared, limit=ROOM)
         st.plotly_chart(
             mirrored_tags(
@@ -128,7 +131,9 @@ def _note(cut: Cut) -> str:
     if cut.repair == "off":
         return f"{note} Neither fine-tuned nor repaired."
     examples = "the eleven other examples" if cut.source.example else "the twelve examples"
-    return f"{note} Repaired on {_CALIBRATED_ON[cut.repair].format(examples=examples)}, without labels."
+    clip = "this clip" if len(cut.recordings) < 2 or cut.source.example else "your recordings"
+    on = _CALIBRATED_ON[cut.repair].format(clip=clip, examples=examples)
+    return f"{note} Repaired on {on}, without labels."
 
 
 def _switch_repair_off() -> None:

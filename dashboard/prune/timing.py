@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import PannscopeError
 from core.profiling import Latency
@@ -12,13 +11,15 @@ from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.widgets import engine_text
 from dashboard.widgets.metric_card import card, metric_card
+from dashboard.widgets.slots import Slot
 
 _FIGURES_PX = 51  # height of the figures of the other cards
 
 
-def time_card(cut: Cut, placeholder: DeltaGenerator) -> None:
-    """Draw the card in ``placeholder``, measuring first where that was requested."""
+def time_card(cut: Cut, slot: Slot) -> None:
+    """Draw the card in its place, measuring first where that was requested."""
     measured = get_server().known_pruned_latencies(cut)
+    placeholder = slot.fill().empty()
     if measured is None and st.session_state.pop("measure_time", False):
         with placeholder.container():
             card("Time here", "measuring …", None, "Both networks are being timed, alternating.")

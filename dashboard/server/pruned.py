@@ -28,6 +28,9 @@ from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.models import Models
 from dashboard.server.source import Source, example_sources
 
+MAX_RECORDINGS = 16
+"""Repair runs on at most so many recordings: beyond eight clips it gains little (docs/repair.md), and each takes time."""
+
 _BUDGET_BYTES = 96 * 2**20
 
 OnProgress = Callable[[int, int], None]
@@ -52,6 +55,10 @@ class PruneRequest(Protocol):
     @property
     def repair(self) -> str:
         """The clips that repair runs on: "off", "clip", "examples" or "both"."""
+
+    @property
+    def recordings(self) -> Sequence[Source]:
+        """All recordings of the visitor's own. Where ``source`` is one of them, repair runs on all, not on one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +116,7 @@ class PrunedNetworks:
         if known is not None:
             return known
         tagger = self._models.tagger(cut.name)
-        clips = self._clips.waveforms(calibration_sources(setting, cut.source))
+        clips = self._clips.waveforms(calibration_sources(cut, setting))
         with self._queue.slots(on_wait) as yield_slot:
 
             def step(done: int, total: int) -> None:
@@ -125,7 +132,7 @@ class PrunedNetworks:
         return (
             *self._models.key(cut.name),
             plan_digest(cut.plan),
-            calibration_key(setting, cut.source),
+            calibration_key(cut, setting),
         )
 
 
@@ -158,23 +165,31 @@ def plan_digest(plan: PruningPlan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def calibration_sources(setting: str, source: Source) -> list[Source]:
-    """The clips that repair runs on.
+def calibration_sources(cut: PruneRequest, setting: str) -> list[Source]:
+    """The clips that repair runs on: with "clip" the cut's example, or all recordings of the visitor's own.
 
-    "examples" leaves out ``source``, the clip that is tagged: a network does better on what it was repaired on than on anything else.
+    "examples" leaves out the example that is tagged: a network does better on what it was repaired on than on anything else.
     """
-    sources = [source] if setting in ("clip", "both") else []
+    sources = _clips(cut) if setting in ("clip", "both") else []
     if setting in ("examples", "both"):
-        sources += [example for example in example_sources() if example.key != source.key]
+        sources += [example for example in example_sources() if example.key != cut.source.key]
     return sources
 
 
-def calibration_key(setting: str, source: Source) -> tuple[str, ...]:
+def calibration_key(cut: PruneRequest, setting: str) -> tuple[str, ...]:
     """``calibration_sources`` as part of a cache key."""
     if setting == "off":
         return ()
-    every_example = setting == "examples" and source.example is None  # whichever clip is tagged
-    return (setting,) if every_example else (setting, source.key)
+    every_example = setting == "examples" and cut.source.example is None  # whichever recording is tagged
+    return (setting,) if every_example else (setting, *(source.key for source in _clips(cut)))
+
+
+def _clips(cut: PruneRequest) -> list[Source]:
+    """The cut's example, or the visitor's recordings, in an order that does not depend on which of them is tagged."""
+    if cut.source.example is not None:
+        return [cut.source]
+    together = {source.key: source for source in (cut.source, *cut.recordings)}
+    return [together[key] for key in sorted(together)][:MAX_RECORDINGS]
 
 
 def _own_bytes(parent: Cnn14, model: Cnn14) -> int:

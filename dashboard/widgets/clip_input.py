@@ -56,20 +56,20 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
             )
     recordings = own()
     _listing(recordings)
-    if st.session_state.get("example") is None and not recordings:
+    _follow_example()
+    if st.session_state["example"] is None and not recordings:
         # A default of the widget itself could not be deselected later.
-        before = st.session_state.get("last_example")
-        st.session_state["example"] = query_params.linked("example", _TITLES) or before or EXAMPLES[0].key
+        st.session_state["example"] = st.session_state.get("last_example") or EXAMPLES[0].key
     example = place_for_examples.pills(
         "Or an example",
         list(_TITLES),
         format_func=_TITLES.__getitem__,
         key="example",
-        bind="query-params",
         persist_state="session",
         wrap=False,
         help="Synthesized by this program from sines and noise, so that they can be shared; they are not recordings.",
     )
+    query_params.keep("example", example, None if recordings else EXAMPLES[0].key)
     st.session_state["last_example"] = example
     if recordings and example:
         kept = formats.plural(len(recordings), "recording")
@@ -100,9 +100,8 @@ def choose_one(place_for_examples: DeltaGenerator) -> Source:
 def chosen_name() -> str:
     """The name of the clip that a page shows, as far as it is known before the inputs are drawn."""
     recordings = own()
-    example = st.session_state.get("example")
-    if example is None and "example" not in st.session_state:
-        example = query_params.linked("example", _TITLES) or (None if recordings else EXAMPLES[0].key)
+    _follow_example()
+    example = st.session_state["example"] or (None if recordings else EXAMPLES[0].key)
     if example is not None:
         return _TITLES[example]
     names = {source.key: source.name for source in recordings}
@@ -114,6 +113,10 @@ def own() -> list[Source]:
     if "recordings" not in st.session_state:
         st.session_state["recordings"] = query_params.listed("recordings")
     return get_recordings().find(_visitor(), st.session_state["recordings"])
+
+
+def _follow_example() -> None:
+    query_params.follow("example", query_params.named(_TITLES), None)
 
 
 def _take_over(widget: str, name: str | None = None) -> None:

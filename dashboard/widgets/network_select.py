@@ -13,16 +13,19 @@ def choose_network() -> str:
     """Draw a choice of the models that can be loaded, and return the chosen one's name."""
     models = usable_models()
     names = list(models)
-    query_params.follow("network", {name: entry.title for name, entry in models.items()})
     first = default_baseline()
-    return st.selectbox(
+    first = first if first in names else names[0]
+    query_params.follow(
+        "network", query_params.named({name: entry.title for name, entry in models.items()}), first
+    )
+    chosen = st.selectbox(
         "Network",
         names,
-        index=names.index(first) if first in names else 0,
         format_func=lambda name: models[name].title if name in models else name,
         key="network",
-        bind="query-params",
         persist_state="session",
         help="The network whose filters are ranked and removed. Published networks are in this list once they are fetched "
         "on the Compare page.",
     )
+    query_params.keep("network", chosen, first)
+    return chosen

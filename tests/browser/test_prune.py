@@ -85,7 +85,7 @@ def test_slider_criterion_and_repair_answer_and_stay_in_the_address(open_prune: 
     repaired = verdict(page)
     assert unrepaired.startswith("Pruned loses")
     assert repaired.startswith("Both recognise")
-    for setting in ("ratio=55", "criterion=l1", "repair=This", "example=Siren"):
+    for setting in ("ratio=55", "criterion=l1", "repair=clip", "example=siren"):
         assert setting in page.url
 
     again = open_prune(page.url.split("/prune")[1])

@@ -152,7 +152,7 @@ def test_another_criterion_keeps_other_filters_and_the_same_counts(
 def test_nothing_removed_is_the_same_network(prune_page: AppTest) -> None:
     prune_page.slider(key="ratio").set_value(0).run()
     assert not prune_page.exception
-    assert answer(prune_page) == "Nothing is removed yet: move the slider"
+    assert answer(prune_page) == "Nothing is removed yet: move the slider to remove filters of C7 to C12"
     assert r"**Both recognise Tick\-tock, Tick and Clock; largest change 0.00**" in shown(prune_page)
 
 
