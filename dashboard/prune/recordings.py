@@ -68,7 +68,7 @@ def summary(agreements: Sequence[Agreement]) -> str:
         return f"Neither network has a tag at {at} or above {on}."
     total = len(kept) + len(lost)
     if total and not (lost or gained):
-        return f"**The pruned network keeps all {formats.plural(total, 'tag')}** at {at} or above {on}."
+        return f"**The pruned network keeps {'all' if total > 1 else 'the'} {formats.plural(total, 'tag')}** at {at} or above {on}."
     whole = sum(not (each.lost or each.gained) for each in agreements)
     return (
         f"**The pruned network keeps {len(kept)} of {formats.plural(total, 'tag')}** at {at} or above {on}; "

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from core.audio import encode_wav
 from core.examples import EXAMPLES, example_clip
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger, load_tagger
+from dashboard import formats
 from dashboard.charts.palette import LIGHT
+from dashboard.prune import recordings
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from tests.dashboard import reference
@@ -433,3 +437,60 @@ def test_the_plan_of_a_cut_is_computed_once_a_run(
         prune_page.slider(key="ratio").set_value(ratio).run()
         assert not prune_page.exception
         assert len([name for name in calls if name != "job"]) == 1  # jobs plan the points of the curves
+
+
+def test_all_recordings_are_judged_and_repair_runs_on_all(
+    prune_page: AppTest, parent: Tagger, wav: Callable[..., bytes]
+) -> None:
+    sounds = {"clock.wav": encode_wav(example_clip("clock").waveform), "noise.wav": wav(0.5, seed=2)}
+    for name, data in sounds.items():
+        prune_page.get("file_uploader")[0].upload(name, data, "audio/wav")
+    prune_page.run()
+    assert not prune_page.exception
+    table = next(frame.value for frame in prune_page.dataframe if "Recording" in frame.value)
+    rows = {row["Recording"]: row for row in table.to_dict("records")}
+    assert set(rows) == set(sounds)
+    names, weights = parent.classes.names, parent.model.state_dict()
+    total = kept = 0
+    for name, data in sounds.items():
+        waveform, _ = soundfile.read(io.BytesIO(data), dtype="float32")
+        before = reference.probabilities(weights, waveform) >= 0.5
+        after = reference.probabilities(weights, waveform, reference.removed_by(weights, at_ratio(50))) >= 0.5
+        total, kept = total + before.sum(), kept + (before & after).sum()
+        for column, wanted in (
+            ("Kept", before & after),
+            ("Lost", before & ~after),
+            ("Gained", after & ~before),
+        ):
+            listed = ", ".join(np.array(names)[np.flatnonzero(wanted)]) or formats.DASH
+            assert rows[name][column] == listed
+    assert total == 3  # Tick-tock, Tick and Clock; none of the noise
+    assert f"keeps {kept} of 3\u00a0tags** at 0.50 or above on your 2\u00a0recordings" in shown(prune_page)
+
+    prune_page.segmented_control(key="repair").set_value("clip").run()
+    assert not prune_page.exception
+    assert "Repaired on your recordings" in shown(prune_page)
+    assert "keeps all 3\u00a0tags**" in shown(prune_page)
+    assert prune_page.query_params["repair"] == "clip"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([], "Neither network has a tag at 0.50 or above on your 0 recordings."),
+        ([("a", "", "")], "**The pruned network keeps the 1 tag** at 0.50 or above on your 1 recording."),
+        (
+            [("ab", "c", ""), ("", "c", "d"), ("a", "", "")],
+            "**The pruned network keeps 3 of 5 tags** at 0.50 or above on your 3 recordings; 1 of them is unchanged. "
+            "Lost: c (2). Gained: d.",
+        ),
+        (
+            [("", "abcde", "")],
+            "**The pruned network keeps 0 of 5 tags** at 0.50 or above on your 1 recording; 0 of them are unchanged. "
+            "Lost: a, b, c and 2 more.",
+        ),
+    ],
+)
+def test_the_sentence_on_all_recordings(changes: list[tuple[str, str, str]], words: str) -> None:
+    agreements = [SimpleNamespace(kept=kept, lost=lost, gained=gained) for kept, lost, gained in changes]
+    assert recordings.summary(agreements).replace("\u00a0", " ") == words
