@@ -6,11 +6,14 @@ upload, the script's thread, the session's state and the media files.
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +35,7 @@ class Shown:
     headings: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
     uploader: str = ""
+    buttons: dict[str, str] = field(default_factory=dict)
     player: str = ""
     charts: int = 0
 
@@ -42,32 +46,31 @@ class Visitor:
     def __init__(self, address: str, baseline: str, candidate: str) -> None:
         self._address = address
         self._query = urlencode({"baseline": baseline, "candidate": candidate})
+        self._cookies = SimpleCookie()
+        for path in ("/", "/_stcore/health"):
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=60) as answer:
+                for cookie in answer.headers.get_all("Set-Cookie", []):
+                    self._cookies.load(cookie)
         self._socket = connect(
             f"ws://{address}/_stcore/stream",
+            additional_headers={"Cookie": self._headers["Cookie"]},
             subprotocols=[Subprotocol("streamlit")],
             max_size=None,
             open_timeout=60,
         )
-        self._session = ""
+        self._session = self._page = ""
 
-    def open_page(self) -> Shown:
-        """Run the page as it opens."""
+    def open_page(self, name: str = "") -> Shown:
+        """Run a page as it opens, the front page or another."""
+        self._page = name
         message = BackMsg()
         message.rerun_script.query_string = self._query
+        message.rerun_script.page_name = name
         return self._run(message)
 
     def upload(self, uploader: str, name: str, data: bytes) -> Shown:
         """Upload a file to the widget ``uploader``, and run the page on it."""
-        request = BackMsg()
-        request.file_urls_request.request_id = uuid.uuid4().hex
-        request.file_urls_request.file_names.append(name)
-        request.file_urls_request.session_id = self._session
-        self._socket.send(request.SerializeToString())
-        urls = next(
-            each.file_urls_response.file_urls[0]
-            for each in self._messages(_PATIENCE_S)
-            if each.WhichOneof("type") == "file_urls_response"
-        )
+        urls = self.upload_urls(name)
         self._put(urls.upload_url, name, data)
         message = BackMsg()
         message.rerun_script.query_string = self._query
@@ -77,6 +80,36 @@ class Visitor:
         uploaded.file_id, uploaded.name, uploaded.size = urls.file_id, name, len(data)
         uploaded.file_urls.CopyFrom(urls)
         return self._run(message)
+
+    def offer(self, url: str, name: str, data: bytes) -> int:
+        """Send a file that no widget asked for; the status that the server answers with, 0 where it hangs up first."""
+        try:
+            self._put(url, name, data)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+        return 204
+
+    def begin_upload(self, nbytes: int) -> None:
+        """Announce an upload, send its beginning, and never the rest."""
+        url = self.upload_urls("slow.wav").upload_url
+        self._slow = http.client.HTTPConnection(self._address, timeout=60)
+        self._slow.putrequest("PUT", url)
+        self._slow.putheader("Content-Type", "multipart/form-data; boundary=x")
+        self._slow.putheader("Content-Length", str(nbytes))
+        for name, value in self._headers.items():
+            self._slow.putheader(name, value)
+        self._slow.endheaders(b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n')
+
+    def press(self, button: str) -> None:
+        """Press a button, without waiting for what it does."""
+        message = BackMsg()
+        message.rerun_script.query_string = self._query
+        message.rerun_script.page_name = self._page
+        state = message.rerun_script.widget_states.widgets.add()
+        state.id, state.trigger_value = button, True
+        self._socket.send(message.SerializeToString())
 
     def play(self, player: str) -> int:
         """Fetch a player's sound as browsers do, with an open range; bytes."""
@@ -122,13 +155,31 @@ class Visitor:
                 raise RuntimeError(f"the server closed the session: {error}") from error
             yield message
 
+    def upload_urls(self, name: str) -> Any:
+        """The addresses for a file that is going to be sent."""
+        request = BackMsg()
+        request.file_urls_request.request_id = uuid.uuid4().hex
+        request.file_urls_request.file_names.append(name)
+        request.file_urls_request.session_id = self._session
+        self._socket.send(request.SerializeToString())
+        return next(
+            each.file_urls_response.file_urls[0]
+            for each in self._messages(_PATIENCE_S)
+            if each.WhichOneof("type") == "file_urls_response"
+        )
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in self._cookies.items())
+        return {"Cookie": cookie, "X-Xsrftoken": self._cookies["_streamlit_xsrf"].value}
+
     def _put(self, url: str, name: str, data: bytes) -> None:
         boundary = uuid.uuid4().hex
         disposition = f'form-data; name="file"; filename={json.dumps(name)}'
         head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: audio/wav\r\n\r\n"
         body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
         address = url if url.startswith("http") else f"http://{self._address}{url}"
-        request = urllib.request.Request(address, body, method="PUT")
+        request = urllib.request.Request(address, body, self._headers, method="PUT")
         request.add_header("Content-Type", f"multipart/form-data; boundary={boundary}")
         with urllib.request.urlopen(request, timeout=120) as answer:
             assert answer.status == 204, answer.status
@@ -142,6 +193,8 @@ def _note(shown: Shown, element: Any) -> None:
         shown.alerts.append(element.alert.body)
     elif kind == "file_uploader":
         shown.uploader = element.file_uploader.id
+    elif kind == "button":
+        shown.buttons[element.button.label] = element.button.id
     elif kind == "audio":
         shown.player = element.audio.url
     elif kind == "plotly_chart":

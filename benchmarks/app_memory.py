@@ -116,7 +116,7 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         figures["loading_peak"], figures["short"] = server.peak_mb(), server.resident_mb()
         server.forget_peak()
         again = visitor.upload(
-            opened.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", seed=1)
+            short.uploader, "again.wav", recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", seed=1)
         )
         visitor.play(again.player)
         figures["short_peak"] = server.peak_mb()
@@ -124,7 +124,7 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         figures["long_file"] = len(data) / 1e6
         server.forget_peak()
         started = time.perf_counter()
-        page = visitor.upload(opened.uploader, f"long.{container.lower()}", data)
+        page = visitor.upload(again.uploader, f"long.{container.lower()}", data)
         figures["long_s"] = time.perf_counter() - started
         figures["player"] = visitor.play(page.player) / 1e6
         figures["long_peak"], figures["long_after"] = server.peak_mb(), server.resident_mb()

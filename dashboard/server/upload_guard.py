@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -52,6 +53,7 @@ class UploadGuard:
         if isinstance(admitted, Arrival):
             await self._receive(scope, receive, send, recordings, admitted)
         else:
+            await _discard(receive)
             await PlainTextResponse(admitted, 413)(scope, receive, send)
             session.request_rerun(session._client_state)  # the page says why; nothing else would run it
 
@@ -63,7 +65,8 @@ class UploadGuard:
         async def receive_in_time() -> Message:
             nonlocal received
             try:
-                message = await asyncio.wait_for(receive(), STALL_S)
+                async with asyncio.timeout(STALL_S):
+                    message = await receive()
             except TimeoutError:
                 return {"type": "http.disconnect"}
             received += len(message.get("body", b""))
@@ -78,6 +81,18 @@ class UploadGuard:
             await PlainTextResponse("The upload was interrupted.", 408)(scope, receive, send)
         finally:
             recordings.arrived(arrival)
+
+
+async def _discard(receive: Receive) -> None:
+    """Let an upload arrive and keep nothing of it: a browser that is still sending would see a broken connection, not the answer."""
+    largest: int = config.get_option("server.maxUploadSize") * 2**20 + _FRAMING
+    received, more = 0, True
+    with suppress(TimeoutError):
+        while more and received < largest:
+            async with asyncio.timeout(STALL_S):
+                message = await receive()
+            received += len(message.get("body", b""))
+            more = message.get("more_body", False)
 
 
 def _session(session_id: str) -> Any | None:
