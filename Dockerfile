@@ -24,7 +24,7 @@ COPY scripts/torch-cpu ./scripts/torch-cpu
 RUN pip install -r requirements.txt
 
 # setuptools is among the requirements, so that the build needs no network.
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE LICENCES.md ./
 COPY checkpoints ./checkpoints
 COPY core ./core
 COPY dashboard ./dashboard

@@ -12,7 +12,7 @@ from core.errors import PannscopeError
 
 _log = logging.getLogger(__name__)
 
-EXIT_SECONDS = 3.0
+EXIT_SECONDS = 2.0
 """How long all tasks together may take for their present step once the program ends, which it does within 5 s."""
 
 _running: set[BackgroundTask] = set()
