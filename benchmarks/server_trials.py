@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import random
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -182,7 +180,6 @@ def _served(handle: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
             """Print nothing."""
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{listener.server_port}"
@@ -240,5 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tempfile.tempdir = os.environ.get("TMPDIR")
     main()
