@@ -1,16 +1,20 @@
 """Recordings: from the bytes of a file to mono samples at 32 kHz, and back."""
 
 from core.audio.clip import Clip, DecodedClip, StreamedClip
-from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK
-from core.audio.encoding import encode_flac, encode_wav
+from core.audio.encoding import encode_flac, encode_wav, synthesized_clip
 from core.audio.formats import SUFFIXES
-from core.audio.loading import MAX_SECONDS, load_clip, open_clip
+from core.audio.levels import SILENT_PEAK
+from core.audio.limits import SAMPLE_RATE
+from core.audio.loading import MAX_SECONDS, Channel, load_clip, open_clip
+from core.audio.pool import POOL
 
 __all__ = [
     "MAX_SECONDS",
+    "POOL",
     "SAMPLE_RATE",
     "SILENT_PEAK",
     "SUFFIXES",
+    "Channel",
     "Clip",
     "DecodedClip",
     "StreamedClip",
@@ -18,4 +22,5 @@ __all__ = [
     "encode_wav",
     "load_clip",
     "open_clip",
+    "synthesized_clip",
 ]

@@ -6,6 +6,7 @@ are 77 MB of samples, the file is about a tenth of that, and one more pass of de
 
 from __future__ import annotations
 
+import contextlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -14,8 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.decoding import SAMPLE_RATE, SILENT_PEAK, Decoder, dbfs
-from core.audio.messages import read_errors
+from core.audio.facts import Job
+from core.audio.levels import SILENT_PEAK, dbfs
+from core.audio.limits import SAMPLE_RATE
+from core.audio.pool import Decoding
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +39,10 @@ class Clip(ABC):
         Length at 32 kHz.
     peak : float
         The largest magnitude of a sample.
+    channel_rms : tuple of float
+        Root mean square of every channel as recorded, before mixing.
+    channel : int
+        The channel that the samples are, counted from 1; 0 for the mean of all.
     notes : tuple of str
         What the user should know: that it is silent or very quiet, that its header declared no length, …
     """
@@ -47,6 +54,8 @@ class Clip(ABC):
     sha256: str
     samples: int
     peak: float
+    channel_rms: tuple[float, ...]
+    channel: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,6 +88,7 @@ class Clip(ABC):
             "duration_s": self.duration_s,
             "sample_rate_hz": self.sample_rate_hz,
             "channels": self.channels,
+            "channel": self.channel or "mean",
             "sha256": self.sha256,
             "silent": self.silent,
             "peak_dbfs": round(self.peak_dbfs, 1) if self.peak else None,
@@ -113,17 +123,19 @@ class StreamedClip(Clip):
     ----------
     data : bytes
         The file.
+    job : Job
+        How it was decoded.
     """
 
     data: bytes = field(repr=False)
+    job: Job = field(repr=False)
 
     @property
     def nbytes(self) -> int:
         return len(self.data)
 
     def segments(self, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
-        with read_errors(self.name):
-            blocks = Decoder(io.BytesIO(self.data), self.name, None).blocks()
+        with contextlib.closing(Decoding(io.BytesIO(self.data), self.job).blocks()) as blocks:
             position, ahead = 0, np.zeros(0, np.float32)  # ``ahead``: what is decoded from ``position`` on
             for start, end in spans:
                 pieces, decoded = [ahead[max(0, start - position) :]], position + len(ahead)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import math
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from core.audio.clip import Clip
-from core.audio.decoding import SAMPLE_RATE
+from core.audio.clip import Clip, DecodedClip
+from core.audio.levels import level_notes
+from core.audio.limits import SAMPLE_RATE
 from core.errors import AudioError
 
 _SEGMENT_SECONDS = 10  # encoded at a time: 1.3 MB of samples
@@ -63,3 +66,32 @@ def encode_flac(clip: Clip) -> bytes:
         for segment in clip.segments(spans):
             file.write(np.clip(segment, -1.0, 1.0))
     return encoded.getvalue()
+
+
+def synthesized_clip(waveform: npt.NDArray[np.floating], *, name: str) -> DecodedClip:
+    """The clip that ``load_clip`` makes of ``encode_wav(waveform)``, in this process: this program's own bytes need no protection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from core.audio import synthesized_clip
+    >>> synthesized_clip(np.full(16_000, 0.5), name="half.wav").peak
+    0.5
+    """
+    data = encode_wav(waveform)
+    samples, _ = soundfile.read(io.BytesIO(data), dtype="float32")
+    samples.setflags(write=False)
+    peak, rms = float(np.abs(samples).max()), math.sqrt(float(np.mean(np.square(samples, dtype=np.float64))))
+    return DecodedClip(
+        name=name,
+        sample_rate_hz=SAMPLE_RATE,
+        channels=1,
+        duration_s=len(samples) / SAMPLE_RATE,
+        sha256=hashlib.sha256(data).hexdigest(),
+        samples=len(samples),
+        peak=peak,
+        channel_rms=(rms,),
+        channel=0,
+        notes=level_notes(peak, peak, rms, (rms,)),
+        waveform=samples,
+    )

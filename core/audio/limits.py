@@ -1,13 +1,14 @@
-"""What is accepted: sample rates, channels and lengths, checked on a header before a decoder spends memory on it."""
+"""What is accepted: sample rates, channels and lengths, and what a recording becomes."""
 
 from __future__ import annotations
 
 from core.audio.messages import GIVE_SHORTER, audio_error
 
+SAMPLE_RATE = 32_000  # Hz: what the PANNs are trained on (Kong et al. 2020, section IV-B)
 MIN_RATE_HZ = 4_000  # half of telephony's 8 kHz
 MAX_RATE_HZ = 384_000  # the highest rate of audio interfaces
-MAX_CHANNELS = 8  # 7.1
-BLOCK_FRAMES = 65_536  # frames decoded at a time: at most 2 MiB of float32 with eight channels
+MAX_CHANNELS = 64  # ambisonics of the seventh order; the largest microphone arrays in common use
+BLOCK_FRAMES = 65_536  # frames decoded at a time: 16 MiB of float32 with 64 channels
 TRUNCATION_SECONDS = 0.1  # a codec's padding may be missing at the end …
 TRUNCATION_FRACTION = 0.01  # … and an index may be off by this fraction, before a file counts as truncated
 
@@ -18,7 +19,7 @@ def is_truncated(held_s: float, declared_s: float) -> bool:
 
 
 def check_layout(name: str, sample_rate_hz: int, channels: int) -> None:
-    """Raise ``AudioError`` for a sample rate outside 4 to 384 kHz and for channels outside 1 to 8."""
+    """Raise ``AudioError`` for a sample rate outside 4 to 384 kHz and for channels outside 1 to 64."""
     if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
         problem = (
             f"has a sample rate of {sample_rate_hz:,} Hz; {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz are accepted"

@@ -7,16 +7,29 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from core.audio.clip import Clip, DecodedClip, StreamedClip
-from core.audio.decoding import SAMPLE_RATE, Decoder
-from core.audio.formats import ACCEPTED
+from core.audio.facts import Facts, Job
+from core.audio.formats import ACCEPTED, SUFFIXES
+from core.audio.limits import SAMPLE_RATE
 from core.audio.messages import audio_error, display_name, read_errors
+from core.audio.pool import Decoding
 from core.errors import AudioError
 
 _Stream = io.BytesIO | io.BufferedReader
+
+Channel: TypeAlias = int | Literal["mean", "loudest"]
+"""Which channel of a recording is used: one, counted from 1; the mean of all; or the one with the highest level."""
+
+OnProgress = Callable[[float], object]
+"""Called with the share that is decoded; it may raise to give up."""
 
 MAX_SECONDS = 600.0  # 77 MB of samples
 
@@ -29,8 +42,9 @@ def load_clip(
     *,
     name: str | None = None,
     max_seconds: float | None = MAX_SECONDS,
+    channel: Channel = "mean",
 ) -> DecodedClip:
-    """Decode a recording, check it, mix it to mono and resample it to 32 kHz.
+    """Decode a recording, check it, mix it to mono and resample it to 32 kHz, in a process of its own (``pool``).
 
     Parameters
     ----------
@@ -40,6 +54,8 @@ def load_clip(
         What to call it; by default the path's last part, or "recording". Never used as a path.
     max_seconds : float or None
         The longest recording that is accepted, None for any length.
+    channel : int, "mean" or "loudest"
+        What to use of several channels: one, counted from 1, their mean, or the one with the highest level.
 
     Returns
     -------
@@ -50,7 +66,8 @@ def load_clip(
     ------
     AudioError
         In one line: the file is missing, unreadable, empty, not in an accepted format, truncated, over the limit, holds
-        no samples or NaN or infinite ones, or its header is absurd.
+        no samples or NaN or infinite ones, has no such channel, its header is absurd, or decoding it takes more time or
+        memory than any recording does.
 
     Examples
     --------
@@ -62,19 +79,21 @@ def load_clip(
     (0.5, (16000,), False)
     >>> load_clip(b"not audio", name="letter.txt")
     Traceback (most recent call last):
-    core.errors.AudioError: "letter.txt" is not in a format that Pannscope reads. Give a recording as WAV, FLAC, ...
+    core.errors.AudioError: "letter.txt" is not in a format that Pannscope reads. Give a recording as WAV, W64, ...
     """
     if max_seconds is not None and not max_seconds > 0:
         raise AudioError(
             f"A limit of {max_seconds} s accepts no recording. Give a positive number of seconds."
         )
     with _opened(source, name) as (stream, shown), read_errors(shown):
-        decoder = Decoder(stream, shown, max_seconds)
-        waveform = decoder.read()
-        return DecodedClip(waveform=waveform, **_properties(decoder, stream))
+        job = _job(stream, shown, max_seconds, channel)
+        waveform, facts = _read(stream, job, max_samples=None)
+        return DecodedClip(waveform=waveform, **_properties(stream, job, facts))
 
 
-def open_clip(data: bytes, *, name: str) -> Clip:
+def open_clip(
+    data: bytes, *, name: str, channel: Channel = "mean", on_progress: OnProgress | None = None
+) -> Clip:
     """``load_clip`` for servers: of more than ``DECODED_SECONDS``, the file is kept in place of its samples.
 
     Raises
@@ -84,26 +103,69 @@ def open_clip(data: bytes, *, name: str) -> Clip:
     """
     limit = round(DECODED_SECONDS * SAMPLE_RATE)
     with _opened(data, name) as (stream, shown), read_errors(shown):
-        decoder = Decoder(stream, shown, MAX_SECONDS)
-        waveform = decoder.read(limit)
-        properties = _properties(decoder, stream)
-    if decoder.samples > limit:
-        return StreamedClip(data=data, **properties)
+        job = _job(stream, shown, MAX_SECONDS, channel)
+        waveform, facts = _read(stream, job, max_samples=limit, on_progress=on_progress)
+        properties = _properties(stream, job, facts)
+    if facts.samples > limit:
+        return StreamedClip(data=data, job=job, **properties)
     return DecodedClip(waveform=waveform, **properties)
 
 
-def _properties(decoder: Decoder, stream: _Stream) -> dict[str, Any]:
-    """The fields of ``Clip``, once every block has been decoded."""
+def _job(stream: _Stream, shown: str, max_seconds: float | None, channel: Channel) -> Job:
+    """What the decoder is to do; the loudest channel is determined by a pass over the recording."""
+    if not (channel in ("mean", "loudest") or (isinstance(channel, int) and channel >= 1)):
+        raise AudioError(f'There is no channel {channel!r}. Give a number from 1 on, "mean" or "loudest".')
+    suffix = PurePath(shown).suffix.lower()
+    job = Job(
+        name=shown,
+        suffix=suffix if suffix in SUFFIXES else "",
+        size=stream.seek(0, 2),
+        channel=channel if isinstance(channel, int) else 0,
+        max_seconds=max_seconds,
+    )
+    if job.size == 0:
+        raise audio_error(shown, "is empty (0 bytes)")
+    if channel != "loudest":
+        return job
+    _, facts = _read(stream, job, max_samples=0)
+    return replace(job, channel=1 + int(np.argmax(facts.channel_rms)))
+
+
+def _read(
+    stream: _Stream, job: Job, *, max_samples: int | None, on_progress: OnProgress | None = None
+) -> tuple[npt.NDArray[np.float32], Facts]:
+    """The samples as one read-only array, (samples,), and what was measured; of more than ``max_samples``, none are kept."""
+    joined = bytearray()  # grows in place; joining a list of blocks would need twice the memory
+    samples = 0
+    decoding = Decoding(stream, job)
+    with contextlib.closing(decoding.blocks()) as blocks:
+        for block in blocks:
+            samples += len(block)
+            if max_samples is None or samples <= max_samples:
+                joined += block.tobytes()
+            else:
+                joined.clear()
+            if on_progress is not None and decoding.declared_s:
+                on_progress(min(1.0, samples / SAMPLE_RATE / decoding.declared_s))
+    waveform = np.frombuffer(joined, dtype=np.float32)
+    waveform.setflags(write=False)
+    return waveform, decoding.facts
+
+
+def _properties(stream: _Stream, job: Job, facts: Facts) -> dict[str, Any]:
+    """The fields of ``Clip``."""
     stream.seek(0)
     return {
-        "name": decoder.name,
-        "sample_rate_hz": decoder.sample_rate_hz,
-        "channels": decoder.channels,
-        "duration_s": decoder.duration_s,
+        "name": job.name,
+        "sample_rate_hz": facts.sample_rate_hz,
+        "channels": facts.channels,
+        "duration_s": facts.frames / facts.sample_rate_hz,
         "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
-        "samples": decoder.samples,
-        "peak": decoder.peak,
-        "notes": decoder.notes,
+        "samples": facts.samples,
+        "peak": facts.peak,
+        "channel_rms": facts.channel_rms,
+        "channel": job.channel,
+        "notes": facts.notes,
     }
 
 

@@ -13,7 +13,7 @@ MAX_NAME = 120  # characters of a file name that fit into a message or a table
 GIVE_RECORDING = f"Give a recording as {ACCEPTED}."
 GIVE_WHOLE = "Copy or upload the whole file again."
 GIVE_SHORTER = "Cut a shorter part out of it."
-CONVERT = f"Convert it to 16-bit PCM WAV or FLAC ({ACCEPTED} are accepted)."
+CONVERT = "Convert it to 16-bit PCM WAV or FLAC."
 
 
 def display_name(name: str) -> str:

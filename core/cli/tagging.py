@@ -25,7 +25,10 @@ def register(app: typer.Typer) -> None:
 def tag_command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, OGG, Opus, MP3, M4A, AAC, MP4, WebM."),
+        typer.Argument(
+            metavar="FILE",
+            help="Recordings: WAV, W64, AIFF, AU, CAF, FLAC, OGG, Opus, MP3, AAC, M4A, MP4, MOV, 3GP, Matroska, WebM.",
+        ),
     ],
     *,
     network: NetworkOptions,

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from core.audio import DecodedClip, encode_wav, load_clip
+from core.audio import DecodedClip, synthesized_clip
 from core.errors import AudioError
 from core.examples import nature, signals
 from core.examples.blocks import Samples
@@ -188,4 +188,4 @@ def example_clip(key: str) -> DecodedClip:
     >>> clip.name, clip.duration_s, clip.silent
     ('busy-signal.wav', 6.0, False)
     """
-    return load_clip(encode_wav(synthesize(key)), name=f"{key}.wav")
+    return synthesized_clip(synthesize(key), name=f"{key}.wav")

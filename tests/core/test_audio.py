@@ -15,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from core.audio import SAMPLE_RATE, load_clip
+from core.audio.track import Track
 from tests.core.recordings import TONE_HZ, muxed, tone, written
 
 
@@ -41,6 +42,9 @@ PLAIN: list[tuple[str, str, int, float]] = [
     ("WAVEX", "PCM_16", 32_000, 1e-4),
     ("WAVEX", "FLOAT", 4_000, 1e-4),
     ("RF64", "PCM_24", 44_100, 1e-4),
+    *[("W64", "PCM_16", 44_100, 1e-4), ("AIFF", "PCM_16", 44_100, 1e-4), ("AU", "FLOAT", 48_000, 1e-4)],
+    *[("CAF", "PCM_24", 48_000, 1e-4), ("WAV", "ULAW", 8_000, 3e-2)],
+    *[("WAV", "ALAW", 8_000, 3e-2), ("AIFF", "ULAW", 8_000, 3e-2)],
     ("FLAC", "PCM_16", 44_100, 1e-4),
     ("FLAC", "PCM_24", 192_000, 1e-4),
     ("OGG", "VORBIS", 44_100, 4e-2),
@@ -59,8 +63,9 @@ def test_soundfile_formats_keep_the_tone(
     data = written(samples, rate, container, subtype)
     clip = load_clip(data, name="tone")
     assert (clip.sample_rate_hz, clip.channels) == (rate, channels)
-    assert clip.duration_s == pytest.approx(2.0, abs=1e-6)
-    assert len(clip.waveform) == pytest.approx(2 * SAMPLE_RATE, abs=2)
+    vorbis = 0.004 if subtype == "VORBIS" else 0.0  # libsndfile's last block of a stream
+    assert clip.duration_s == pytest.approx(2.0, abs=1e-6 + vorbis)
+    assert len(clip.waveform) == pytest.approx(2 * SAMPLE_RATE, abs=2 + vorbis * SAMPLE_RATE)
     frequency, amplitude = tone_in(clip.waveform)
     assert frequency == pytest.approx(TONE_HZ, abs=0.05)
     assert amplitude == pytest.approx(samples.max(axis=0).mean(), rel=max(tolerance, 5e-4))
@@ -144,6 +149,7 @@ def test_clip_describes_itself(tmp_path: Path) -> None:
         "duration_s": 2.0,
         "sample_rate_hz": 44_100,
         "channels": 2,
+        "channel": "mean",
         "sha256": hashlib.sha256(data).hexdigest(),
         "silent": False,
         "peak_dbfs": -8.5,  # the mean of 0.25 and 0.5 is 0.375: 20 log10(0.375)
@@ -191,14 +197,11 @@ def test_a_tag_before_the_sound_is_skipped() -> None:
     assert load_clip(tag + plain).duration_s == load_clip(plain).duration_s
 
 
-@pytest.mark.parametrize("from_path", [False, True])
-def test_ffmpeg_receives_neither_an_id3_tag_nor_a_path(
-    from_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_ffmpeg_receives_no_id3_tag_and_no_path(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     title = b"TIT2" + struct.pack(">I", 6) + b"\0\0" + b"\x03bomb\0"
-    tagged = (
-        b"ID3\x04\0\0" + bytes([0, 0, 0, len(title)]) + title + muxed(tone(44_100), 44_100, "adts", "aac")
-    )
+    tag = b"ID3\x04\0\0" + bytes([0, 0, 0, len(title)]) + title
+    tagged = count * tag + muxed(tone(44_100), 44_100, "adts", "aac")
     with av.open(io.BytesIO(tagged)) as container:
         assert container.metadata == {"title": "bomb"}  # what FFmpeg makes of it where it gets the tag
     opened, av_open = [], av.open
@@ -209,10 +212,8 @@ def test_ffmpeg_receives_neither_an_id3_tag_nor_a_path(
         return container
 
     monkeypatch.setattr(av, "open", spy)
-    path = tmp_path / "a.aac"
-    path.write_bytes(tagged)
-    assert load_clip(path if from_path else tagged).duration_s == pytest.approx(2.0, abs=0.08)
-    assert opened == [({}, "recording")]
+    Track(io.BytesIO(tagged), "../a.aac", ".aac", None)
+    assert opened == [({}, "recording.aac")]
 
 
 def test_flac_and_mp3_that_do_not_tell_their_length() -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
 import numpy as np
 import pytest
 
 from core.audio import SAMPLE_RATE, load_clip
-from core.audio.av_track import AvTrack
-from core.audio.formats import Container
 from core.audio.limits import check_duration, check_layout, is_truncated
 from core.audio.messages import display_name
-from core.audio.mp4 import check_tables
-from core.audio.wav import CompletedHeader, read_header
 from core.errors import AudioError
-from tests.core.recordings import CODED, header, muxed, tone, written
+from tests.core.recordings import CODED, header, tone, written
 
 
 def steps(*levels: int) -> bytes:
@@ -84,14 +79,14 @@ def test_samples_of_more_than_32_bit_integers_are_not_accepted(sign: float) -> N
         load_clip(floats(sign * beyond))
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(4_000, 1), (384_000, 1), (32_000, 8)])
+@pytest.mark.parametrize(("rate", "channels"), [(4_000, 1), (384_000, 1), (32_000, 64)])
 def test_the_extreme_layouts_are_accepted(rate: int, channels: int) -> None:
     check_layout("x", rate, channels)
     clip = load_clip(header(rate=rate, channels=channels))
     assert (clip.sample_rate_hz, clip.channels) == (rate, channels)
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(3_999, 1), (384_001, 1), (32_000, 0), (32_000, 9)])
+@pytest.mark.parametrize(("rate", "channels"), [(3_999, 1), (384_001, 1), (32_000, 0), (32_000, 65)])
 def test_one_beyond_them_is_not(rate: int, channels: int) -> None:
     with pytest.raises(AudioError, match=f"{rate:,} Hz|{channels} channels"):
         check_layout("x", rate, channels)
@@ -162,98 +157,8 @@ def test_sizes_from_2_gib_on_are_unknown(size: int, complete: bool | None) -> No
         assert load_clip(bytes(whole)).notes == ("its header declares no length",)
 
 
-@pytest.mark.parametrize("piece", [1, 3, 7, 45, 1_000])
-def test_a_completed_header_is_read_in_any_pieces(piece: int) -> None:
-    whole = written(tone(44_100, duration_s=0.01), 44_100, "WAV")
-    unknown = whole[:40] + b"\xff\xff\xff\xff" + whole[44:]
-    stream = io.BytesIO(unknown)
-    completed = CompletedHeader(stream, read_header(stream, len(unknown), "x"))
-    completed.seek(0)
-    assert b"".join(iter(lambda: completed.read(piece), b"")) == whole
-
-
 @pytest.mark.parametrize(("length", "shown"), [(120, 120), (121, 120)])
 def test_names_of_more_than_120_characters_are_shortened(length: int, shown: int) -> None:
     name = "x" * (length - 4) + ".wav"
     assert len(display_name(name)) == shown
     assert (display_name(name) == name) is (length == shown)
-
-
-@pytest.mark.parametrize(("chunks", "accepted"), [(1_000, True), (1_001, False)])
-def test_a_wav_may_have_1000_chunks(chunks: int, accepted: bool) -> None:
-    whole = header()
-    data = whole + b"note\x02\0\0\0hi" * (chunks - 2)  # two: the format and the samples
-    if accepted:
-        assert load_clip(data).duration_s == pytest.approx(0.1)
-    else:
-        with pytest.raises(AudioError, match="more than 1,000 chunks"):
-            load_clip(data)
-
-
-def box(kind: bytes, *words: int) -> bytes:
-    body = struct.pack(f">{len(words)}I", *words)
-    return struct.pack(">I", 8 + len(body)) + kind + body
-
-
-MILLION = 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("tables", "count"),
-    [
-        ([box(b"stsz", 0, 1, 4 * MILLION)], 4 * MILLION),
-        ([box(b"trun", 0, 4 * MILLION)], 4 * MILLION),
-        ([box(b"stts", 0, 2, 3 * MILLION, 1, MILLION, 1)], 4 * MILLION),
-        ([box(b"stsz", 0, 1, 2 * MILLION), box(b"elst", 0, 2)], 4 * MILLION),  # each edit repeats the samples
-        ([box(b"stsz", 0, 1, 3 * MILLION), box(b"trun", 0, MILLION)], 4 * MILLION),
-        # 10 chunks: 4 of 100,000 samples, 6 of 600,000
-        ([box(b"stsc", 0, 2, 1, 100_000, 1, 5, 600_000, 1), box(b"stco", 0, 10)], 4 * MILLION),
-    ],
-)
-def test_mp4_tables_may_declare_4_million_samples(tables: list[bytes], count: int) -> None:
-    def check(parts: list[bytes]) -> None:
-        body = b"".join(parts)
-        data = struct.pack(">I", 8 + len(body)) + b"moov" + body
-        check_tables(io.BytesIO(data), len(data), "x")
-
-    check(tables)
-    with pytest.raises(AudioError, match=f"declares {count + 1:,} packets"):
-        check([*tables, box(b"trun", 0, 1)])
-
-
-def test_packets_are_counted_against_the_accepted_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 s of AAC at 44.1 kHz are 87 packets of 1,024 samples, one of padding, and FFmpeg's one at the end."""
-    data = muxed(tone(44_100), 44_100, "ipod", "aac")
-    monkeypatch.setattr("core.audio.av_track.MAX_PACKETS_PER_SECOND", 0)
-    counted: list[int] = []
-    check = AvTrack._check_packets
-    monkeypatch.setattr(AvTrack, "_check_packets", lambda self, n: (counted.append(n), check(self, n))[1])
-    load_clip(data)
-    packets = counted[-1]
-    assert 87 <= packets <= 90
-    assert counted == list(range(1, packets + 1))
-    monkeypatch.setattr("core.audio.av_track.SPARE_PACKETS", packets)
-    load_clip(data)
-    monkeypatch.setattr("core.audio.av_track.SPARE_PACKETS", packets - 1)
-    with pytest.raises(AudioError, match="more packets than"):
-        load_clip(data)
-    load_clip(data, max_seconds=None)
-
-
-@pytest.mark.parametrize("length", ["64-bit", "to the end"])
-def test_mp4_boxes_with_either_kind_of_length(length: str) -> None:
-    """A length of 1 stands for the 64 bits after the name, 0 for the rest of the file (ISO/IEC 14496-12, 4.2)."""
-    media, tables = bytes(40), box(b"moov", 0)
-    if length == "64-bit":
-        data = struct.pack(">I4sQ", 1, b"mdat", 16 + len(media)) + media + tables
-    else:
-        data = struct.pack(">I", 40) + b"ftyp" + bytes(32) + struct.pack(">I", 0) + b"moov" + bytes(8)
-    check_tables(io.BytesIO(data), len(data), "x")
-
-
-def test_a_declared_length_is_checked_on_opening() -> None:
-    """Before more than the first frame is decoded; an encoder pads by less than 0.1 s."""
-    data = muxed(tone(44_100), 44_100, "ipod", "aac")
-    AvTrack(io.BytesIO(data), 0, Container.MP4, "x", 2.1)
-    with pytest.raises(AudioError, match=r"lasts longer; recordings of up to 1\.9 s are accepted"):
-        AvTrack(io.BytesIO(data), 0, Container.MP4, "x", 1.9)

@@ -99,6 +99,7 @@ def test_tag_in_a_process_of_its_own(studio):
         "duration_s": 1.0,
         "sample_rate_hz": 44_100,
         "channels": 2,
+        "channel": "mean",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "silent": False,
         "peak_dbfs": -10.5,  # channels of 0.4 and 0.2: 20 log10(0.3)

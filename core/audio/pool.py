@@ -1,0 +1,265 @@
+"""The processes that decode recordings from outside: started when needed, one kept, replaced when one dies or takes too long.
+
+Why not ``multiprocessing`` or ``concurrent.futures``: they import the program's main module into every worker (Streamlit and torch, 500 MB), a
+worker that dies breaks an executor for everybody, a running task cannot be ended, and results come back at once, not in blocks.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from core.audio import facts
+from core.audio.facts import Facts, Job
+from core.audio.limits import SAMPLE_RATE
+from core.audio.messages import CONVERT, audio_error, read_errors
+from core.errors import AudioError
+
+MAX_WORKERS = 2
+"""At once; a third caller waits. One stays when nobody decodes: 45 MB that take 0.3 s to start."""
+
+WALL_S, WALL_S_PER_SECOND = 30.0, 1.0
+"""How long a caller waits for a worker in all, and for each second that it has decoded: the limit on systems without one of processor
+time, and on machines so busy that it is not reached."""
+
+START_S = 60.0
+TURN_S = 120.0  # that a caller waits while all workers are busy
+
+_ROOT = Path(__file__).resolve().parents[2]
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from core.audio.worker import main; main()"
+_SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Threads that numpy would make, with 40 MB of address space each."""
+
+
+class _Worker:
+    """One process, and the two pipes to it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOT, str(_ROOT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | _SINGLE_THREADED,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._sink, self._source = self._process.stdin, self._process.stdout
+        self.ready = False
+        self.usable = False
+        """Whether it waits for a job; not while it has one, and never again after it has broken off."""
+        self.overdue = self.out_of_memory = False
+
+    def send(self, kind: bytes, body: bytes = b"") -> None:
+        facts.send(self._sink, kind, body)
+
+    def receive(self) -> tuple[bytes, bytes]:
+        return facts.receive(self._source)
+
+    def wait_until_ready(self) -> None:
+        """Wait for a process that has just been started."""
+        if not self.ready:
+            with self.at_most(START_S):
+                self.receive()
+            self.ready = self.usable = True
+
+    @contextlib.contextmanager
+    def at_most(self, seconds: float) -> Iterator[_Clock]:
+        """End the process where the ``with`` block waits longer for it."""
+        clock = _Clock(seconds)
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(clock, over), name="decoder-clock", daemon=True)
+        watch.start()
+        try:
+            yield clock
+        finally:
+            over.set()
+
+    def _watch(self, clock: _Clock, over: threading.Event) -> None:
+        while not over.wait(min(1.0, max(0.01, clock.left_s))):
+            if clock.left_s <= 0:
+                self.overdue = True
+                self._process.kill()
+                return
+
+    def end(self) -> int:
+        """End the process and return its exit code, negative for a signal."""
+        for pipe in (self._sink, self._source):
+            with contextlib.suppress(OSError):  # of a pipe whose other end is gone
+                pipe.close()
+        try:
+            return self._process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+class _Clock:
+    """Time that is waited for a worker; it stands still while the caller works on a block."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
+        self._since: float | None = time.monotonic()
+
+    @property
+    def left_s(self) -> float:
+        since = self._since
+        return self._left_s - (0.0 if since is None else time.monotonic() - since)
+
+    def pause(self, more_s: float) -> None:
+        """Stand still, with more time for the next wait."""
+        self._left_s, self._since = self.left_s + more_s, None
+
+    def go_on(self) -> None:
+        self._since = time.monotonic()
+
+
+class DecoderPool:
+    """At most ``MAX_WORKERS`` processes, and the callers that wait for one."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+        self._busy = 0
+        self._changed = threading.Condition()
+
+    def warm(self) -> None:
+        """Start a worker, if there is none, without waiting for it."""
+        with self._changed:
+            if not self._idle and not self._busy:
+                self._idle.append(_Worker())
+
+    def close(self) -> None:
+        """End the workers that nobody uses; the others end after their recording, or with this process."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.end()
+
+    @contextlib.contextmanager
+    def worker(self, name: str) -> Iterator[_Worker]:
+        """A worker for one recording; afterwards it is kept, or replaced by a new one for the next caller.
+
+        Raises
+        ------
+        AudioError
+            The worker died, or took too much time or memory.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._busy < MAX_WORKERS, TURN_S):
+                problem = (
+                    f"cannot be decoded now: other recordings have kept the decoder busy for {TURN_S:.0f} s"
+                )
+                raise audio_error(name, problem, "Try again.")
+            self._busy += 1
+            worker = self._idle.pop() if self._idle else None
+        try:
+            worker = worker or _Worker()
+            worker.wait_until_ready()
+            yield worker
+        except (EOFError, OSError, ValueError) as error:
+            if worker is None or not worker.ready:
+                problem = f"cannot be decoded: the decoder's process does not start ({error})"
+                raise audio_error(name, problem, "Free some memory and try again.") from error
+            raise _explained(name, worker) from None
+        finally:
+            with self._changed:
+                self._busy -= 1
+                kept = worker is not None and worker.usable and not self._idle
+                if kept and worker is not None:
+                    self._idle.append(worker)
+                self._changed.notify()
+            if worker is not None and not kept:
+                worker.end()
+
+
+def _explained(name: str, worker: _Worker) -> AudioError:
+    """Why a worker is gone, in one line."""
+    code = worker.end()
+    if worker.out_of_memory:
+        return audio_error(name, "needs more memory to decode than any recording of its size", CONVERT)
+    if worker.overdue or code == -getattr(signal, "SIGXCPU", 0):
+        return audio_error(name, "takes longer to decode than any recording of its length", CONVERT)
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    problem = f"is damaged so that the process that decoded it broke off ({how})"
+    return audio_error(name, problem, CONVERT)
+
+
+class Decoding:
+    """One recording on its way through a worker.
+
+    Attributes
+    ----------
+    declared_s : float
+        What the header declares, 0 where it does not; known with the first block.
+    facts : Facts
+        What was measured, once all blocks have been read.
+
+    Raises
+    ------
+    AudioError
+        While the blocks are read.
+    """
+
+    facts: Facts
+
+    def __init__(self, stream: BinaryIO, job: Job) -> None:
+        self._stream, self._job = stream, job
+        self.declared_s = 0.0
+
+    def blocks(self) -> Generator[npt.NDArray[np.float32]]:
+        """Mono blocks at 32 kHz, (samples,) each, in order. Closing the iterator stops the work."""
+        with POOL.worker(self._job.name) as worker, worker.at_most(WALL_S) as clock:
+            worker.usable = False
+            worker.send(facts.JOB, facts.packed(self._job))
+            while True:
+                kind, body = worker.receive()
+                if kind == facts.READ:
+                    worker.send(facts.ANSWER, self._piece(*facts.SPAN.unpack(body)))
+                elif kind == facts.HEADER:
+                    (self.declared_s,) = struct.unpack("<d", body)
+                elif kind == facts.BLOCK:
+                    block = np.frombuffer(body, np.float32)
+                    clock.pause(WALL_S_PER_SECOND * len(block) / SAMPLE_RATE)
+                    try:
+                        yield block
+                    except GeneratorExit:
+                        clock.go_on()
+                        worker.send(facts.STOP)
+                        worker.usable = worker.receive()[0] == facts.STOPPED
+                        raise
+                    clock.go_on()
+                    worker.send(facts.NEXT)
+                elif kind == facts.FACTS:
+                    self.facts = facts.facts_of(body)
+                    worker.usable = True
+                    return
+                elif kind == facts.REFUSED:
+                    worker.usable = True
+                    raise AudioError(body.decode())
+                else:
+                    worker.out_of_memory = kind == facts.MEMORY
+                    raise EOFError
+
+    def _piece(self, offset: int, size: int) -> bytes:
+        with read_errors(self._job.name):
+            self._stream.seek(offset)
+            return self._stream.read(size)
+
+
+POOL = DecoderPool()
+atexit.register(POOL.close)
+if hasattr(os, "register_at_fork"):  # a forked process must not talk to its parent's workers
+    os.register_at_fork(after_in_child=POOL.__init__)  # type: ignore[misc]
