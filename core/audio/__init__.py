@@ -5,7 +5,7 @@ from core.audio.encoding import encode_flac, encode_wav, synthesized_clip
 from core.audio.formats import SUFFIXES
 from core.audio.levels import SILENT_PEAK
 from core.audio.limits import SAMPLE_RATE
-from core.audio.loading import MAX_SECONDS, Channel, load_clip, open_clip
+from core.audio.loading import MAX_SECONDS, Channel, OnProgress, load_clip, open_clip
 from core.audio.pool import POOL
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Channel",
     "Clip",
     "DecodedClip",
+    "OnProgress",
     "StreamedClip",
     "encode_flac",
     "encode_wav",

@@ -77,6 +77,12 @@ class Clip(ABC):
         """The peak in decibels relative to full scale, minus infinity where every sample is 0."""
         return dbfs(self.peak)
 
+    @property
+    def channel_spread_db(self) -> float:
+        """The loudest channel's level above the quietest one's, infinite beside a silent channel."""
+        loudest, quietest = max(self.channel_rms), min(self.channel_rms)
+        return dbfs(loudest) - dbfs(quietest) if loudest > quietest else 0.0
+
     def beginning(self, seconds: float) -> npt.NDArray[np.float32]:
         """The first ``seconds`` at most, (samples,)."""
         return next(self.segments([(0, min(self.samples, round(seconds * SAMPLE_RATE)))]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli.options import FoldsOption
+from core.cli.options import ChannelOption, FoldsOption, channel_of
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class CalibrationOptions:
         Path | None, typer.Option("--audio", metavar="FOLDER", help="Folder of the manifest's recordings.")
     ] = None
     folds: FoldsOption = None
+    channel: ChannelOption = "mean"
 
     def check(self, needed_for: str | None) -> None:
         """Raise ``DataError`` for contradictions, and where there are no clips but ``needed_for`` needs some."""
@@ -81,9 +82,10 @@ class CalibrationOptions:
         from core.audio import load_clip
         from core.training.data import read_manifest
 
+        used = channel_of(self.channel)
         if self.manifest is None or self.audio is None:
-            return [load_clip(path).waveform for path in recordings(self.clips or ())], None
+            return [load_clip(path, channel=used).waveform for path in recordings(self.clips or ())], None
         labelled = read_manifest(self.manifest, self.audio, tagger.classes)
         if self.folds is not None:
             labelled = labelled.select([fold.strip() for fold in self.folds.split(",")])
-        return [load_clip(path).waveform for path in labelled.paths], labelled.targets
+        return [load_clip(path, channel=used).waveform for path in labelled.paths], labelled.targets

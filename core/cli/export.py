@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.cli.calibration import recordings
-from core.cli.options import ForceOption, JsonOption, MaxSecondsOption, NetworkOptions, grouped
+from core.cli.options import (
+    ChannelOption,
+    ForceOption,
+    JsonOption,
+    MaxSecondsOption,
+    NetworkOptions,
+    channel_of,
+    grouped,
+)
 from core.cli.output import print_json, say
 from core.errors import DataError, ExportError
 from core.units import prefixed
@@ -56,6 +64,7 @@ def export_command(
         typer.Option("--audio", metavar="FOLDER", help="The folder of the manifest's recordings."),
     ] = None,
     max_seconds: MaxSecondsOption = 600.0,
+    channel: ChannelOption = "mean",
     half: Annotated[bool, typer.Option("--half", help="safetensors: store float16, half the size.")] = False,
     force: ForceOption = False,
     json_output: JsonOption = False,
@@ -74,6 +83,7 @@ def export_command(
         raise ExportError(
             f"--manifest states the mAP of int8, the one format that loses some; leave it out for {form}."
         )
+    used = channel_of(channel)
     check_export(out, form, force=force)
     tagger = network.load()
     labelled = None if manifest is None or audio is None else read_manifest(manifest, audio, tagger.classes)
@@ -81,7 +91,10 @@ def export_command(
         tagger,
         form,
         out,
-        waveforms=[load_clip(file, max_seconds=max_seconds).waveform for file in recordings(clips or ())],
+        waveforms=[
+            load_clip(file, max_seconds=max_seconds, channel=used).waveform
+            for file in recordings(clips or ())
+        ],
         labelled=labelled,
         half=half,
         force=force,

@@ -14,6 +14,7 @@ import typer
 
 # What a command computes with is imported when it runs: torch and scikit-learn take two seconds, and --help needs neither.
 if TYPE_CHECKING:
+    from core.audio import Channel
     from core.tagging import Tagger
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -29,6 +30,14 @@ LayersOption = Annotated[
 ]
 MaxSecondsOption = Annotated[
     float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
+]
+ChannelOption = Annotated[
+    str,
+    typer.Option(
+        "--channel",
+        metavar="N",
+        help="What to use of several channels: one, counted from 1, their mean, or the loudest.",
+    ),
 ]
 CriterionOption = Annotated[
     str,
@@ -49,6 +58,19 @@ FoldsOption = Annotated[
 ]
 HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+
+
+def channel_of(text: str) -> Channel:
+    """The channel that ``--channel`` names; raises ``typer.BadParameter`` for another word."""
+    if text == "mean":
+        return "mean"
+    if text == "loudest":
+        return "loudest"
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise typer.BadParameter(
+        f"{text!r} is not a channel; give a number from 1 on, mean or loudest", param_hint="--channel"
+    )
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from core.cli.options import JsonOption, MaxSecondsOption, NetworkOptions, RuntimeOption, grouped
+from core.cli.options import (
+    ChannelOption,
+    JsonOption,
+    MaxSecondsOption,
+    NetworkOptions,
+    RuntimeOption,
+    channel_of,
+    grouped,
+)
 from core.cli.output import complain, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
 
@@ -43,6 +51,7 @@ def tag_command(
     runtime: RuntimeOption = "auto",
     top: TopOption = None,
     max_seconds: MaxSecondsOption = 600.0,
+    channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
     """Tag recordings.
@@ -53,11 +62,12 @@ def tag_command(
     from core.verdict import SILENT
 
     _check_top(top)
+    used = channel_of(channel)
     tagger = network.load(ratio, runtime)
     failed = printed = False
     for file in files:
         try:
-            clip = load_clip(file, max_seconds=max_seconds)
+            clip = load_clip(file, max_seconds=max_seconds, channel=used)
         except AudioError as error:
             complain(str(error))
             failed = True
@@ -100,6 +110,7 @@ def compare_command(
     ] = 0.5,
     runtime: RuntimeOption = "auto",
     max_seconds: MaxSecondsOption = 600.0,
+    channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
     """Measure how far two models agree on a recording.
@@ -112,8 +123,9 @@ def compare_command(
     from core.verdict import headline
 
     _check_top(top)
+    used = channel_of(channel)
     names = default_pair()
-    clip = load_clip(file, max_seconds=max_seconds)
+    clip = load_clip(file, max_seconds=max_seconds, channel=used)
     result = compare(
         clip,
         NetworkOptions(baseline or names[0]).load(runtime=runtime),

@@ -19,6 +19,7 @@ from dashboard.server.clips import OpenedClip
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
+from dashboard.widgets import opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ def _first(tags: Tags) -> str:
 def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Outcome:
     opened: OpenedClip | None = None
     try:
-        opened = get_server().clip(source)
+        opened = opening.opened(source, waiting)
         result = get_server().comparison(
             source,
             settings.models,

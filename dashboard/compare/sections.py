@@ -22,7 +22,7 @@ from dashboard.server.clips import OpenedClip
 from dashboard.server.models import file_bytes
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.widgets import engine_text, tables
+from dashboard.widgets import clip_input, engine_text, tables
 from dashboard.widgets.metric_card import card, metric_card
 from dashboard.widgets.theme import palette
 
@@ -42,6 +42,8 @@ def recording(source: Source, opened: OpenedClip) -> None:
         f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(clip.duration_s)} · {origin}]]",
         help="Played as the networks receive it: mixed to mono, 32 kHz, at its own level.",
     )
+    if example is None:
+        clip_input.choose_channel(source, clip)
     st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
     st.plotly_chart(
         clip_figure(opened.picture, palette=palette()),

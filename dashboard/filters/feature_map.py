@@ -13,7 +13,7 @@ from dashboard.filters import charts
 from dashboard.filters.view import LayerView
 from dashboard.server.filters import MAX_SECONDS
 from dashboard.server.server import get_server
-from dashboard.widgets import clip_input
+from dashboard.widgets import clip_input, opening
 from dashboard.widgets.theme import palette
 
 
@@ -26,8 +26,8 @@ def feature_map(view: LayerView) -> None:
         source = clip_input.choose_one(examples)
     player, placeholder = st.empty(), st.empty()
     try:
-        opened = server.clip(source)
-        player.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
+        clip = opening.opened(source, placeholder)
+        player.audio(clip.sound, format=clip.sound_type, alt=f"Player of {source.name}")
         if not server.has_layer_input(source, view.network, view.layer):
             placeholder.skeleton(height=380)
         result = server.feature_map(
@@ -41,11 +41,11 @@ def feature_map(view: LayerView) -> None:
     except PannscopeError as error:
         placeholder.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    duration_s = opened.clip.duration_s
+    duration_s = clip.clip.duration_s
     frames, bands = result.values.shape
     st.plotly_chart(
         charts.sound_and_map(
-            opened.picture, result, seconds=min(duration_s, MAX_SECONDS), name=name, palette=palette()
+            clip.picture, result, seconds=min(duration_s, MAX_SECONDS), name=name, palette=palette()
         ),
         config=CONFIG,
         key="feature_map",

@@ -11,7 +11,7 @@ from dashboard.prune import curve, export, recordings, search, sections, sensiti
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.widgets import clip_input, network_select, tables
+from dashboard.widgets import clip_input, network_select, opening, tables
 from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
@@ -62,7 +62,7 @@ def _choose_clip() -> Source:
 def _readable(source: Source) -> Source:
     """The source, or the first example where it cannot be read."""
     try:
-        get_server().clip(source)
+        opening.opened(source, st.empty())
     except PannscopeError as error:
         first = EXAMPLES[0]
         st.error(f"{formats.escaped(str(error))} Using {first.title} instead.", icon=":material/error:")

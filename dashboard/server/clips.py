@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from core.audio import Clip, DecodedClip, StreamedClip, encode_flac, encode_wav, open_clip
+from core.audio import Clip, DecodedClip, OnProgress, StreamedClip, encode_flac, encode_wav, open_clip
 from core.examples import example_clip
 from core.runtime.memory import trim_heap
 from dashboard.charts.clip_picture import ClipPicture, clip_picture
 from dashboard.server.cache import ByteLruCache
+from dashboard.server.inference_queue import InferenceQueue, OnWait
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.source import Source
 
@@ -51,15 +52,19 @@ class OpenedClip:
 class Clips:
     """Opens recordings and keeps the last ones."""
 
-    def __init__(self, pressure: MemoryPressure) -> None:
+    def __init__(self, queue: InferenceQueue, pressure: MemoryPressure) -> None:
+        self._queue = queue
         self._opened: ByteLruCache[OpenedClip] = ByteLruCache(
             _BUDGET_BYTES, lambda opened: opened.nbytes, growing=True
         )
         pressure.add(self._opened)
 
-    def clip(self, source: Source) -> OpenedClip:
-        """Decode, check and draw a recording, once. Raises ``AudioError``."""
-        return self._opened.get_or_make(source.key, lambda: _open(source))
+    def clip(
+        self, source: Source, on_wait: OnWait | None = None, on_progress: OnProgress | None = None
+    ) -> OpenedClip:
+        """Decode, check and draw a recording, once; ``on_progress`` is called with the share that is decoded. Raises ``AudioError``."""
+        slot = None if source.example else self._queue.slot(on_wait)
+        return self._opened.get_or_make(source.key, lambda: _open(source, on_progress), within=slot)
 
     def waveforms(self, sources: Sequence[Source]) -> list[np.ndarray]:
         """The beginnings of clips, (samples,) each. Raises ``AudioError``."""
@@ -76,12 +81,12 @@ class Clips:
         ]
 
 
-def _open(source: Source) -> OpenedClip:
+def _open(source: Source, on_progress: OnProgress | None) -> OpenedClip:
     clip: Clip
     if source.example is not None:
         clip = example_clip(source.example)
     else:
-        clip = open_clip(source.data, name=source.name)
+        clip = open_clip(source.data, name=source.name, channel=source.channel, on_progress=on_progress)
     if isinstance(clip, StreamedClip):
         trim_heap()  # what receiving and reading so many bytes has left over
     return OpenedClip(clip, clip_picture(clip.samples, clip.segments))

@@ -114,7 +114,7 @@ class Filters:
         self, source: Source, name: str, layer: str, index: int, on_wait: OnWait | None = None
     ) -> FeatureMap:
         """One filter's feature map of the first ``MAX_SECONDS`` of a clip. Raises ``PannscopeError``."""
-        waveform = self._clips.clip(source).clip.beginning(MAX_SECONDS)
+        waveform = self._clips.clip(source, on_wait).clip.beginning(MAX_SECONDS)
         model = self._models.tagger(name).model
         inputs = self._inputs.get_or_make(
             (source.key, *self._models.key(name), layer),

@@ -57,7 +57,7 @@ class Server:
         )
         self._timings = Timings(self.queue, self.engine_builder)
 
-        clips = Clips(self.memory_pressure)
+        clips = Clips(self.queue, self.memory_pressure)
         self.clip = clips.clip
         self.waveforms = clips.waveforms
         self.waveform_loader = clips.waveform_loader
@@ -85,7 +85,7 @@ class Server:
 
     def tags(self, source: Source, name: str, on_wait: OnWait | None = None) -> Tags:
         """A network's tags of a clip. Raises ``AudioError`` or ``CheckpointError``."""
-        clip = self.clip(source).clip
+        clip = self.clip(source, on_wait).clip
         return self._tags.get_or_make(
             (source.key, *self._models.key(name)),
             lambda: _tag(self.tagger(name), clip),
@@ -136,7 +136,7 @@ class Server:
         if known is not None:
             return known
         network = self.pruned(cut, on_wait=on_wait, on_progress=on_progress).tagger
-        clip = self.clip(cut.source).clip
+        clip = self.clip(cut.source, on_wait).clip
         return self._tags.get_or_make(
             self._pruned_key(cut), lambda: _tag(network, clip), within=self.queue.slot(on_wait)
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from core.audio import Channel
 from core.errors import AudioError
 from core.examples import EXAMPLES
 
@@ -28,25 +29,38 @@ class Source:
     Attributes
     ----------
     name : for display, never a path.
-    key : sha256 of the bytes and the name, or the example's key; everything computed from the source is cached under it.
+    identity : sha256 of the bytes and the name, or the example's key.
     recording : the file, or None for an example.
     example : the key of a synthesised clip, or None.
+    channel : which of its channels is used.
     """
 
     name: str
-    key: str
+    identity: str
     recording: Recording | None = None
     example: str | None = None
+    channel: Channel = "mean"
 
     @classmethod
     def of_example(cls, key: str, title: str) -> Source:
         """A synthesised clip."""
-        return cls(name=title, key=f"example:{key}", example=key)
+        return cls(name=title, identity=f"example:{key}", example=key)
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes) -> Source:
         """A file or a recording of the visitor's own. Equal bytes under another name share their results, not the name."""
-        return cls(name=name, key=f"{hashlib.sha256(data).hexdigest()}:{name}", recording=Recording(data))
+        return cls(
+            name=name, identity=f"{hashlib.sha256(data).hexdigest()}:{name}", recording=Recording(data)
+        )
+
+    def with_channel(self, channel: Channel) -> Source:
+        """The same recording, of which another channel is used."""
+        return replace(self, channel=channel)
+
+    @property
+    def key(self) -> str:
+        """Everything that is computed from the source is cached under it."""
+        return self.identity if self.channel == "mean" else f"{self.identity}:channel {self.channel}"
 
     @property
     def data(self) -> bytes:
@@ -58,7 +72,7 @@ class Source:
     @property
     def address_key(self) -> str:
         """Ten hexadecimal digits that name it in a page's address."""
-        return hashlib.sha256(self.key.encode()).hexdigest()[:10]
+        return hashlib.sha256(self.identity.encode()).hexdigest()[:10]
 
 
 def example_sources() -> list[Source]:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from core.audio import SAMPLE_RATE, SUFFIXES
+from core.audio import SAMPLE_RATE, SUFFIXES, Channel, Clip
 from core.examples import EXAMPLES
 from dashboard import formats
 from dashboard.server.http import visitor
@@ -21,6 +21,9 @@ from dashboard.widgets import query_params
 
 _TITLES = {example.key: example.title for example in EXAMPLES}
 _LISTED = 8  # recordings with a button of their own
+CHANNELS_DIFFER_DB = 12.0
+"""A quarter of the amplitude; the channels of a stereo recording of one scene differ by less."""
+
 _KEPT = formats.seconds(KEPT_S)
 
 
@@ -112,7 +115,33 @@ def own() -> list[Source]:
     """The visitor's own recordings on this page: those added here, or those that the address named when it was opened."""
     if "recordings" not in st.session_state:
         st.session_state["recordings"] = query_params.listed("recordings")
-    return get_recordings().find(_visitor(), st.session_state["recordings"])
+    found = get_recordings().find(_visitor(), st.session_state["recordings"])
+    return [source.with_channel(st.session_state.get(_channel_key(source)) or "mean") for source in found]
+
+
+def choose_channel(source: Source, clip: Clip) -> None:
+    """Draw the choice of a channel where they differ so much that their mean is another sound; ``own`` applies it."""
+    if clip.channel_spread_db <= CHANNELS_DIFFER_DB:
+        return
+    loudest = clip.channel_rms.index(max(clip.channel_rms))
+
+    def title(channel: Channel) -> str:
+        if not isinstance(channel, int):
+            return f"Mean of all {clip.channels}"
+        return f"Channel {channel}" + (", the loudest" if channel == loudest + 1 else "")
+
+    st.selectbox(
+        "Channel",
+        ["mean", *range(1, clip.channels + 1)],
+        format_func=title,
+        key=_channel_key(source),
+        persist_state="session",
+        help=f"Its channels differ by more than {CHANNELS_DIFFER_DB:.0f} dB, so that their mean is not what one of them holds.",
+    )
+
+
+def _channel_key(source: Source) -> str:
+    return f"channel_{source.address_key}"
 
 
 def _follow_example() -> None:
