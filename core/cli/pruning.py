@@ -37,26 +37,48 @@ def register(app: typer.Typer) -> None:
 
 
 def importance_command(
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12.")],
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12, or all.")],
     network: NetworkOptions,
     criterion: CriterionOption = "operator-norm",
+    ratio: Annotated[
+        float,
+        typer.Option("--ratio", metavar="RATIO", help="The share of a layer's filters to mark as removed."),
+    ] = 0.5,
     json_output: JsonOption = False,
 ) -> None:
-    """Score the filters of one layer, 1 for the most important."""
+    """Score and rank the filters of a layer, or of all, 1 for the most important."""
+    from core.models.cnn import LAYERS
+    from core.models.widths import check_ratio
     from core.pruning.criteria import layer_importance
+    from core.pruning.ranking import RankedLayer
 
+    check_ratio(ratio)
     tagger = network.load()
     name = layer.upper()
-    scores = layer_importance(tagger.model, name, criterion)
+    ranked = [
+        RankedLayer(each, layer_importance(tagger.model, each, criterion), ratio)
+        for each in (LAYERS if name == "ALL" else (name,))
+    ]
     if json_output:
-        print_json({"model": tagger.name, "layer": name, "criterion": criterion, "scores": scores.tolist()})
+        documents = [each.document() for each in ranked]
+        of_layers = {"layers": documents} if name == "ALL" else documents[0]
+        print_json({"model": tagger.name, "criterion": criterion} | of_layers)
         return
-    order = (-scores).argsort(kind="stable")
-    print_table(
-        f"{tagger.name}, {name}: {len(scores)} filters by {criterion}",
-        ["filter", "score"],
-        [[str(index), f"{scores[index]:.4f}"] for index in order],
-    )
+    for each in ranked:
+        order = each.ranks.argsort()
+        print_table(
+            f"{tagger.name}, {each.layer}: {len(order)} filters by {criterion}, {100 * ratio:g}% removed",
+            ["filter", "score", "rank", "fate"],
+            [
+                [
+                    str(index),
+                    f"{each.scores[index]:.4f}",
+                    str(each.ranks[index]),
+                    "kept" if each.kept[index] else "removed",
+                ]
+                for index in order
+            ],
+        )
 
 
 def prune_command(

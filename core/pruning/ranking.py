@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,51 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     result = np.empty(len(scores), np.int64)
     result[order] = np.arange(1, len(scores) + 1)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLayer:
+    """One layer's filters by one criterion, cut at a ratio.
+
+    Attributes
+    ----------
+    layer : str
+        C1..C12.
+    scores : (filters,) float64
+        In the order of the filters.
+    ratio : float
+        The share of the filters that is removed.
+    """
+
+    layer: str
+    scores: np.ndarray
+    ratio: float
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """``ranks`` of the scores."""
+        return ranks(self.scores)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(filters,) bool, True for a filter that stays."""
+        return self.ranks <= kept_count(len(self.scores), self.ratio)
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON: {layer, ratio, scores, ranks, kept}, ``kept`` as the numbers of the filters that stay.
+
+        Examples
+        --------
+        >>> RankedLayer("C7", np.array([0.5, 1.0, 0.2, 0.7]), 0.5).document()
+        {'layer': 'C7', 'ratio': 0.5, 'scores': [0.5, 1.0, 0.2, 0.7], 'ranks': [3, 1, 4, 2], 'kept': [1, 3]}
+        """
+        return {
+            "layer": self.layer,
+            "ratio": self.ratio,
+            "scores": self.scores.tolist(),
+            "ranks": self.ranks.tolist(),
+            "kept": np.flatnonzero(self.kept).tolist(),
+        }
 
 
 def rank_correlations(scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ from dashboard.filters import agreement_charts
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 from dashboard.server.time_left import TimeLeft
+from dashboard.widgets import order_note
 from dashboard.widgets.theme import palette
 
 _WHY = """
@@ -30,7 +31,25 @@ Only the first filter matters, the others may come in any order. So each filter 
 possible order.
 """
 
+_ALL_STAY = 0.9995  # 100.0 % as printed: C1, whose single input channel leaves no sign to choose
 _ByLayer = dict[str, tuple[OrderDependence, dict[str, int]]]
+
+
+def note(view: LayerView) -> None:
+    """What has to be known of the published criterion where it is chosen, with the way to this part."""
+    settings = view.settings
+    if settings.criterion != order_note.CRITERION or view.kept == len(view.order):
+        return
+    result = get_server().order_dependence(settings.network, settings.layer, settings.ratio)
+    if result.mean_stays > _ALL_STAY:
+        return
+    left, right = st.columns(order_note.COLUMNS, vertical_alignment="center")
+    left.caption(order_note.text(view.layer, settings.ratio, result))
+    right.button("Every layer", key="show_order", type="tertiary", icon=order_note.ICON, on_click=_show)
+
+
+def _show() -> None:
+    st.session_state["part"] = "Order"
 
 
 def dependence(view: LayerView) -> None:
@@ -119,7 +138,7 @@ def _rank_of_first(by_layer: _ByLayer) -> None:
 def _answer(view: LayerView, result: OrderDependence) -> str:
     if view.kept == len(view.order):
         return f"At {view.settings.cut} all filters are kept in any order. Choose a higher ratio to see the effect of the order."
-    if result.mean_stays > 0.9995:
+    if result.mean_stays > _ALL_STAY:
         return f"**The order does not matter in {view.layer}.** With one input channel there is no sign to choose."
     return (
         f"**The order matters in {view.layer}:** put another filter first, and on average "

@@ -8,7 +8,7 @@ from core.errors import PannscopeError
 from core.models.widths import kept_count
 from core.pruning.ranking import ranks
 from dashboard import formats
-from dashboard.filters import criteria, feature_map, order, sections, settings
+from dashboard.filters import criteria, feature_map, order, rank_table, sections, settings
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 
@@ -54,8 +54,10 @@ def _view(chosen: settings.FilterSettings) -> LayerView:
 
 
 def _layer(view: LayerView) -> None:
+    order.note(view)
     st.header(view.headline(), anchor=False)
     sections.ranking(view)
+    rank_table.downloads(view)
     part = settings.choose_part()
     if part == "Criteria":
         criteria.agreement(view)

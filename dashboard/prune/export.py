@@ -57,7 +57,7 @@ def export(cut: Cut) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         kind = _choose_kind()
-        pressed = st.button("Prepare the file", key="prepare", type="primary")
+        pressed = st.button("Export", key="prepare", type="primary")
     st.caption(kind.about)
     key = ("file", kind.form.name, kind.half, get_server().pruned_key(cut))
     if not pressed or _start(key, cut, kind):

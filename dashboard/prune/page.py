@@ -7,7 +7,18 @@ import streamlit as st
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
 from dashboard import formats
-from dashboard.prune import curve, export, recordings, search, sections, sensitivity, settings, tags, timing
+from dashboard.prune import (
+    curve,
+    export,
+    layers,
+    recordings,
+    search,
+    sections,
+    sensitivity,
+    settings,
+    tags,
+    timing,
+)
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
@@ -31,6 +42,7 @@ def page() -> None:
     """Read the widgets, ask ``core``, draw."""
     st.title("Prune a network, and hear what it costs", anchor=False)
     row = st.grid(4, min_column_width=150, gap="small", vertical_alignment="bottom")
+    finding = st.container()
     main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
     folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
     with row:
@@ -48,7 +60,12 @@ def page() -> None:
     own = recordings.readable()
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
-    _result(Cut(source, name, before, chosen, repair, own))
+    cut = Cut(source, name, before, chosen, repair, own)
+    with finding:
+        order_slot = layers.order_frame(cut)
+    _result(cut)
+    if order_slot is not None:
+        layers.order_finding(cut, order_slot)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
 
@@ -77,6 +94,7 @@ def _result(cut: Cut) -> None:
     left, right = st.columns([5, 7], gap="large")
     with left:
         sections.architecture(cut)
+        layers.links(cut)
     with right:
         tags_frame = tags.frame(cut)
     all_recordings = recordings.frame(cut)

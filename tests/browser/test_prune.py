@@ -101,7 +101,7 @@ def test_a_plan_and_the_network_are_exported(open_prune: Callable[..., Any], tmp
     assert plan["widths"][-1] == 512
     assert len(plan["kept"]["C12"]) == 128
 
-    page.get_by_role("button", name="Prepare the file").click()
+    page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("button", name="Download demo-cnn14-pruned").wait_for()
     assert "differs from the network by at most" in page.inner_text("body").replace("\u00a0", " ")
     with page.expect_download() as waiting:

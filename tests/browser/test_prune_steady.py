@@ -70,9 +70,10 @@ def test_settings_survive_a_reload_and_the_back_button(visit: Visit) -> None:
     unchanged()
     page.reload()
     unchanged()
-    page.get_by_role("link", name="Filters").first.click()
-    page.get_by_role("heading", name="C7 keeps").wait_for()
+    page.get_by_role("link", name="C9", exact=True).click()  # of the picture's layers: ranked and cut as here
+    page.get_by_role("heading", name="C9 keeps 102 of 128 filters").wait_for()  # floor(0.8 * 128)
     settled(page)
-    assert "network=demo-epanns" in page.url  # the network is kept from page to page
+    for setting in ("network=demo-epanns", "layer=C9", "ranked_by=l1", "cut=20"):
+        assert setting in page.url
     page.go_back()
     unchanged()

@@ -247,7 +247,23 @@ def test_importance(cli, studio):
     }  # fmt: skip
     assert (len(said["scores"]), max(said["scores"])) == (8, 1.0)
     best = cli("importance", "--layer", "C9", "-m", studio / "small.safetensors").out.splitlines()[2]
-    assert int(best.split()[0]) == int(np.argmax(said["scores"]))
+    assert best.split() == [str(np.argmax(said["scores"])), "1.0000", "1", "kept"]
+    by_score = sorted(range(8), key=lambda index: -said["scores"][index])
+    assert [said["ranks"][index] for index in by_score] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert (said["ratio"], said["kept"]) == (0.5, sorted(by_score[:4]))
+
+
+def test_importance_of_all_layers_at_another_ratio(cli, studio):
+    words = ("importance", "--layer", "all", "--ratio", "0.25", "-m", studio / "small.safetensors")
+    said = cli(*words, "--json").document
+    assert [each["layer"] for each in said["layers"]] == [f"C{number}" for number in range(1, 13)]
+    (c9,) = (each for each in said["layers"] if each["layer"] == "C9")
+    alone = cli(
+        "importance", "--layer", "C9", "--ratio", "0.25", "-m", studio / "small.safetensors", "--json"
+    )
+    assert c9 == {key: alone.document[key] for key in c9}
+    assert len(c9["kept"]) == 6
+    assert cli(*words).out.count("removed\n") >= 12 * 2
 
 
 def test_a_reader_that_leaves_early(studio):

@@ -112,6 +112,7 @@ WORDS: dict[str, str] = {
     "profile -m cnn14 --architecture vgg": "cnn14 is a cnn14, not a vgg",
     "profile -m resnet38": "known by its published figures only",
     "importance -m {small} --layer C0": "There is no layer 'C0'; CNN14's convolutions are C1 to C12.",
+    "importance -m {small} --layer C1 --ratio 1": "A pruning ratio is a share from 0 up to, but not including, 1; got 1.",
     "importance -m {small} --layer C1 --criterion fame": "Unknown criterion 'fame'; known: operator-norm",
     "fetch resnet99": "Unknown checkpoint 'resnet99'",
     "fetch cnn6": "cannot be used yet",

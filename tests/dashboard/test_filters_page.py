@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from streamlit.util import calc_hash
 from core import checkpoints
 from core.tagging import load_tagger
 from dashboard.charts.palette import LIGHT
+from dashboard.filters import rank_table
+from dashboard.filters.settings import FilterSettings
+from dashboard.filters.view import LayerView
 from dashboard.server import server as server_module
 from dashboard.server.server import Server
 from dashboard.server.source import Source
@@ -296,3 +300,39 @@ def test_scores_and_maps_are_computed_once(embedded: None) -> None:
     server.feature_map(source, "demo-cnn14", "C8", 0)
     assert server.has_layer_input(source, "demo-cnn14", "C8")
     assert not server.has_layer_input(source, "demo-epanns", "C8")
+
+
+def test_the_published_criterion_says_what_the_order_of_the_filters_does(
+    page: AppTest, network: reference.State
+) -> None:
+    weight, every = reference.weight(network, "C7"), set(range(128))
+    kept = every - set(reference.removed_filters(reference.operator_norm(weight), 64))
+    shares = []
+    for first in range(1, 128):
+        order = [first, *(index for index in range(128) if index != first)]
+        gone = reference.removed_filters(reference.operator_norm(weight[order]), 64)
+        shares.append(len({order[index] for index in every - set(gone)} & kept) / 64)
+    stay = f"{100 * np.mean(shares):.0f}"
+    assert stay == "52"  # as docs/criteria.md has it
+    assert f"**{stay} %** of the same filters at 50 % on average; chance is 50 %" in shown(page)
+    page.button(key="show_order").click().run()
+    assert not page.exception
+    assert page.segmented_control(key="part").value == "Order"
+    page.selectbox(key="ranked_by").set_value("l1").run()
+    assert "depends on the order of the filters" not in shown(page)
+
+
+def test_the_rank_table_has_every_filter_with_score_rank_and_fate(network: reference.State) -> None:
+    chosen = FilterSettings("demo-cnn14", "C7", "l1", 0.75)
+    view = LayerView(chosen, np.ones(128), list(range(128)), 32, 0)
+    lines = list(csv.DictReader(rank_table.csv_text(view, ("C7", "C12")).splitlines()))
+    assert [line["layer"] for line in lines] == ["C7"] * 128 + ["C12"] * 512
+    for layer, width in (("C7", 128), ("C12", 512)):
+        scores = reference.l1(reference.weight(network, layer))
+        rows = [line for line in lines if line["layer"] == layer]
+        assert [int(row["rank"]) for row in rows] == list(range(1, width + 1))
+        assert [row["at 0.75"] for row in rows] == ["kept"] * (width // 4) + ["removed"] * (width * 3 // 4)
+        for row in rows:
+            index = int(row["filter"])
+            assert float(row["score"]) == pytest.approx(scores[index] / scores.max())
+            assert int(row["rank"]) == 1 + int((scores > scores[index]).sum())
