@@ -50,14 +50,18 @@ def navigate() -> None:
     except SettingsError as error:
         st.error(str(error))
         st.stop()
-    pages = [
-        st.Page("compare/page.py", title="Compare", default=True),
-        st.Page("prune/page.py", title="Prune", url_path="prune"),
-        st.Page("filters/page.py", title="Filters", url_path="filters"),
-    ]
-    current = st.navigation(pages, position="top")
+    pages = {
+        "Compare two networks": st.Page("compare/page.py", title="Compare", default=True),
+        "Prune a network": st.Page("prune/page.py", title="Prune", url_path="prune"),
+        "Look at the filters": st.Page("filters/page.py", title="Filters", url_path="filters"),
+    }
+    current = st.navigation(list(pages.values()), position="top")
     visit.open_page(current.url_path)
     current.run()
+    with st.container(horizontal=True, gap="medium"):  # a phone folds the bar at the top away
+        for label, page in pages.items():
+            if page != current:
+                st.page_link(page, label=label, icon=":material/arrow_forward:")
     theme.watch()
     query_params.mend_history()
 

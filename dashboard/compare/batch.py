@@ -21,6 +21,8 @@ from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
 from dashboard.widgets import opening
 
+_FIRST_PX = 420  # of the first result's verdict and chart
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -55,10 +57,16 @@ def compare_all(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
                 outcomes.append(Outcome(source))
                 continue
             time_left.update(number, len(sources))
-            with place.container():
-                _progress(number, sources, identity, time_left.seconds())
+            if len(sources) > 1:
+                with place.container(horizontal=True, vertical_alignment="center"):
+                    _progress(number, sources, identity, time_left.seconds())
+            elif (
+                "compared" not in st.session_state
+            ):  # later the last result stays in its place, pale, until the next is there
+                place.skeleton(height=_FIRST_PX)
         outcomes.append(_compare(source, settings, waiting))
     place.empty()
+    st.session_state["compared"] = True
     left = sum(not outcome.done for outcome in outcomes)
     if left:
         with place.container(horizontal=True, vertical_alignment="center"):
@@ -153,10 +161,6 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
 
 
 def _progress(number: int, sources: Sequence[Source], identity: str, left_s: float | None) -> None:
-    if len(sources) == 1:
-        st.skeleton(height=420)
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        doing = f"{number + 1} of {len(sources)}: {formats.escaped(sources[number].name)}"
-        st.progress(number / len(sources), text=formats.progress(doing, left_s))
-        st.button("Stop", key=f"stop_{number}", on_click=lambda: st.session_state.update(stopped=identity))
+    doing = f"{number + 1} of {len(sources)}: {formats.escaped(sources[number].name)}"
+    st.progress(number / len(sources), text=formats.progress(doing, left_s))
+    st.button("Stop", key=f"stop_{number}", on_click=lambda: st.session_state.update(stopped=identity))

@@ -36,15 +36,13 @@ publication.
 def page() -> None:
     """Draw the widgets, run the networks, draw the result."""
     st.title("Hear what pruning changes", anchor=False)
-    shown = st.container()
     inputs = st.container()
     row = st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="small")
     with inputs:
         sources = clip_input.choose(row.container())
     with row.popover("Settings", icon=":material/tune:"):
         settings = choose(usable_models())
-    with shown:
-        published_networks.networks(settings)
+    published_networks.networks(settings)
     outcomes = batch.compare_all(sources, settings)
     outcome = batch.table(outcomes, settings) if len(outcomes) > 1 else outcomes[0]
     if outcome.opened is None or outcome.comparison is None:
@@ -79,7 +77,7 @@ def _result(
         sections.answer(comparison, titles, settings)
     with right:
         sections.recording(source, opened)
-    costs_place = st.container()
+    time_place = sections.costs(settings)
     measures, tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
         sections.agreement(comparison, titles)
@@ -91,11 +89,10 @@ def _result(
         if len(comparisons) > 1:
             st.caption(f"All {len(comparisons)} clips")
             comparison_downloads(comparisons, "pannscope-all")
-    with costs_place:
-        try:
-            sections.costs(settings, titles)
-        except PannscopeError as error:
-            st.error(formats.escaped(str(error)), icon=":material/error:")
+    try:
+        sections.time_here(time_place, settings, titles)
+    except PannscopeError as error:
+        time_place.error(formats.escaped(str(error)), icon=":material/error:")
 
 
 page()

@@ -22,7 +22,7 @@ def networks(chosen: Settings) -> None:
     if status.active:
         st.session_state["following"] = True
     elif st.session_state.pop("following", False):
-        st.session_state["fetch_message"] = status.message
+        st.session_state["ended_fetch"] = status
         if status.done and chosen.models == EMBEDDED_PAIR:
             settings.use_pair(*OFFICIAL_PAIR)
             st.rerun()
@@ -31,7 +31,7 @@ def networks(chosen: Settings) -> None:
         lambda: downloads.status,
         _progress,
         downloads.cancel,
-        lambda _status: _offer(chosen, st.session_state.get("fetch_message")),
+        lambda _status: _offer(chosen, st.session_state.get("ended_fetch")),
         outdated=lambda: _ended(downloads.status) or settings.pair_is_waiting(),
     )
 
@@ -44,7 +44,7 @@ def _ended(status: DownloadStatus) -> bool:
 def _start(names: tuple[str, ...]) -> None:
     """Begin a download that this visitor follows to its end."""
     st.session_state["following"] = True
-    st.session_state.pop("fetch_message", None)
+    st.session_state.pop("ended_fetch", None)
     get_server().downloads.start(names)
 
 
@@ -55,14 +55,15 @@ def _progress(status: DownloadStatus) -> str:
     return f"Fetching {checkpoints.entry(current).title}{number}: {formats.file_size(status.received)}{total}"
 
 
-def _offer(chosen: Settings, failure: str | None) -> None:
+def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
+    failure = ended.message if ended else None
     embedded = [name for name in chosen.models if checkpoints.entry(name).kind == "embedded"]
     missing = missing_official()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(_shown(chosen, embedded), width="content")
         if missing and (embedded or failure):
             st.button(
-                "Try again" if failure else f"Fetch those ({_size(missing)})",
+                _start_label(ended, missing),
                 key="fetch_official",
                 type="tertiary",
                 icon=":material/download:",
@@ -73,7 +74,7 @@ def _offer(chosen: Settings, failure: str | None) -> None:
             )
         elif embedded:
             st.button(
-                "Show those",
+                "Show the published networks",
                 key="show_official",
                 type="tertiary",
                 on_click=settings.use_pair,
@@ -83,13 +84,16 @@ def _offer(chosen: Settings, failure: str | None) -> None:
         st.caption(f"The published networks were not fetched. {formats.escaped(failure)}")
 
 
+def _start_label(ended: DownloadStatus | None, missing: tuple[str, ...]) -> str:
+    if ended is None or not ended.message:
+        size = sum(checkpoints.entry(name).download_bytes for name in missing)
+        return f"Get the published networks ({formats.file_size(size)})"
+    return "Resume" if ended.cancelled else "Try again"
+
+
 def _shown(chosen: Settings, embedded: list[str]) -> str:
     if embedded:
         classes = len(checkpoints.entry(embedded[0]).classes)
         return f"Shown: demonstration networks with {classes} classes of sound, not the published CNN14 and E-PANNs."
     first, second = (checkpoints.entry(name).title for name in chosen.models)
     return f"Shown: {first} and {second} on the same recording."
-
-
-def _size(names: tuple[str, ...]) -> str:
-    return formats.file_size(sum(checkpoints.entry(name).download_bytes for name in names))

@@ -94,12 +94,14 @@ def notes(source: Source, comparison: Comparison) -> None:
         notes.append(
             f"The networks have {len(classes)} classes of sound; this one may belong to none of them."
         )
+    # A place also without a note: what follows would otherwise move, from one clip to the next and back, while it is drawn.
+    place = st.empty()
     if notes:
-        st.info(formats.escaped(" ".join(notes)), icon=":material/info:")
+        place.info(formats.escaped(" ".join(notes)), icon=":material/info:")
 
 
-def costs(settings: Settings, titles: tuple[str, str]) -> None:
-    """Parameters, MACs, file size and time as cards, the measured time last."""
+def costs(settings: Settings) -> DeltaGenerator:
+    """Parameters, MACs and file size as cards; returns the place of the fourth, for the time."""
     first, second = (get_server().counts(name) for name in settings.models)
     sizes = [file_bytes(name) for name in settings.models]
     with st.grid(4, min_column_width=160, gap="small"):
@@ -126,16 +128,18 @@ def costs(settings: Settings, titles: tuple[str, str]) -> None:
             "The checkpoint file; 1 MB is 1,000,000 bytes. Demonstration models are stored in half precision.",
         )
         slot = st.empty()
+        if get_server().known_latencies(settings.models) is None:
+            with slot.container():
+                card("Time here", "measuring …", None, "Both networks are being timed, alternating.")
     st.caption("MACs: multiply-accumulate operations, the arithmetic of one pass over the clip.")
-    _time(slot, settings, titles)
+    return slot
 
 
-def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
-    if get_server().known_latencies(settings.models) is None:
-        with slot.container():
-            card("Time here", "measuring …", None, "Both networks are being timed, alternating.")
+def time_here(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
+    """The card of the measured time, once everything else stands."""
     measured = get_server().latencies(settings.models)
     first, second = (timed.latency for timed in measured)
+    fallback = engine_text.fallback(measured)
     with slot.container():
         metric_card(
             "Time here",
@@ -143,9 +147,8 @@ def _time(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> 
             formats.milliseconds,
             f"{engine_text.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
         )
-    fallback = engine_text.fallback(measured)
-    if fallback:
-        st.caption(fallback)
+        if fallback:
+            st.caption(fallback)
 
 
 def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:

@@ -32,6 +32,7 @@ class DownloadStatus:
     active : whether it runs.
     left_s : estimated seconds until all of them are downloaded; None where that is not known yet.
     message : why it stopped, in one line, if it failed or was cancelled.
+    cancelled : whether it was cancelled.
     """
 
     names: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class DownloadStatus:
     active: bool = False
     left_s: float | None = None
     message: str | None = None
+    cancelled: bool = False
 
     @property
     def share(self) -> float:
@@ -103,13 +105,14 @@ class Downloads:
 
     def _end(self, error: Exception | None) -> None:
         message: str | None = None
-        if error is not None and self._task is not None and self._task.cancelled:
+        cancelled = error is not None and self._task is not None and self._task.cancelled
+        if cancelled:
             message = "The download was stopped; what has arrived is kept."
         elif isinstance(error, PannscopeError):
             message = str(error)
         elif error is not None:
             message = f"{self.status.current} could not be downloaded; see the server's log."
-        self._set(active=False, current=None, message=message)
+        self._set(active=False, current=None, message=message, cancelled=cancelled)
 
     def _set(self, **changes: Any) -> None:
         with self._lock:

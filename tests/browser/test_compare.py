@@ -185,7 +185,7 @@ def test_the_microphone_records_at_32_khz(visit: Visit) -> None:
 
 def test_a_fetch_that_fails_is_one_line_and_the_page_still_works(visit: Visit) -> None:
     page = visit()
-    page.get_by_role("button", name="Fetch those").click()
+    page.get_by_role("button", name="Get the published networks (420 MB)").click()
     page.get_by_text("The published networks were not fetched.").wait_for()
     settled(page)
     assert page.get_by_role("button", name="Try again").is_visible()

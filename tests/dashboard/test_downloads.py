@@ -97,5 +97,6 @@ def test_cancel_stops_it_and_a_second_start_meanwhile_does_nothing() -> None:
     downloads.start(["epanns"])
     downloads.cancel()
     end = settled(downloads)
+    assert end.cancelled
     assert calls == ["cnn14"]
     assert end.message == "The download was stopped; what has arrived is kept."
