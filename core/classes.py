@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
+import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import ModelError
+
+_MAX_LABEL_BYTES = 1 << 20
 
 CATEGORIES = (
     "Human sounds",
@@ -59,7 +65,15 @@ class AudioSetClass:
 
 @dataclass(frozen=True)
 class ClassSet:
-    """The classes of one network, in the order of its outputs, as indices of AudioSet's 527.
+    """The classes of one network, in the order of its outputs.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        AudioSet's indices. A class that AudioSet does not have gets a number from 527 on that follows from its name, so that
+        two networks' classes are the same where their names are.
+    own : tuple of str
+        The display names, where AudioSet does not have all of them; else empty.
 
     Raises
     ------
@@ -70,21 +84,27 @@ class ClassSet:
     --------
     >>> ClassSet((0, 289)).names
     ('Speech', 'Rain')
+    >>> ClassSet.named(["Rain", "Drone"]).names
+    ('Rain', 'Drone')
     """
 
     indices: tuple[int, ...]
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.indices:
             raise ModelError("A model needs classes to tag with. Give at least one AudioSet class.")
-        for index in self.indices:
+        for index in () if self.own else self.indices:
             if not 0 <= index < len(audioset()):
                 raise ModelError(
                     f"AudioSet has no class {index}. Give indices from 0 to {len(audioset()) - 1}."
                 )
         if len(set(self.indices)) < len(self.indices):
-            twice = next(index for index in self.indices if self.indices.count(index) > 1)
-            raise ModelError(f'The class "{audioset()[twice].name}" is given twice. Give every class once.')
+            counts = Counter(self.indices)
+            twice = next(
+                name for index, name in zip(self.indices, self.names, strict=True) if counts[index] > 1
+            )
+            raise ModelError(f'The class "{twice}" is given twice. Give every class once.')
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -92,7 +112,7 @@ class ClassSet:
     @property
     def names(self) -> tuple[str, ...]:
         """The display names, in the order of the outputs."""
-        return tuple(audioset()[index].name for index in self.indices)
+        return self.own or tuple(audioset()[index].name for index in self.indices)
 
     def in_categories(self, categories: Iterable[str]) -> npt.NDArray[np.bool_]:
         """(classes,) bool: which classes belong to at least one of these top-level categories.
@@ -105,12 +125,27 @@ class ClassSet:
         wanted = set(categories)
         for unknown in sorted(wanted.difference(CATEGORIES)):
             raise ModelError(f'AudioSet has no category "{unknown}". Give some of: {"; ".join(CATEGORIES)}.')
-        return np.array([not wanted.isdisjoint(audioset()[index].categories) for index in self.indices])
+        return np.array([not wanted.isdisjoint(top_categories(index)) for index in self.indices])
 
     @classmethod
     def audioset(cls) -> ClassSet:
         """All 527, as the published networks have them."""
         return cls(tuple(range(len(audioset()))))
+
+    @classmethod
+    def named(cls, names: Iterable[str]) -> ClassSet:
+        """The set with these display names, in this order, whether AudioSet has them or not; each is cut to one printable line."""
+        own = tuple(_line(name) for name in names)
+        known = _by_name()
+        indices = tuple(
+            known[name] if name in known else len(audioset()) + zlib.crc32(name.encode()) for name in own
+        )
+        return cls(indices, () if all(name in known for name in own) else own)
+
+    @classmethod
+    def unnamed(cls, outputs: int) -> ClassSet:
+        """Stands for the classes of a network whose file does not name them: "output 1" and so on."""
+        return cls.named(f"output {number + 1}" for number in range(outputs))
 
     @classmethod
     def from_names(cls, names: Iterable[str]) -> ClassSet:
@@ -130,6 +165,49 @@ class ClassSet:
         return cls(tuple(indices))
 
 
+def read_labels(path: Path) -> ClassSet:
+    """The classes that a file names: one name a line, or AudioSet's table with the columns ``index``, ``mid`` and ``display_name``.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, is not text, or names a class twice or none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "labels.txt")
+    ...     _ = file.write_text("Drone\\nBaby cry, infant cry\\n")
+    ...     read_labels(file).names
+    ('Drone', 'Baby cry, infant cry')
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_LABEL_BYTES + 1).decode("utf-8-sig")
+        if len(text) > _MAX_LABEL_BYTES or "\0" in text:
+            raise ModelError(f"{path} is no list of names: it is not text, or over 1 MB.")
+        first, _, _ = text.partition("\n")
+        if "display_name" not in first.split(","):
+            return ClassSet.named(line for line in text.splitlines() if line.strip())
+        table = list(csv.DictReader(io.StringIO(text)))
+        table.sort(key=lambda row: int(row["index"]))
+        if [int(row["index"]) for row in table] != list(range(len(table))):
+            raise ModelError(f"{path} has to number its classes from 0 on, each once, in its column index.")
+        return ClassSet.named(row["display_name"] or "" for row in table)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise ModelError(
+            f"{path} is no list of names; give a text file with one name a line, or AudioSet's class_labels_indices.csv."
+        ) from error
+
+
+def top_categories(index: int) -> tuple[str, ...]:
+    """The top-level categories of a class by its index in a ``ClassSet``; none for one that AudioSet does not have."""
+    return audioset()[index].categories if index < len(audioset()) else ()
+
+
 @cache
 def audioset() -> tuple[AudioSetClass, ...]:
     """AudioSet's 527 classes in the order of its class list."""
@@ -142,6 +220,14 @@ def audioset() -> tuple[AudioSetClass, ...]:
 
 def _paths(parents: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(path.split(" > ")) if path else () for path in parents.split(" | "))
+
+
+def _line(name: str) -> str:
+    """A name as one printable line of at most 120 characters."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in name[:1000]).split())
+    if not text:
+        raise ModelError("A class has no name. Give every class a name.")
+    return text[:120]
 
 
 @cache

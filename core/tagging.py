@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,6 @@ class Tags:
     Attributes
     ----------
     model : str
-        The network's name.
     classes : ClassSet
         The classes of ``probabilities``, in order.
     probabilities : (classes,) float32
@@ -55,6 +55,8 @@ class Tags:
         Start and end in seconds of every window; the probabilities are their mean.
     notes : tuple of str
         What was done to the clip to make it fit, in sentences.
+    model_notes : tuple of str
+        What was skipped in the network's file, and what was assumed where it does not say.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Tags:
     latency_ms: float
     windows_s: tuple[tuple[float, float], ...]
     notes: tuple[str, ...] = ()
+    model_notes: tuple[str, ...] = ()
 
     def top(self, k: int = 10) -> list[Tag]:
         """The ``k`` likeliest tags, likeliest first; of equal probabilities the class that comes first."""
@@ -95,7 +98,7 @@ class Tags:
             "runtime": self.runtime,
             "latency_ms": round(self.latency_ms, 3),
             "windows_s": [list(window) for window in self.windows_s],
-            "notes": [*clip.notes, *self.notes],
+            "notes": [*clip.notes, *self.notes, *self.model_notes],
             "tags": [vars(tag).copy() for tag in self.top(len(self.classes) if top is None else top)],
         }
 
@@ -263,6 +266,7 @@ class Tagger:
             latency_ms,
             seconds,
             tuple(notes),
+            self.info.notes,
         )
 
     def _request_engine(self) -> None:
@@ -289,6 +293,7 @@ def load_tagger(
     checkpoint: str | Path | None = None,
     architecture: str | None = None,
     ratio: float | None = None,
+    classes: ClassSet | Sequence[str] | None = None,
     runtime: str = "auto",
 ) -> Tagger:
     """Load a network that tags clips.
@@ -297,12 +302,12 @@ def load_tagger(
     ----------
     name : str, optional
         A name of the manifest (``pannscope models``); by default ``default_baseline()``.
-    checkpoint : path, optional
-        A file in the official layout or in Pannscope's, instead of a name.
-    architecture : str, optional
-        The file's architecture, where its tensors do not determine it.
+    checkpoint, architecture : path, str, optional
+        A file instead of a name, and its architecture where its tensors do not determine it.
     ratio : float, optional
         The pruning ratio of C7..C12, checked against the widths that the tensors have.
+    classes : ClassSet or sequence of str, optional
+        The names of the outputs, where the file has none or others.
     runtime : str
         Which engine runs the network: "auto", or a name of ``core.runtime.engine.RUNTIMES``.
 
@@ -324,9 +329,9 @@ def load_tagger(
         raise CheckpointError(
             f"Both a model ({name}) and a checkpoint ({checkpoint}) were given; give one of them."
         )
-    load = partial(load_checkpoint, architecture=architecture, ratio=ratio)
+    load = partial(load_checkpoint, ratio=ratio, classes=classes)
     if checkpoint is not None:
-        loaded = load(Path(checkpoint))
+        loaded = load(Path(checkpoint), architecture=architecture)
     else:
         chosen = entry(default_baseline() if name is None else name)
         state = status(chosen)
@@ -338,5 +343,6 @@ def load_tagger(
             raise CheckpointError(
                 f"{chosen.name} is not installed; fetch it first: pannscope fetch {chosen.name}"
             )
-        loaded = load(path_of(chosen), name=chosen.name)
+        # A listed file is what the list says, however many architectures its tensors fit.
+        loaded = load(path_of(chosen), name=chosen.name, architecture=architecture or chosen.architecture)
     return Tagger(loaded.model, loaded.info, runtime)

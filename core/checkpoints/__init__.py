@@ -1,7 +1,8 @@
 """Checkpoints: the manifest, fetching what it lists, loading and saving.
 
-``entries`` reads the manifest; ``install`` (with ``download``) downloads and verifies; ``loading`` opens both layouts, ``torchfile``
-(with ``claims`` and ``mapping``) the official one and ``tensorfile`` ours; ``info`` describes a loaded checkpoint.
+``entries`` reads the manifest; ``install`` (with ``download``) downloads and verifies; ``loading`` makes a network of a file, which
+``opening`` opens (``torchfile`` with ``pickles``, or ``tensorfile``), in which ``selection`` finds the weights and ``origin`` what they
+belong to; ``weights`` copies them; ``info`` describes a loaded checkpoint.
 """
 
 from __future__ import annotations

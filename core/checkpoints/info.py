@@ -33,6 +33,7 @@ class CheckpointInfo:
     kept : layer -> the filters that pruning kept, as indices into the unpruned layer, ascending; empty if unpruned.
     training : the training's notes (commands, seeds, figures); of any form, and unverified.
     sha256, size_bytes, path : the file.
+    notes : what was skipped in the file, and what was assumed where it does not say, in sentences.
     """
 
     name: str
@@ -45,6 +46,7 @@ class CheckpointInfo:
     sha256: str
     size_bytes: int
     path: Path
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Metadata:
             "architecture": self.architecture,
             "widths": list(self.widths),
             "embedding": self.embedding,
-            "classes": list(self.classes.indices),
+            "classes": list(self.classes.names if self.classes.own else self.classes.indices),
             "kept": self.kept,
             "training": self.training,
         }
@@ -106,14 +108,10 @@ class Metadata:
             ) from error
 
     @classmethod
-    def decode(cls, texts: dict[str, str]) -> Metadata:
+    def decode(cls, text: str) -> Metadata:
         """Read it back; the error's message lacks its subject, the file's name."""
-        if KEY not in texts:
-            raise CheckpointError(
-                "is a safetensors file that Pannscope did not write: it does not describe its network"
-            )
         try:
-            values = json.loads(texts[KEY])
+            values = json.loads(text)
             version = values["format"]
             if version != FORMAT:
                 raise CheckpointError(
@@ -124,9 +122,9 @@ class Metadata:
                 architecture=_text(values["architecture"]),
                 widths=_indices(values["widths"]),
                 embedding=_indices([values["embedding"]])[0],
-                classes=ClassSet(_indices(values["classes"])),
+                classes=_classes(values["classes"]),
                 kept={layer: list(_indices(kept)) for layer, kept in dict(values["kept"]).items()},
-                training=dict(values["training"]),
+                training=_training(values["training"]),
             )
         except ModelError as error:
             raise CheckpointError(
@@ -142,6 +140,20 @@ def _title(name: str) -> str:
     """A file's own name for itself, in one printable line: it is written to terminals and pages."""
     printable = "".join(letter if letter.isprintable() else " " for letter in name)
     return " ".join(printable.split())[:MAX_NAME] or "checkpoint"
+
+
+def _classes(values: Any) -> ClassSet:
+    """AudioSet's indices, or display names."""
+    names = isinstance(values, list) and all(isinstance(value, str) for value in values)
+    return ClassSet.named(values) if names else ClassSet(_indices(values))
+
+
+def _training(values: Any) -> dict[str, Any]:
+    notes = dict(values)
+    for key in ("pruning", "repair"):  # those that Pannscope reads again
+        if not isinstance(notes.get(key), dict | None):
+            raise ValueError(f"{key} is not an object")
+    return notes
 
 
 def _text(value: Any) -> str:

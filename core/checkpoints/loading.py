@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
-from core.checkpoints.tensorfile import TensorFile, is_tensor_file, open_tensor_file
-from core.checkpoints.torchfile import TorchFile, is_zip, open_torch_file
+from core.checkpoints.opening import open_weights
+from core.checkpoints.origin import assumed
+from core.checkpoints.selection import class_names, select
+from core.checkpoints.weights import WeightFile
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.files import file_sha256
@@ -31,6 +32,9 @@ FRONT_END_SHAPES = {
 }
 """The official layout's frozen front end. Pannscope computes the same by FFT, so these tensors are checked and dropped."""
 
+_PUBLISHED_RATES = {257: "a 16 kHz network: ", 129: "an 8 kHz network: "}
+"""PANNs' Cnn14_16k and Cnn14_8k, by the bins of their spectrum."""
+
 _MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -43,10 +47,11 @@ def load_checkpoint(
     classes: ClassSet | Sequence[str] | str | None = None,
     ratio: float | None = None,
 ) -> Checkpoint:
-    """Load a file in the official layout (``.pth``, ``.pt``) or in ours (``.safetensors``); its content decides which.
+    """Load a file of ``torch.save`` (``.pth``, ``.pt``, ``.ckpt``) or a safetensors file; its content decides which.
 
-    Names, shapes and dtypes are checked before a weight is read. Nothing of a file is executed, and no more memory is
-    allocated than the file is long. Half-precision weights are loaded as float32.
+    The weights may lie under ``model``, ``state_dict`` or ``model_state_dict`` or at the top, and their names may have a common
+    prefix; what else the file holds is skipped. Names, shapes and dtypes are checked before a weight is read. Nothing of a file is
+    executed, and no more memory is allocated than the file is long. Half-precision weights are loaded as float32.
 
     Parameters
     ----------
@@ -57,7 +62,8 @@ def load_checkpoint(
     architecture : str, optional
         A name of the registry; by default the one that the file states, or the first that fits its tensors.
     classes : ClassSet, sequence of str or "audioset", optional
-        The classes of the outputs, where the file does not state them. By default AudioSet's, if there are 527.
+        The classes of the outputs, of any names. By default those that the file states, or AudioSet's if there are 527, or else
+        "output 1" and so on.
     ratio : float, optional
         The pruning ratio of C7..C12. The widths are read from the tensors anyway; a ratio that contradicts them is an error.
 
@@ -79,80 +85,51 @@ def load_checkpoint(
     ('demo-epanns', (16, 16), 18)
     """
     source = Path(path)
-    file = _open(source)
-    meta = file.metadata if isinstance(file, TensorFile) else None
+    file = open_weights(source)
+    meta = file.metadata
     if meta and architecture not in (None, meta.architecture):
         raise CheckpointError(
             f"{source} holds a {meta.architecture}, not a {architecture}; leave the architecture out."
         )
-    stated = classes if classes is not None or meta is None else meta.classes
-    try:
-        chosen = architecture or (meta.architecture if meta else _recognise(file.shapes()))
-        model = _fit(source, chosen, file.shapes())
-        outputs = _classes(source, model.config.classes, stated)
-    except ModelError as error:
-        raise CheckpointError(f"{source}: {error}") from error
-    if meta and (meta.widths, meta.embedding) != (model.config.widths, model.config.embedding):
-        raise CheckpointError(f"{source} is damaged: its weights have other widths than its metadata.")
-    if ratio is not None:
-        _check_ratio(source, chosen, model.config.widths, ratio)
-    state = file.tensors()
-    _check_front_end(source, state)
-    model.load_state_dict({key: _ready(source, key, state[key]) for key in model.state_dict()}, assign=True)
-    notes = meta or Metadata(
-        source.stem, chosen, model.config.widths, model.config.embedding, outputs, kept={}, training={}
-    )
-    described = {**vars(notes), "name": name or notes.name, "classes": outputs}
     try:
         sha256, size = file_sha256(source), source.stat().st_size
     except OSError as error:
         raise CheckpointError(f"{source} cannot be read: {error.strerror or error}.") from error
-    info = CheckpointInfo(**described, sha256=sha256, size_bytes=size, path=source)
-    return Checkpoint(model.eval(), info)
-
-
-def _open(path: Path) -> TorchFile | TensorFile:
-    """Open a file by the layout that its first bytes show."""
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a folder; give a checkpoint file (.safetensors, .pth or .pt).")
-        if not path.is_file():
-            raise CheckpointError(
-                f"There is no file {path}; check the path, or `pannscope models` for known checkpoints."
-            )
-        with path.open("rb") as file:
-            start = file.read(512)
-        if not start:
-            raise CheckpointError(f"{path} is empty; its download or copy failed: get it again.")
-        if is_zip(path) or (start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
-            return open_torch_file(path)
-        if is_tensor_file(path):
-            return open_tensor_file(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    raise CheckpointError(
-        f"{path} is not a checkpoint: it {_foreign(start)}. Give a .safetensors file of Pannscope's, or a .pth or .pt file with "
-        "a CNN14 state dict."
+        selected = select(file)
+        shapes = {
+            key: torch.empty(claim.shape, dtype=claim.dtype, device="meta")
+            for key, claim in selected.claims.items()
+        }
+        chosen = architecture or (meta.architecture if meta else _recognise(shapes))
+        notes = [*selected.notes, *([] if meta else assumed(file, sha256, chosen, stated=architecture))]
+        model = _fit(source, chosen, shapes)
+        outputs, note = _classes(file, model.config.classes, classes)
+    except ModelError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    except CheckpointError as error:
+        raise CheckpointError(str(error) if str(source) in str(error) else f"{source} {error}.") from error
+    if meta and (meta.widths, meta.embedding) != (model.config.widths, model.config.embedding):
+        raise CheckpointError(f"{source} is damaged: its weights have other widths than its metadata.")
+    if ratio is not None:
+        _check_ratio(source, chosen, model.config.widths, ratio)
+    state = selected.tensors(file, [*model.state_dict(), MEL_KEY])
+    _check_front_end(source, state)
+    weights = {
+        key: _ready(source, key, state.get(key, torch.zeros(()))) for key in model.state_dict()
+    }  # only counters may be missing
+    model.load_state_dict(weights, assign=True)
+    described = meta or Metadata(
+        source.stem, chosen, model.config.widths, model.config.embedding, outputs, kept={}, training={}
     )
-
-
-def _foreign(start: bytes) -> str:
-    """A guess at the format of a file that is not a checkpoint."""
-    text = start.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "is a web page (of an error or a login, in place of the download?)"
-    if text.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer; the file itself was not checked out"
-    if start.startswith(b"\x89HDF"):
-        return "is an HDF5 (Keras) file"
-    if start.startswith(b"\x1f\x8b"):
-        return "is gzip-compressed; unpack it first"
-    if start[257:262] == b"ustar":
-        return "is a tar archive"
-    printable = all(byte in b"\t\r\n" or byte >= 32 for byte in start)
-    if printable and start.decode("utf-8", errors="ignore"):
-        return "is a text file"
-    return "is neither a safetensors nor a torch file, or its beginning is damaged"
+    info = CheckpointInfo(
+        **{**vars(described), "name": name or described.name, "classes": outputs},
+        sha256=sha256,
+        size_bytes=size,
+        path=source,
+        notes=tuple(notes + note),
+    )
+    return Checkpoint(model.eval(), info)
 
 
 def _recognise(shapes: dict[str, Tensor]) -> str:
@@ -171,15 +148,18 @@ def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
     """An empty network (on the meta device) that the tensors fit; the error lists those that do not."""
     for key, wanted in FRONT_END_SHAPES.items():
         if key in shapes and tuple(shapes[key].shape) != wanted:
-            _other_front_end(path, f"{key} is {tuple(shapes[key].shape)}, Pannscope has {wanted}")
+            rate = _PUBLISHED_RATES.get(shapes[key].shape[0], "")
+            _other_front_end(path, f"{rate}{key} is {tuple(shapes[key].shape)}, Pannscope has {wanted}")
     weights = {key: value for key, value in shapes.items() if key not in FRONT_END_SHAPES}
+    for key in [key for key in weights if _is_counter(key)]:
+        del weights[key]
     config = known_architecture(name).from_state(weights)
     try:
         with torch.device("meta"):
             model = known_architecture(name).build(config)
     except RuntimeError as error:
         raise CheckpointError(f"{path} claims impossible widths {list(config.widths)}.") from error
-    expected = model.state_dict()
+    expected = {key: value for key, value in model.state_dict().items() if not _is_counter(key)}
     problems = [
         _listed("missing", [key for key in expected if key not in weights]),
         _listed("unexpected", [key for key in weights if key not in expected]),
@@ -208,6 +188,11 @@ def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
     return model
 
 
+def _is_counter(name: str) -> bool:
+    """Whether a tensor counts a batch norm's training batches, which no output depends on."""
+    return name.endswith("num_batches_tracked")
+
+
 def _same_kind(stored: torch.dtype, wanted: torch.dtype) -> bool:
     return stored in _FLOATS if wanted.is_floating_point else stored == wanted
 
@@ -227,9 +212,12 @@ def _plain(text: str) -> str:
 
 def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:
     if MEL_KEY in state:
-        difference = float(np.abs(state[MEL_KEY].float().numpy() - mel_matrix()).max())
-        if not difference <= _MEL_TOLERANCE:  # also refuses NaN
-            _other_front_end(path, f"its mel filters differ from Pannscope's by up to {difference:.2g}")
+        stored, ours = state[MEL_KEY], torch.tensor(mel_matrix())
+        difference = (stored.float() - ours).abs()
+        # A copy in half precision differs by its rounding.
+        if not bool((difference <= _MEL_TOLERANCE + torch.finfo(stored.dtype).eps * ours).all()):
+            detail = f"its mel filters differ from Pannscope's by up to {difference.max():.2g}"
+            _other_front_end(path, detail)
 
 
 def _other_front_end(path: Path, detail: str) -> None:
@@ -241,37 +229,50 @@ def _other_front_end(path: Path, detail: str) -> None:
 
 
 def _ready(path: Path, name: str, tensor: Tensor) -> Tensor:
-    """A tensor in the network's form. Vectors are searched for NaN and infinity; larger tensors may be mapped, and are not read."""
-    if tensor.is_floating_point():
-        tensor = tensor.to(torch.float32).contiguous()
-        if tensor.ndim < 2 and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
-                f"{path} holds NaN or infinite values in {name}: its training has diverged. Use an earlier checkpoint."
-            )
-    return tensor
+    """A tensor in the network's form."""
+    if _is_counter(name):
+        return tensor.reshape(()).to(torch.int64)
+    ready = tensor.to(torch.float32).contiguous()
+    if tensor.dtype == torch.float64 and not bool(torch.isfinite(ready).all()):
+        raise CheckpointError(
+            f"{path} holds values in {name} that float32 does not have; use an earlier checkpoint."
+        )
+    if name.endswith("running_var") and bool((ready < 0).any()):
+        raise CheckpointError(
+            f"{path} holds negative variances in {name}: it is damaged, or its training has diverged. Use an earlier checkpoint."
+        )
+    return ready
 
 
-def _classes(path: Path, outputs: int, stated: ClassSet | Sequence[str] | str | None) -> ClassSet:
-    if stated is None:
-        stated = "audioset"
-        if outputs != len(ClassSet.audioset()):
-            raise CheckpointError(
-                f"{path} has {outputs} outputs and does not state their classes (AudioSet has 527); name them in "
-                "`load_checkpoint(…, classes=[…])`, save it with `save_checkpoint`, and use that file."
-            )
-    if isinstance(stated, ClassSet):
-        chosen = stated
-    elif isinstance(stated, str):
-        if stated != "audioset":
+def _classes(
+    file: WeightFile, outputs: int, stated: ClassSet | Sequence[str] | str | None
+) -> tuple[ClassSet, list[str]]:
+    """The classes: those that are given, or else the file's, or else AudioSet's; and a note where there are none of these."""
+    names = class_names(file, outputs) if stated is None and file.metadata is None else None
+    if stated is not None:
+        if isinstance(stated, str) and stated != "audioset":
             raise CheckpointError(f"Classes are 'audioset' or a list of display names; got {stated!r}.")
+        chosen = (
+            stated
+            if isinstance(stated, ClassSet)
+            else ClassSet.audioset()
+            if isinstance(stated, str)
+            else ClassSet.named(stated)
+        )
+    elif file.metadata is not None:
+        chosen = file.metadata.classes
+    elif names is not None:
+        chosen = ClassSet.named(names)
+    elif outputs == len(ClassSet.audioset()):
         chosen = ClassSet.audioset()
     else:
-        chosen = ClassSet.from_names(stated)
+        note = f"Its {outputs} outputs have no class names in the file, so that they are numbered; `--labels FILE` names them."
+        return ClassSet.unnamed(outputs), [note]
     if len(chosen) != outputs:
         raise CheckpointError(
-            f"{path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
+            f"{file.path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
         )
-    return chosen
+    return chosen, []
 
 
 def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -> None:

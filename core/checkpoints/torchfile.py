@@ -1,167 +1,68 @@
-"""The official layout: a file of ``torch.save`` that holds a state dict, alone or under the key ``model``.
+"""The official layout: a file of ``torch.save``, whose pickle describes tensors and whose bytes lie beside it.
 
-There are two containers. Since PyTorch 1.6 ``torch.save`` writes a zip archive, whose tensors are mapped into memory; before,
-it wrote one stream of pickles with the tensors' bytes behind them ("legacy"), which are mapped from an aligned copy
-(``core.checkpoints.mapping``). In both, the claims are read first (``core.checkpoints.claims``) and checked against the file's
-size. Nothing is unpickled but by ``torch.load(weights_only=True)``.
+There are two containers. Since PyTorch 1.6 ``torch.save`` writes a zip archive with a record for each storage; before, it wrote one
+stream of pickles with the storages behind them ("legacy": the published CNN14 is one). In both, the claims are read first
+(``core.checkpoints.pickles``) and checked against the file's size. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import torch
-from torch import Tensor
-
-from core.checkpoints.claims import MAX_PICKLE_BYTES, StorageClaim, TensorClaim, read_pickle
-from core.checkpoints.mapping import map_tensors
+from core.checkpoints.info import KEY
+from core.checkpoints.pickles import MAX_OPCODES, MAX_PICKLE_BYTES, Pickle, read_pickle
+from core.checkpoints.weights import WeightFile
 from core.errors import CheckpointError
-
-log = logging.getLogger(__name__)
 
 # What torch.save wrote at the head of a file until 1.6 (torch/serialization.py: MAGIC_NUMBER, PROTOCOL_VERSION).
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _MAX_RECORDS = 20_000
+_LOCAL_HEADER = struct.Struct(
+    "<4s22xHH"
+)  # of a zip record: signature, lengths of its name and of its extra field
 
-
-@dataclass(frozen=True)
-class TorchFile:
-    """A torch file whose claims agree with its size; nothing of it is loaded yet.
-
-    Attributes
-    ----------
-    path : the file.
-    key : "model" where the state dict is under that key, None where it is the whole file.
-    claims : name -> the tensor's description in the file.
-    positions : of a legacy file: storage key -> position of its bytes; None for a zip archive.
-    """
-
-    path: Path
-    key: str | None
-    claims: dict[str, TensorClaim]
-    positions: dict[str, int] | None
-
-    def shapes(self) -> dict[str, Tensor]:
-        """The tensors without their values, on the meta device."""
-        return {
-            name: torch.empty(claim.shape, dtype=claim.dtype, device="meta")
-            for name, claim in self.claims.items()
-        }
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors. Mapped ones take memory only as they are used, and are invalid once the file changes."""
-        if self.positions is not None:
-            copied = map_tensors(self.path, self.claims, self.positions)
-            if copied is not None:
-                return copied
-        try:
-            zipped = self.positions is None
-            loaded: Any = torch.load(self.path, map_location="cpu", weights_only=True, mmap=zipped)
-        except Exception as error:
-            # PyTorch's own message advises weights_only=False, which would run the file's code.
-            log.debug("torch.load refused %s", self.path, exc_info=error)
-            raise CheckpointError(
-                f"{self.path} cannot be loaded: PyTorch's weights-only loader refused it ({type(error).__name__}); nothing "
-                "was executed. Use a file that holds model.state_dict() alone."
-            ) from error
-        state = loaded[self.key] if self.key else loaded
-        for name, claim in self.claims.items():
-            tensor = state.get(name)
-            if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (claim.shape, claim.dtype):
-                raise CheckpointError(
-                    f"{self.path} is damaged: {name} does not have the type or shape that the file claims."
-                )
-        return {name: state[name].detach() for name in self.claims}
+FOLDER = "folder"
+"""The note that has a zip archive's top folder: the name that the file was saved under."""
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file begins as a zip archive does (as ``torch.load`` distinguishes its two formats)."""
+    """Whether the file begins as a zip archive does."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
-def open_torch_file(path: Path) -> TorchFile:
+def open_torch_file(path: Path) -> WeightFile:
     """Read what the torch file ``path`` claims, and check it against the file. Raises ``CheckpointError``."""
     try:
-        root, positions = (_zip_root(path), None) if is_zip(path) else _legacy_root(path)
-        key, claims = _state_dict(root)
+        with path.open("rb") as file:
+            return _open_zip(path, file) if is_zip(path) else _open_legacy(path, file)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}.") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return TorchFile(path, key, claims, positions)
 
 
-def _state_dict(root: Any) -> tuple[str | None, dict[str, TensorClaim]]:
-    """The state dict in a file's root object, and its key there."""
-    if not isinstance(root, dict):
-        raise CheckpointError(
-            f"holds a {type(root).__name__} instead of a state dict; save model.state_dict()"
-        )
-    key = "model" if isinstance(root.get("model"), dict) else None
-    state = root["model"] if key else root
-    if not any(isinstance(value, TensorClaim) for value in state.values()):
-        names = ", ".join(ascii(name)[:40] for name in list(root)[:5]) or "nothing"
-        raise CheckpointError(
-            f"holds no weights: it has {names}, and tensors are expected on top or under 'model'"
-        )
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, TensorClaim):
-            raise CheckpointError(
-                f"is not a state dict: {str(name)[:60]!r} is a {type(value).__name__}, not a tensor"
-            )
-        if 0 in value.shape:
-            raise CheckpointError(f"is damaged: {name[:60]!r} has no elements")
-    return key, dict(state)
-
-
-def _storages(root: Any) -> dict[str, StorageClaim]:
-    """Every storage that tensors refer to, by key; two claims about one storage have to agree."""
-    storages: dict[str, StorageClaim] = {}
-    waiting, seen = [root], set()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, TensorClaim):
-            if storages.setdefault(value.storage.key, value.storage) != value.storage:
-                raise CheckpointError("is damaged: it describes one storage in two ways")
-        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-    return storages
-
-
-def _zip_root(path: Path) -> Any:
-    """The root object of a zip file, its storages checked against the archive's records."""
+def _open_zip(path: Path, file: IO[bytes]) -> WeightFile:
     try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-            sizes = {record.filename: record.file_size for record in records}
-            pickles = [name for name in sizes if name.endswith("/data.pkl") and name.count("/") == 1]
-            if any(name.endswith("/constants.pkl") for name in sizes):
+        with zipfile.ZipFile(file) as archive:
+            records = {record.filename: record for record in archive.infolist()}
+            prefix, saved = _description(archive, records)
+        positions = {}
+        for storage in saved.storages.values():
+            record = records.get(f"{prefix}data/{storage.key}")
+            if record is None or record.file_size != storage.nbytes:
+                stored = record.file_size if record else 0
                 raise CheckpointError(
-                    "is a TorchScript archive, which holds code; save model.state_dict() instead"
+                    f"is damaged: it claims {storage.nbytes} bytes for storage {storage.key[:20]!r} and holds {stored}"
                 )
-            if len(pickles) != 1:
-                raise CheckpointError("is a zip archive that torch.save did not write")
-            if len(sizes) != len(records) or len(records) > _MAX_RECORDS:
-                raise CheckpointError("is damaged: it holds a record twice, or too many records")
-            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-                raise CheckpointError("is a compressed archive; torch.save writes plain ones")
-            if sizes[pickles[0]] > MAX_PICKLE_BYTES:
-                raise CheckpointError("is not a state dict: its pickle alone is over 1 MB")
-            prefix = pickles[0].removesuffix("data.pkl")
-            if sizes.get(prefix + "byteorder", 6) > 6 or (
-                prefix + "byteorder" in sizes and archive.read(prefix + "byteorder") != b"little"
-            ):
-                raise CheckpointError("was written on a big-endian machine; save it again on another")
-            root = read_pickle(io.BytesIO(archive.read(pickles[0])))
+            file.seek(record.header_offset)
+            _signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+            positions[storage.key] = record.header_offset + _LOCAL_HEADER.size + name + extra
     except (
         zipfile.BadZipFile,
         ValueError,
@@ -172,42 +73,58 @@ def _zip_root(path: Path) -> Any:
         struct.error,
     ) as error:
         raise CheckpointError("is damaged or truncated: its zip archive cannot be read") from error
-    storages = _storages(root)
-    for storage in storages.values():
-        stored = sizes.get(f"{prefix}data/{storage.key}")
-        if stored != storage.nbytes:
-            raise CheckpointError(
-                f"is damaged: it claims {storage.nbytes} bytes for storage {storage.key[:20]!r} and holds {stored or 0}"
-            )
-    if sum(storage.nbytes for storage in storages.values()) > path.stat().st_size:
-        raise CheckpointError("is damaged: its records overlap")
-    return root
+    # Records on top of one another could claim any amount of memory for a small file.
+    end = 0
+    for key in sorted(positions, key=positions.__getitem__):
+        if positions[key] < end:
+            raise CheckpointError("is damaged: its records overlap")
+        end = positions[key] + saved.storages[key].nbytes
+    if end > path.stat().st_size:
+        raise CheckpointError("is damaged or truncated: its weights reach over its end")
+    return WeightFile(path, saved.root, positions, notes={FOLDER: prefix, KEY: saved.note})
 
 
-def _legacy_root(path: Path) -> tuple[Any, dict[str, int]]:
-    """The root object of a file from before PyTorch 1.6, and the position of each storage's bytes behind the pickles."""
+def _description(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> tuple[str, Pickle]:
+    """The folder of an archive's records, and its pickle."""
+    pickles = [name for name in records if name.endswith("/data.pkl") and name.count("/") == 1]
+    if any(name.endswith("/constants.pkl") for name in records):
+        raise CheckpointError("is a TorchScript archive, which holds code; save model.state_dict() instead")
+    if len(pickles) != 1:
+        raise CheckpointError("is a zip archive that torch.save did not write")
+    if len(records) != len(archive.infolist()) or len(records) > _MAX_RECORDS:
+        raise CheckpointError("is damaged: it holds a record twice, or too many records")
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records.values()):
+        raise CheckpointError("is a compressed archive; torch.save writes plain ones")
+    if records[pickles[0]].file_size > MAX_PICKLE_BYTES:
+        raise CheckpointError(f"is not a state dict: its pickle alone is over {MAX_PICKLE_BYTES >> 20} MB")
+    prefix = pickles[0].removesuffix("data.pkl")
+    order = records.get(prefix + "byteorder")
+    if order is not None and (order.file_size > 6 or archive.read(order) != b"little"):
+        raise CheckpointError("was written on a big-endian machine; save it again on another")
+    return prefix, read_pickle(io.BytesIO(archive.read(pickles[0])), MAX_OPCODES)
+
+
+def _open_legacy(path: Path, file: IO[bytes]) -> WeightFile:
     size = path.stat().st_size
-    with path.open("rb") as file:
-        head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
-        if read_pickle(head) != _LEGACY_MAGIC or read_pickle(head) != _LEGACY_VERSION:
-            raise CheckpointError("is a pickle that torch.save did not write; nothing was executed")
-        read_pickle(head)  # the byte order and type sizes of the machine that wrote it
-        root = read_pickle(head)
-        keys = read_pickle(head)
-        storages = _storages(root)
-        listed = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-        if not listed or set(keys) != set(storages) or len(keys) != len(storages):
-            raise CheckpointError("is damaged: its list of storages does not fit its tensors")
-        position = head.tell()
-        positions = {}
-        for key in keys:
-            storage = storages[key]
-            file.seek(position)
-            length = file.read(8)
-            positions[key] = position + 8
-            position += 8 + storage.nbytes
-            if len(length) < 8 or position > size:
-                raise CheckpointError(f"is truncated: it claims at least {position} bytes and holds {size}")
-            if struct.unpack("<q", length)[0] != storage.elements:
-                raise CheckpointError(f"is damaged: storage {key[:20]!r} has another size than claimed")
-    return root, positions
+    head = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+    few = 1_000  # opcodes
+    if read_pickle(head, few).root != _LEGACY_MAGIC or read_pickle(head, few).root != _LEGACY_VERSION:
+        raise CheckpointError("is a pickle that torch.save did not write; nothing was executed")
+    read_pickle(head, few)  # the byte order and type sizes of the machine that wrote it
+    saved = read_pickle(head, MAX_OPCODES)
+    keys = read_pickle(head, 4 * _MAX_RECORDS).root
+    listed = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not listed or set(keys) != set(saved.storages) or len(keys) != len(saved.storages):
+        raise CheckpointError("is damaged: its list of storages does not fit its tensors")
+    position, positions = head.tell(), {}
+    for key in keys:
+        storage = saved.storages[key]
+        file.seek(position)
+        length = file.read(8)
+        positions[key] = position + 8
+        position += 8 + storage.nbytes
+        if len(length) < 8 or position > size:
+            raise CheckpointError(f"is truncated: it claims at least {position} bytes and holds {size}")
+        if struct.unpack("<q", length)[0] != storage.elements:
+            raise CheckpointError(f"is damaged: storage {key[:20]!r} has another size than claimed")
+    return WeightFile(path, saved.root, positions, notes={KEY: saved.note})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from core import settings
+from core import __version__, settings
 from core.cli import (
     bench,
     evaluation,
@@ -22,7 +22,7 @@ from core.cli import (
     tagging,
     training,
 )
-from core.cli.output import complain
+from core.cli.output import complain, say
 from core.errors import PannscopeError
 from core.runtime import process
 
@@ -35,12 +35,26 @@ _EXPECTED = {"int": "a whole number", "float": "a number"}
 
 app = typer.Typer(
     name="pannscope",
-    help="Hear, see and measure what filter pruning does to an audio tagger.",
     epilog="\n\n".join(f"{known.name}: {known.meaning} ({known.default})." for known in settings.VARIABLES),
     add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print Pannscope's version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Hear, see and measure what filter pruning does to an audio tagger."""
+    if version:
+        say(f"pannscope {__version__}")
+        raise typer.Exit
+
+
 for group in (models, tagging, profiling, sensitivity, pruning, training, evaluation, export, bench, serve):
     group.register(app)
 

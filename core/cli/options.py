@@ -56,6 +56,15 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", metavar="LIST", help="Use only these folds of the manifest, as 1,2,3."),
 ]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Names of the outputs, one a line, or AudioSet's class_labels_indices.csv.",
+        show_default=False,
+    ),
+]
 HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -132,18 +141,28 @@ class NetworkOptions:
         str | None,
         typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14."),
     ] = None
+    labels: LabelsOption = None
 
     def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
-        """The tagger; a ``--model`` that is not a known name may be a file."""
+        """The tagger; a ``--model`` that is not a known name may be a file. What its file does not say is noted on stderr."""
         from core.checkpoints import manifest
+        from core.classes import read_labels
         from core.tagging import load_tagger
 
         model, checkpoint = self.model, self.checkpoint
         if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
             checkpoint, model = Path(model), None
-        return load_tagger(
-            model, checkpoint=checkpoint, architecture=self.architecture, ratio=ratio, runtime=runtime
+        tagger = load_tagger(
+            model,
+            checkpoint=checkpoint,
+            architecture=self.architecture,
+            ratio=ratio,
+            classes=None if self.labels is None else read_labels(self.labels),
+            runtime=runtime,
         )
+        for note in tagger.info.notes:
+            typer.echo(f"{tagger.name}: {note}", err=True)
+        return tagger
 
 
 def _looks_like_file(text: str) -> bool:

@@ -10,6 +10,7 @@ import typer
 from core.cli.options import (
     ChannelOption,
     JsonOption,
+    LabelsOption,
     MaxSecondsOption,
     NetworkOptions,
     RuntimeOption,
@@ -108,6 +109,7 @@ def compare_command(
         float,
         typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as assigned."),
     ] = 0.5,
+    labels: LabelsOption = None,
     runtime: RuntimeOption = "auto",
     max_seconds: MaxSecondsOption = 600.0,
     channel: ChannelOption = "mean",
@@ -128,8 +130,8 @@ def compare_command(
     clip = load_clip(file, max_seconds=max_seconds, channel=used)
     result = compare(
         clip,
-        NetworkOptions(baseline or names[0]).load(runtime=runtime),
-        NetworkOptions(candidate or names[1]).load(runtime=runtime),
+        NetworkOptions(baseline or names[0], labels=labels).load(runtime=runtime),
+        NetworkOptions(candidate or names[1], labels=labels).load(runtime=runtime),
         top_k=top,
         threshold=threshold,
     )

@@ -104,7 +104,6 @@ def _train(
 ) -> None:
     """Train, save the checkpoint beside its state and metrics files, score it, and report."""
     from core.checkpoints import save_checkpoint
-    from core.classes import ClassSet
     from core.tagging import load_tagger
     from core.training.evaluate import evaluate
     from core.training.train import Trainer, run
@@ -137,7 +136,7 @@ def _train(
     save_checkpoint(
         options.out,
         trained,
-        classes=ClassSet(clips.classes.indices),
+        classes=clips.classes,
         name=options.out.stem,
         kept=kept,
         training={**earlier, "finetuning" if earlier else "training": record},

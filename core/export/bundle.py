@@ -68,11 +68,14 @@ def plan_of(job: ExportJob) -> PruningPlan | None:
     if "format" in notes:
         return PruningPlan.from_document(notes)
     parent = known_by(notes.get("pruned_from_sha256"))
-    if not info.kept or parent is None or parent.widths is None or "ratio" not in notes:
+    ratio, criterion = notes.get("ratio"), notes.get("criterion")
+    if not info.kept or parent is None or parent.widths is None:
         return None
-    ratios = dict.fromkeys(info.kept, float(notes["ratio"]))
+    if not isinstance(ratio, int | float) or not isinstance(criterion, str):
+        return None
+    ratios = dict.fromkeys(info.kept, float(ratio))
     kept = {layer: tuple(indices) for layer, indices in info.kept.items()}
-    return PruningPlan(info.architecture, parent.widths, notes["criterion"], ratios, kept)
+    return PruningPlan(info.architecture, parent.widths, criterion, ratios, kept)
 
 
 def _readme(job: ExportJob, written: Written, planned: bool) -> str:

@@ -51,7 +51,8 @@ def load_plan(path: str | os.PathLike[str]) -> PruningPlan:
                 f"There is no plan {source}; give a JSON file that `pannscope prune --save-plan` wrote, or a pruned checkpoint."
             )
         if is_tensor_file(source):
-            notes = open_tensor_file(source).metadata.training.get(KEY)
+            described = open_tensor_file(source).metadata
+            notes = described.training.get(KEY) if described else None
             if not isinstance(notes, dict) or "format" not in notes:
                 raise PruningError(
                     "This checkpoint was not made with a plan, or by an earlier Pannscope; give another file."

@@ -90,6 +90,8 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
     """
     rows = _read_rows(manifest)
     by_name = {entry.name: entry.index for entry in audioset()}
+    if classes is not None:
+        by_name |= dict(zip(classes.names, classes.indices, strict=True))
     label_column = next(column for column in _LABEL_COLUMNS if column in rows[0])
     paths, labels, folds = [], [], []
     for number, row in enumerate(rows, start=2):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import streamlit as st
 
-from core.classes import audioset
+from core.classes import top_categories
 from core.compare import Comparison, Row, rows
 from dashboard import formats
 
@@ -39,7 +39,7 @@ def chart_rows(comparison: Comparison, *, limit: int, categories: Sequence[str] 
 
 def in_categories(row: Row, categories: Sequence[str]) -> bool:
     """Whether a tag belongs to one of the top-level categories; without any, every tag does."""
-    return not categories or any(name in categories for name in audioset()[row.index].categories)
+    return not categories or any(name in categories for name in top_categories(row.index))
 
 
 def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.D
     return pd.DataFrame(
         {
             "Tag": [row.name for row in listed],
-            "Category": [", ".join(audioset()[row.index].categories) for row in listed],
+            "Category": [", ".join(top_categories(row.index)) for row in listed],
             baseline: [row.baseline for row in listed],
             candidate: [row.candidate for row in listed],
             "Difference": [row.difference for row in listed],

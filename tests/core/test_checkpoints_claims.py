@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from core.checkpoints import torchfile
-from core.checkpoints.claims import MAX_PICKLE_BYTES, TensorClaim, read_pickle
+from core.checkpoints.claims import TensorClaim
+from core.checkpoints.pickles import MAX_OPCODES, MAX_PICKLE_BYTES, read_pickle
 from core.checkpoints.torchfile import open_torch_file
 from core.errors import CheckpointError
 
@@ -45,7 +46,7 @@ def claimed(value: Any) -> Any:
     """What the reader makes of a pickle of ``value``."""
     stream = io.BytesIO()
     Pickler(stream, protocol=2).dump(value)
-    return read_pickle(io.BytesIO(stream.getvalue()))
+    return read_pickle(io.BytesIO(stream.getvalue()), MAX_OPCODES).root
 
 
 def hundred(elements: Any = 100) -> Storage:
@@ -73,6 +74,7 @@ def tensor(offset: Any, shape: tuple[Any, ...], stride: tuple[Any, ...], storage
 def test_a_dense_window_of_the_storage(offset: int, shape: Any, stride: Any) -> None:
     claim = tensor(offset, shape, stride)
     assert (claim.offset, claim.shape, claim.stride, claim.dtype) == (offset, shape, stride, torch.float32)
+    assert claim.dense
     assert (claim.storage.key, claim.storage.elements, claim.storage.nbytes) == ("0", 100, 400)
 
 
@@ -84,10 +86,6 @@ def test_a_dense_window_of_the_storage(offset: int, shape: Any, stride: Any) -> 
         (100, (), (), "larger than its own data"),
         (1, (5, 20), (20, 1), "larger than its own data"),
         (2**48 - 1, (1,), (1,), "larger than its own data"),
-        (0, (10,), (2,), "a view of another"),
-        (0, (10,), (0,), "a view of another"),
-        (0, (5, 10), (20, 1), "a view of another"),
-        (0, (2, 2), (1, 1), "a view of another"),
         (-1, (1,), (1,), "cannot be read"),
         (0, (-1,), (1,), "cannot be read"),
         (0, (1,), (-1,), "cannot be read"),
@@ -98,9 +96,16 @@ def test_a_dense_window_of_the_storage(offset: int, shape: Any, stride: Any) -> 
         (0, (1,) * 9, (1,) * 9, "cannot be read"),
     ],
 )
-def test_windows_that_reach_out_or_have_holes(offset: Any, shape: Any, stride: Any, match: str) -> None:
+def test_windows_that_reach_out(offset: Any, shape: Any, stride: Any, match: str) -> None:
     with pytest.raises(CheckpointError, match=match):
         tensor(offset, shape, stride)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((10,), (2,)), ((10,), (0,)), ((5, 10), (20, 1)), ((2, 2), (1, 1))]
+)
+def test_windows_with_holes_or_overlaps(shape: tuple[int, ...], stride: tuple[int, ...]) -> None:
+    assert not tensor(0, shape, stride).dense
 
 
 @pytest.mark.parametrize(
@@ -129,11 +134,7 @@ def test_an_old_files_storage_says_that_it_is_no_view() -> None:
     ("key", "accepted"), [("name", True), (2**63 - 1, True), (2**63, False), (-(2**63), False), (None, False)]
 )
 def test_keys_are_names_or_numbers_of_a_bounded_size(key: Any, accepted: bool) -> None:
-    if accepted:
-        assert claimed({key: 1}) == {key: 1}
-    else:
-        with pytest.raises(CheckpointError, match="cannot be read"):
-            claimed({key: 1})
+    assert claimed({key: 1}) == ({key: 1} if accepted else {})  # no weight has another, so that it is skipped
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -141,7 +142,8 @@ def test_a_file_whose_tensor_begins_too_late(legacy: bool, tmp_path: Path) -> No
     """100 elements, of which a tensor takes the last 40; then its offset, and nothing else, is one more."""
     path = tmp_path / "x.pth"
     torch.save({"a": torch.arange(100.0)[60:]}, path, _use_new_zipfile_serialization=not legacy)
-    assert open_torch_file(path).tensors()["a"].tolist() == [float(number) for number in range(60, 100)]
+    file = open_torch_file(path)
+    assert file.tensors(file.root)["a"].tolist() == [float(number) for number in range(60, 100)]
     content = path.read_bytes()
     assert content.count(b"K\x3c") == 1  # BININT1 60
     path.write_bytes(content.replace(b"K\x3c", b"K\x3d"))
@@ -191,9 +193,9 @@ def test_the_longest_description(more: int, accepted: bool, tmp_path: Path) -> N
 
     path = _zip(tmp_path / "x.pth", padded)
     if accepted:
-        assert set(open_torch_file(path).claims) == {"a", "b"}
+        assert set(open_torch_file(path).root) == {"a", "b"}
     else:
-        with pytest.raises(CheckpointError, match="over 1 MB"):
+        with pytest.raises(CheckpointError, match="over 32 MB"):
             open_torch_file(path)
 
 
@@ -206,7 +208,7 @@ def test_the_most_records(more: int, accepted: bool, tmp_path: Path, monkeypatch
     with zipfile.ZipFile(path) as archive:
         monkeypatch.setattr(torchfile, "_MAX_RECORDS", len(archive.namelist()) - more)
     if accepted:
-        assert set(open_torch_file(path).claims) == {"a", "b"}
+        assert set(open_torch_file(path).root) == {"a", "b"}
     else:
         with pytest.raises(CheckpointError, match="too many"):
             open_torch_file(path)

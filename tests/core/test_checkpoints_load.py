@@ -213,11 +213,13 @@ def test_full_cnn14_by_the_reference_class(full_size: Path, layout: str) -> None
         ({"fc1.weight": torch.zeros(16, 14)}, r"fc1.weight \(16, 14\) instead of \(16, 15\)"),
         ({"conv_block1.conv2.weight": torch.zeros(5, 4, 5, 5)}, r"\(5, 4, 5, 5\) instead of \(5, 4, 3, 3\)"),
         ({"fc1.bias": torch.zeros(16, dtype=torch.int64)}, "1 of another type .fc1.bias int64 instead of float32"),
-        ({"bn0.num_batches_tracked": torch.tensor(0.5)}, "float32 instead of int64"),
         ({"bn0.running_var": torch.full((64,), float("nan"))}, "NaN or infinite values in bn0.running_var"),
         ({"fc_audioset.weight": None}, "not a CNN14's: fc_audioset.weight is missing"),
         ({"logmel_extractor.melW": FRONT_END["logmel_extractor.melW"] * 1.01}, "another front end"),
-        ({"logmel_extractor.melW": with_nan(FRONT_END["logmel_extractor.melW"])}, "another front end"),
+        ({"logmel_extractor.melW": with_nan(FRONT_END["logmel_extractor.melW"])}, "NaN or infinite values in logmel_extractor.melW"),
+        ({"fc1.weight": torch.full((16, 15), float("inf"))}, "NaN or infinite values in fc1.weight"),
+        ({"conv_block3.bn2.running_var": torch.full((9,), -0.1)}, "negative variances in conv_block3.bn2.running_var"),
+        ({"fc1.bias": torch.full((16,), 1e300, dtype=torch.float64)}, "values in fc1.bias that float32 does not have"),
         (dict(front_end(fmax=16_000.0)), "another front end .its mel filters differ from Pannscope's by up to"),
         (dict(front_end(16_000, 512, 8_000.0)), r"another front end .*conv_real.weight is \(257, 1, 512\), Pannscope has \(513, 1, 1024\)"),
         ({"bn0.bias": torch.zeros(64, 0)}, "'bn0.bias' has no elements"),
@@ -231,16 +233,19 @@ def test_weights_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], match:
 
 def test_long_lists_are_cut(tmp_path: Path) -> None:
     state = official(**{name: None for name in MODEL.state_dict() if ".bn" in name})
-    message = refused(save(tmp_path / "x.pth", state), "60 missing .*and 57 more")
+    message = refused(save(tmp_path / "x.pth", state), "48 missing .*and 45 more")
     assert len(message) < 500
 
 
 def test_classes(tmp_path: Path) -> None:
     model = network(classes=3)
     path = save(tmp_path / "x.pth", model.state_dict())
-    refused(path, "has 3 outputs and does not state their classes")
+    unnamed = load_checkpoint(path).info
+    assert unnamed.classes.names == ("output 1", "output 2", "output 3")
+    assert "no class names" in unnamed.notes[-1]
     refused(path, "has 3 outputs and 2 classes were given", classes=["Speech", "Music"])
-    refused(path, "Unknown class|no class|Wombat", classes=["Speech", "Music", "Wombat"])
+    refused(path, "Speech. is given twice", classes=["Speech", "Music", "Speech"])
+    assert load_checkpoint(path, classes=["Speech", "Music", "Wombat"]).info.classes.names[2] == "Wombat"
     names = ("Music", "Speech", "Rain")
     assert load_checkpoint(path, classes=names).info.classes.names == names
     assert load_checkpoint(path, classes=ClassSet.from_names(names)).info.classes.names == names
@@ -302,12 +307,15 @@ def test_a_pickled_module(tmp_path: Path, legacy: bool) -> None:
     ("content", "match"),
     [
         ({"model": {}}, "holds no weights: it has 'model'"),
-        ({"epoch": 3}, "holds no weights: it has 'epoch', and tensors are expected on top or under 'model'"),
-        ({"state_dict": {"a": torch.zeros(1)}}, "holds no weights: it has 'state_dict'"),
+        (
+            {"epoch": 3},
+            "holds no weights: it has 'epoch', and a state dict is expected on top or under model, state_dict",
+        ),
+        ({"state_dict": {"a": torch.zeros(1)}}, "not a CNN14's"),
         ([torch.zeros(1)], "holds a list instead of a state dict"),
-        (torch.zeros(3), "holds a TensorClaim|holds a tensor|instead of a state dict"),
-        ({"model": {"a": torch.zeros(1), "b": "text"}}, "'b' is a str, not a tensor"),
-        ({"a": torch.zeros(1, dtype=torch.complex64)}, "ComplexFloatStorage"),
+        (torch.zeros(3), "holds a tensor instead of a state dict"),
+        ({"model": {"a": torch.zeros(1), "b": "text"}}, "not a CNN14's"),
+        ({"a": torch.zeros(1, dtype=torch.complex64)}, "ComplexFloatStorage|list of storages does not fit"),
     ],
 )
 @pytest.mark.parametrize("legacy", [False, True])
@@ -374,8 +382,8 @@ def test_damaged_archives(tmp_path: Path) -> None:
     )
     changed(
         "bloated",
-        lambda name, content: content + bytes(1 << 21) if name.endswith(".pkl") else content,
-        "1 MB",
+        lambda name, content: content + bytes(32 << 20) if name.endswith(".pkl") else content,
+        "32 MB",
     )
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         archive.writestr("x/constants.pkl", b"")
@@ -447,7 +455,7 @@ def test_hostile_pickles(tmp_path: Path, content: bytes) -> None:
         (b"\x80\x02K\x01.", "is a pickle that torch.save did not write"),
         ((1 << 40).to_bytes(8, "little") + b"{}", "is neither"),
         ((900).to_bytes(8, "little") + b"{}", "damaged or truncated"),
-        ((2).to_bytes(8, "little") + b"{}", "Pannscope did not write"),
+        ((2).to_bytes(8, "little") + b"{}", "holds no weights: it has nothing"),
     ],
 )
 def test_files_that_are_not_a_checkpoint(tmp_path: Path, content: bytes, match: str) -> None:
@@ -462,7 +470,7 @@ def test_folders_and_missing_files(tmp_path: Path) -> None:
 
 
 def test_a_torch_file_called_safetensors(tmp_path: Path) -> None:
-    refused(save(tmp_path / "x.safetensors", official()), "cannot be loaded")
+    assert load_checkpoint(save(tmp_path / "x.safetensors", official())).info.architecture == "cnn14"
 
 
 def test_our_layout_loads_whatever_it_is_called(tmp_path: Path) -> None:
