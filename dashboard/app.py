@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:  # streamlit puts only this file's folder on the p
 from core import settings  # noqa: E402 (after the path is set)
 from core.errors import SettingsError  # noqa: E402
 from core.runtime import process  # noqa: E402
+from dashboard import formats  # noqa: E402
 from dashboard.server import warm_up  # noqa: E402
 from dashboard.server.http import FrontDoor  # noqa: E402
 from dashboard.server.shutdown import Shutdown  # noqa: E402
@@ -48,7 +49,7 @@ def navigate() -> None:
     try:
         settings.check()
     except SettingsError as error:
-        st.error(str(error))
+        st.error(formats.without_folders(str(error)))
         st.stop()
     pages = {
         "Compare two networks": st.Page("compare/page.py", title="Compare", default=True),

@@ -6,9 +6,12 @@ Units follow a no-break space, so that no line ends between a number and its uni
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
-from core import units
+from core import settings, units
 from core.units import prefixed, three_digits
 
 Form = Callable[[float], str]
@@ -16,6 +19,9 @@ Form = Callable[[float], str]
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+
+_FOLDERS = re.compile(r"""(?<![\w/\\.:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\s/\\'"():;,]+[/\\])+""")
+"""The folders of an absolute path, of this system or of Windows; not those of an address on the web."""
 
 
 def count(value: float) -> str:
@@ -129,8 +135,28 @@ def waiting(requests_ahead: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from outside, such as a file's name, with every character escaped that has a meaning in markdown."""
-    return "".join("\\" + letter if letter in r"\`*_{}[]()#+-.!|~<>$:&" else letter for letter in text)
+    """Text from outside, such as a file's name or an error, with every character escaped that has a meaning in markdown."""
+    plain = without_folders(text)
+    return "".join("\\" + letter if letter in r"\`*_{}[]()#+-.!|~<>$:&" else letter for letter in plain)
+
+
+def without_folders(text: str) -> str:
+    """A message without the folders of absolute paths: a visitor learns which file it is, not where the server keeps it.
+
+    Examples
+    --------
+    >>> without_folders("/srv/pannscope/weights/Cnn14.pth is empty; see https://zenodo.org/records/1.")
+    'Cnn14.pth is empty; see https://zenodo.org/records/1.'
+    """
+    own = (
+        settings.ROOT,
+        settings.weights_dir(),
+        settings.cache_dir(),
+        Path.home(),
+    )  # which may contain blanks
+    for folder in sorted({str(each) for each in own if len(each.parts) > 1}, key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "").replace(folder, Path(folder).name)
+    return _FOLDERS.sub("", text)
 
 
 def _sign(value: float) -> str:

@@ -154,7 +154,7 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
             on_wait=lambda ahead: waiting.caption(formats.waiting(ahead)),
         )
     except PannscopeError as error:
-        return Outcome(source, opened, error=str(error))
+        return Outcome(source, opened, error=formats.without_folders(str(error)))
     finally:
         waiting.empty()
     return Outcome(source, opened, result)

@@ -19,7 +19,7 @@ from types import FrameType
 from core.files import remove_drafts
 from core.runtime.background import end_all
 
-SECONDS = 3.0
+SECONDS = 2.5
 """From the signal to the end, at most."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

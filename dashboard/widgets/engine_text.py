@@ -16,7 +16,7 @@ def conditions(measured: Sequence[Timed]) -> str:
     whys = dict.fromkeys(timed.why.rstrip(".") for timed in measured)
     return (
         f"Waveform to probabilities for {TIMED_SECONDS:.0f} s of audio, measured on this machine ({used}), alternating, never both at "
-        f"once: median of {measured[0].latency.repeats} runs after a warm-up. Engine: {'; '.join(whys)}."
+        f"once: median of {measured[0].latency.repeats} runs after a warm-up. Engine: {formats.without_folders('; '.join(whys))}."
     )
 
 

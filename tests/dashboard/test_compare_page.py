@@ -278,6 +278,7 @@ def test_a_broken_model_file_is_said_and_the_recording_stays(own_server: Server,
     assert not page.exception
     assert len(page.error) == 1
     assert "Cnn14" in errors(page)
+    assert "/" not in errors(page)
     assert any(f"**{EXAMPLES[0].title}**" in line.value for line in page.markdown)
     page.selectbox(key="baseline").set_value("demo-cnn14")
     page.selectbox(key="candidate").set_value("demo-epanns")

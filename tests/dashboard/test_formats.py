@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core import settings
 from dashboard import formats
 
 
@@ -12,6 +13,26 @@ def written(text: str) -> str:
     assert " " not in text or "min" in text
     assert "-" not in text
     return text.replace("\u00a0", " ").replace("\u2212", "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/app/checkpoints/weights/Cnn14.pth is empty", "Cnn14.pth is empty"),
+        (
+            "The manifest /app/checkpoints/manifest.toml (/tmp/x/y.part)",
+            "The manifest manifest.toml (y.part)",
+        ),
+        (r"C:\Users\ann\Cnn14.pth is empty", "Cnn14.pth is empty"),
+        ("'/a/b/c.wav', \"/a/b/d.wav\"", "'c.wav', \"d.wav\""),
+        (f"{settings.ROOT}/checkpoints/manifest.toml", "checkpoints/manifest.toml"),
+        (f"{settings.ROOT} is read-only", f"{settings.ROOT.name} is read-only"),
+        ("https://zenodo.org/records/3987831 and m4a/aac, 1/2 or a/b/c", None),
+        ("/readme", None),
+    ],
+)
+def test_messages_without_the_server_s_folders(text: str, shown: str | None) -> None:
+    assert formats.without_folders(text) == (text if shown is None else shown)
 
 
 @pytest.mark.parametrize(
