@@ -138,9 +138,10 @@ class Recordings:
             kept = self._kept.get(owner, {})
             return [kept[key] for key in keys if key in kept]
 
-    def remove(self, owner: str, keys: Sequence[str]) -> None:
-        """Remove some of the owner's recordings from the server's memory."""
+    def remove(self, owner: str, session: str, keys: Sequence[str]) -> None:
+        """Remove some of the owner's recordings from the server's memory; what was refused for want of room is no longer news."""
         with self._lock:
+            self._refusals.pop(session, None)
             kept = self._kept.get(owner, {})
             for key in keys:
                 _forget(kept.pop(key, None))

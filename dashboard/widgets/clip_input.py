@@ -173,8 +173,7 @@ def _listing(recordings: list[Source]) -> None:
     gone = len(st.session_state["recordings"]) - len(keys)
     st.session_state["recordings"] = keys
     query_params.keep_list("recordings", keys)
-    context = get_script_run_ctx()
-    refusal = get_recordings().refusal(context.session_id) if context is not None else None
+    refusal = get_recordings().refusal(_session())
     if refusal:
         st.warning(refusal, icon=":material/block:")
     if gone:
@@ -200,7 +199,7 @@ def _remove_button(label: str, key: str, keys: list[str]) -> None:
 
 
 def _remove(keys: list[str]) -> None:
-    get_recordings().remove(_visitor(), keys)
+    get_recordings().remove(_visitor(), _session(), keys)
     left = [key for key in st.session_state["recordings"] if key not in keys]
     st.session_state["recordings"] = left
     if not left and st.session_state.get("example") is None:
@@ -209,5 +208,9 @@ def _remove(keys: list[str]) -> None:
 
 def _visitor() -> str:
     """Whose recordings these are: the browser's, by its cookie, or, where it takes none, this session's."""
+    return visitor(st.context.headers.get("Cookie", "")) or _session()
+
+
+def _session() -> str:
     context = get_script_run_ctx()
-    return visitor(st.context.headers.get("Cookie", "")) or (context.session_id if context else "")
+    return "" if context is None else context.session_id

@@ -236,3 +236,22 @@ def test_a_link_opens_the_same_view(visit: Visit) -> None:
     assert "“Siren” is not among the 18 classes" in page.locator("[data-testid=stAlert]").inner_text()
     assert "Siren" in page.locator("[data-testid=stMain]").inner_text()
     page.wait_for_selector(IDLE)
+
+
+def test_recordings_outlive_a_reload_for_their_own_browser_alone(visit: Visit, browser: Any) -> None:
+    page = visit()
+    upload(page, ("yard.wav", wav_bytes(1.0, seed=3)))
+    page.get_by_role("button", name="Remove yard.wav").wait_for()
+    assert "recordings=" in page.url
+    page.reload()
+    page.get_by_role("button", name="Remove yard.wav").wait_for()
+    settled(page)
+    assert page.get_by_text("yard.wav", exact=True).first.is_visible()
+    stranger = browser.new_context().new_page()
+    stranger.goto(page.url)
+    stranger.get_by_text("is no longer on this server").wait_for(timeout=60_000)
+    assert stranger.get_by_text("yard.wav").count() == 0
+    stranger.context.close()
+    page.get_by_role("button", name="Remove yard.wav").click()
+    settled(page)
+    assert "recordings=" not in page.url

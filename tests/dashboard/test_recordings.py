@@ -67,6 +67,8 @@ def test_a_visitor_s_own_bytes_count_wherever_they_are(
     assert isinstance(refused, str)
     assert "100\u00a0B together" in refused
     assert recordings.refusal("session") == refused
+    recordings.remove("ann", "session", [])
+    assert recordings.refusal("session") is None
 
 
 def test_exactly_the_limit_fits(recordings: Recordings) -> None:
@@ -121,10 +123,10 @@ def test_files_that_streamlit_holds_for_the_idle_go_too(
 def test_recordings_are_their_owner_s_alone(recordings: Recordings) -> None:
     kept = recordings.keep("ann", source(10))
     assert recordings.find("eve", [kept.address_key]) == []
-    recordings.remove("eve", [kept.address_key])
+    recordings.remove("eve", "3", [kept.address_key])
     assert recordings.find("ann", [kept.address_key, "none"]) == [kept]
     assert recordings.keep("ann", source(10)) is kept  # the same bytes and name once
-    recordings.remove("ann", [kept.address_key])
+    recordings.remove("ann", "1", [kept.address_key])
     assert recordings.nbytes == 0
 
 
