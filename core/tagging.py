@@ -21,7 +21,7 @@ from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import trim_heap
-from core.windows import mean_probabilities, window_mean, windows
+from core.windows import length_notes, mean_probabilities, window_mean, windows
 
 EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
 OFFICIAL_PAIR = ("cnn14", "epanns")
@@ -245,18 +245,6 @@ class Tagger:
                 trim_heap()  # otherwise every window leaves memory in the allocator of another thread
         probabilities = window_mean(outputs)
         self._request_engine()
-        notes = []
-        if clip.samples < MIN_SAMPLES:
-            notes.append(
-                f"The clip is {clip.samples / SAMPLE_RATE:.2f} s long; it was padded with silence to "
-                f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the shortest input that the network accepts."
-            )
-        if len(spans) > 1:
-            length = (spans[0][1] - spans[0][0]) / SAMPLE_RATE
-            notes.append(
-                f"The clip is {clip.duration_s:.1f} s long; it was tagged in {len(spans)} windows of {length:.1f} s "
-                "and the probabilities were averaged."
-            )
         seconds = tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans)
         return Tags(
             self.name,
@@ -265,7 +253,7 @@ class Tagger:
             engine.name,
             latency_ms,
             seconds,
-            tuple(notes),
+            length_notes(clip),
             self.info.notes,
         )
 

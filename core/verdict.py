@@ -65,7 +65,7 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
     >>> verdict(agreement(tags(0.1, 0.2, 0.9), tags(0.7, 0.1, 0.8)), "CNN14", "Pruned")
     'Pruned gains Dog (0.10 → 0.70); both recognise Clock'
     >>> verdict(agreement(tags(0.1, 0.2, 0.3), tags(0.2, 0.1, 0.1)), "CNN14", "Pruned")
-    'Neither recognises anything at 0.50; the likeliest is Clock (0.30 → 0.10)'
+    'Neither recognises any of 3 classes at 0.50; the likeliest is Clock (0.30 → 0.10)'
     """
     kept, lost, gained = (agreement.rows_of(change) for change in ("kept", "lost", "gained"))
     threshold = agreement.threshold
@@ -90,7 +90,8 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
         text = f"Both recognise {names(kept)}; largest change {largest}"
         text += f" ({_name(furthest, escape)})" if largest != probability(0) else ""
     else:
-        scope = "any class that both have" if agreement.one_sided else "anything"
+        scope = f"any of {'the ' * bool(agreement.one_sided)}{agreement.shared_classes} classes"
+        scope += " that both have" if agreement.one_sided else ""
         text = f"Neither recognises {scope} at {probability(threshold)}; the likeliest is {with_figures([agreement.likeliest])}"
     for model, rows in (
         (baseline, [row for row in agreement.one_sided if row.candidate is None]),

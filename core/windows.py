@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.audio import SAMPLE_RATE
+from core.audio import SAMPLE_RATE, Clip
 from core.errors import AudioError
 from core.models.cnn import MIN_SAMPLES
 
@@ -122,3 +122,26 @@ def mean_probabilities(network: Callable[[Tensor], Tensor], waveform: np.ndarray
     array([0.5], dtype=float32)
     """
     return window_mean([network(window)[0].numpy() for window in split_windows(waveform)])
+
+
+def length_notes(clip: Clip) -> tuple[str, ...]:
+    """What a clip's length means for its tags, in sentences: that it is padded, or cut into windows. Mostly nothing.
+
+    Examples
+    --------
+    >>> from core.audio import encode_wav, load_clip
+    >>> length_notes(load_clip(encode_wav(np.zeros(3_200)), name="click.wav"))
+    ('The clip is 0.10 s long; it was padded with silence to 0.31 s, the shortest input that the network accepts.',)
+    """
+    if clip.samples < MIN_SAMPLES:
+        return (
+            f"The clip is {clip.samples / SAMPLE_RATE:.2f} s long; it was padded with silence to "
+            f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the shortest input that the network accepts.",
+        )
+    spans = windows(clip.samples)
+    if len(spans) == 1:
+        return ()
+    return (
+        f"The clip is {clip.duration_s:.1f} s long; it was tagged in {len(spans)} windows of "
+        f"{(spans[0][1] - spans[0][0]) / SAMPLE_RATE:.1f} s and the probabilities were averaged.",
+    )

@@ -11,9 +11,9 @@ from dashboard import formats
 from dashboard.compare import batch, published_networks, sections
 from dashboard.compare.settings import Settings, choose
 from dashboard.server.clips import OpenedClip
-from dashboard.server.models import usable_models
+from dashboard.server.models import class_names, usable_models
 from dashboard.server.source import Source
-from dashboard.widgets import clip_input, tables
+from dashboard.widgets import clip_input, clip_notes, tables
 from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
@@ -38,10 +38,12 @@ def page() -> None:
     st.title("Hear what pruning changes", anchor=False)
     inputs = st.container()
     row = st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="small")
-    with inputs:
-        sources = clip_input.choose(row.container())
+    examples = row.container()
     with row.popover("Settings", icon=":material/tune:"):
         settings = choose(usable_models())
+    with inputs:
+        sources = clip_input.choose(examples)
+    clip_input.unknown_examples(_classes(settings))
     published_networks.networks(settings)
     outcomes = batch.compare_all(sources, settings)
     outcome = batch.table(outcomes, settings) if len(outcomes) > 1 else outcomes[0]
@@ -52,6 +54,11 @@ def page() -> None:
         _result(outcome.source, outcome.opened, outcome.comparison, settings, done)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT)
+
+
+def _classes(settings: Settings) -> frozenset[str]:
+    """The classes that at least one of the networks has."""
+    return class_names(settings.baseline) | class_names(settings.candidate)
 
 
 def _failed(outcome: batch.Outcome) -> None:
@@ -69,7 +76,7 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    sections.notes(source, comparison)
+    clip_notes.notes(source, opened.clip, _classes(settings))
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")

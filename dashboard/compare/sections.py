@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import checkpoints
-from core.classes import audioset
 from core.compare import Comparison, Row
 from core.examples import EXAMPLES
 from core.profiling import Latency
@@ -78,26 +76,6 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
         alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1], threshold=settings.threshold),
     )
     st.caption(_caption(comparison, rows, settings))
-
-
-def notes(source: Source, comparison: Comparison) -> None:
-    """What is unusual about the clip, what was done to it, and whether the networks have its class at all."""
-    notes = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in comparison.clip.notes]
-    notes += dict.fromkeys((*comparison.baseline.notes, *comparison.candidate.notes))
-    example, classes = EXAMPLE.get(source.example or ""), comparison.baseline.classes.names
-    if example and not set(example.tags) & set(classes):
-        notes.append(
-            f"“{example.tags[0]}” is not among the {len(classes)} classes of "
-            f"{checkpoints.entry(comparison.baseline.model).title}: whatever it gives is another class."
-        )
-    elif not comparison.agreement.counted and len(classes) < len(audioset()) and not comparison.clip.silent:
-        notes.append(
-            f"The networks have {len(classes)} classes of sound; this one may belong to none of them."
-        )
-    # A place also without a note: what follows would otherwise move, from one clip to the next and back, while it is drawn.
-    place = st.empty()
-    if notes:
-        place.info(formats.escaped(" ".join(notes)), icon=":material/info:")
 
 
 def costs(settings: Settings) -> DeltaGenerator:

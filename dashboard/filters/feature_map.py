@@ -12,6 +12,7 @@ from dashboard.charts.palette import LIGHT
 from dashboard.filters import charts
 from dashboard.filters.view import LayerView
 from dashboard.server.filters import MAX_SECONDS
+from dashboard.server.models import class_names
 from dashboard.server.server import get_server
 from dashboard.widgets import clip_input, opening
 from dashboard.widgets.theme import palette
@@ -23,7 +24,7 @@ def feature_map(view: LayerView) -> None:
     st.markdown("**On a recording**")
     inputs, examples = st.container(), st.container()
     with inputs:
-        source = clip_input.choose_one(examples)
+        source = clip_input.choose_one(examples, class_names(view.network))
     player, placeholder = st.empty(), st.empty()
     try:
         clip = opening.opened(source, placeholder)

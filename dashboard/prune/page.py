@@ -20,6 +20,7 @@ from dashboard.prune import (
     timing,
 )
 from dashboard.prune.cut import Cut
+from dashboard.server.models import class_names
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, network_select, opening, tables
@@ -56,7 +57,7 @@ def page() -> None:
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):
-        source = _readable(_choose_clip())
+        source = _readable(_choose_clip(name))
     own = recordings.readable()
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
@@ -70,10 +71,10 @@ def page() -> None:
         st.markdown(_ABOUT)
 
 
-def _choose_clip() -> Source:
+def _choose_clip(name: str) -> Source:
     inputs, examples = st.container(), st.container()
     with inputs:
-        return clip_input.choose_one(examples)
+        return clip_input.choose_one(examples, class_names(name))
 
 
 def _readable(source: Source) -> Source:

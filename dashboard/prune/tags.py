@@ -14,10 +14,11 @@ from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
 from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.server.models import class_names
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
-from dashboard.widgets import tables
+from dashboard.widgets import clip_notes, tables
 from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
 
@@ -48,6 +49,7 @@ class Frame:
 
 def frame(cut: Cut) -> Frame:
     """Draw the clip and the frame of the tags, in their final size."""
+    clip_notes.notes(cut.source, get_server().clip(cut.source).clip, class_names(cut.name))
     _player(cut.source)
     verdict = st.container(height=VERDICT_PX, border=False).empty()
     verdict.markdown(":gray[Running both networks …]")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from core import checkpoints
 from core.checkpoints import Entry
+from core.classes import audioset
 from core.models.cnn import Cnn14Config
 from core.profiling import Counts, count
 from core.tagging import OFFICIAL_PAIR, Tagger, load_tagger
@@ -110,3 +111,9 @@ def _stamp(name: str) -> Hashable:
     except OSError:
         return None
     return (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def class_names(name: str) -> frozenset[str]:
+    """The classes of a network, as its entry states them; nothing is loaded."""
+    stated = checkpoints.entry(name).classes
+    return frozenset(each.name for each in audioset()) if isinstance(stated, str) else frozenset(stated)

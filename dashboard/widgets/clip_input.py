@@ -6,6 +6,8 @@ that remove it, and named by its hash in the page's address, so that it outlives
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -18,6 +20,7 @@ from dashboard.server.http import visitor
 from dashboard.server.recordings import KEPT_S, get_recordings
 from dashboard.server.source import Source
 from dashboard.widgets import query_params
+from dashboard.widgets.clip_notes import is_known
 
 _TITLES = {example.key: example.title for example in EXAMPLES}
 _LISTED = 8  # recordings with a button of their own
@@ -85,9 +88,18 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
     return [Source.of_example(chosen, _TITLES[chosen])]
 
 
-def choose_one(place_for_examples: DeltaGenerator) -> Source:
-    """Like ``choose``, for pages that show one clip: of several recordings, a select box picks one."""
+def unknown_examples(classes: Collection[str]) -> None:
+    """Name the examples that are of none of the networks' ``classes``."""
+    unknown = [each.title for each in EXAMPLES if not is_known(each, classes)]
+    if unknown:
+        st.caption(f"Not among these networks' classes: {', '.join(unknown)}")
+
+
+def choose_one(place_for_examples: DeltaGenerator, classes: Collection[str]) -> Source:
+    """Like ``choose`` and ``unknown_examples``, for pages that show one clip: of several recordings, a select box picks one."""
     sources = choose(place_for_examples)
+    with place_for_examples:
+        unknown_examples(classes)
     if len(sources) == 1:
         return sources[0]
     keys = [source.key for source in sources]

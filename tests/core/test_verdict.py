@@ -55,7 +55,11 @@ def said(before: list[float], after: list[float], threshold: float = 0.5) -> str
             [0.1] * 6,
             "Pruned loses Dog (0.90 → 0.10), Music (0.90 → 0.10), Rain (0.90 → 0.10) and 3 more",
         ),
-        ([0.4, 0.2], [0.3, 0.44], "Neither recognises anything at 0.50; the likeliest is Rain (0.20 → 0.44)"),
+        (
+            [0.4, 0.2],
+            [0.3, 0.44],
+            "Neither recognises any of 2 classes at 0.50; the likeliest is Rain (0.20 → 0.44)",
+        ),
         (
             [0.1, 0.1, 0.1, 0.9],
             [0.1, 0.1, 0.1, 0.8],
@@ -89,7 +93,7 @@ def test_classes_of_one_network_alone_are_named() -> None:
     )
     none = verdict(agreement(tags({"Dog": 0.1, "Rain": 0.7}), tags({"Dog": 0.2})), "A", "B")
     assert none == (
-        "Neither recognises any class that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
+        "Neither recognises any of the 1 classes that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
     )
 
 

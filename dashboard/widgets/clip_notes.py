@@ -1,0 +1,35 @@
+"""What should be known of a recording before its tags are read: it stands above every result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import streamlit as st
+
+from core.audio import Clip
+from core.examples import EXAMPLES, Example
+from core.windows import length_notes
+from dashboard import formats
+from dashboard.server.source import Source
+
+_EXAMPLES = {example.key: example for example in EXAMPLES}
+
+
+def is_known(example: Example, classes: Collection[str]) -> bool:
+    """Whether one of an example's tags is among the networks' classes."""
+    return any(tag in classes for tag in example.tags)
+
+
+def notes(source: Source, clip: Clip, classes: Collection[str]) -> None:
+    """Say what is unusual about the clip, what is done to it, and whether its class is among the networks' ``classes``."""
+    sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
+    sentences += length_notes(clip)
+    example = _EXAMPLES.get(source.example or "")
+    if example and not is_known(example, classes):
+        sentences.append(
+            f"“{example.tags[0]}” is not among the {len(classes)} classes of these networks: the tags that they give are of other sounds."
+        )
+    # A place also without a note: what follows would otherwise move, from one clip to the next and back, while it is drawn.
+    place = st.empty()
+    if sentences:
+        place.info(formats.escaped(" ".join(sentences)), icon=":material/info:")
