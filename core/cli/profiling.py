@@ -61,7 +61,7 @@ def profile_command(
             layers=chosen,
             seconds=seconds,
         )
-    taken = measure(counted.config, seconds) if measured else None
+    taken = measure(counted.architecture, counted.config, seconds) if measured else None
     if json_output:
         print_json(counted.document() | ({"measured": taken.document()} if taken else {}))
         return
@@ -77,8 +77,6 @@ def _profile_known(
     from core.profiling import profile
 
     known = entry(name)
-    if known.widths is None or known.embedding is None:
-        raise ModelError(f"{name} is known by its published figures only; `pannscope models` prints them.")
     if architecture not in (None, known.architecture):
         raise ModelError(
             f"{name} is a {known.architecture}, not a {architecture}; leave the architecture out."
@@ -96,8 +94,11 @@ def _profile_known(
 
 
 def _print_profile(counted: Profile) -> None:
+    from core.models.registry import network
+
+    entry = network(counted.architecture)
     print_table(
-        f"{counted.architecture}, one clip of {counted.seconds:g} s",
+        f"{entry.title}, one clip of {counted.seconds:g} s",
         ["layer", "in", "out", "parameters", "MACs", "memory"],
         [
             [
@@ -111,6 +112,7 @@ def _print_profile(counted: Profile) -> None:
             for row in counted.layers
         ],
     )
+    say(f"{entry.paper}. Input: {counted.sample_rate:,} Hz. Output: {counted.output}.")
     say(
         f"Parameters: {counted.params_trainable:,} learned, {counted.params_total:,} with the frozen front end."
     )

@@ -2,48 +2,260 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.cnn import LAYERS, Cnn14, Cnn14Config, config_from_state
+from core.models.cnn import (
+    LAYERS,
+    MIN_SAMPLES,
+    Cnn6,
+    Cnn10,
+    Cnn14,
+    Cnn14Config,
+    config_from_state,
+    layer_modules,
+)
+from core.models.dcase import SAMPLE_RATE as DCASE_RATE
+from core.models.dcase import SCENES, WINDOW_SAMPLES, Dcase2021
+from core.models.decision_level import DecisionLevelAtt, DecisionLevelAvg, DecisionLevelMax
+from core.models.efficientat import MIN_SAMPLES as MN_MIN_SAMPLES
+from core.models.efficientat import EfficientAt
+from core.models.erann import ERANN_FRONT_END, Erann
+from core.models.fitting import check_keys, check_shapes
+from core.models.frontend import FRONT_END, FrontEnd
+from core.models.layers import LayerModules
+from core.models.mobilenet import MobileNetV1, MobileNetV2
+from core.models.network import Network
+from core.models.published import Published
+from core.models.resnet import BasicBlock, Bottleneck, ResNet
+from core.models.waveform import DaiNet19, LeeNet11, LeeNet24, Res1dNet
+from core.models.wavegram import WavegramCnn14, WavegramLogmelCnn14
+
+_PANNS = "Kong et al., PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition, TASLP 2020"
+_ERANNS = "Verbitskiy et al., ERANNs: Efficient Residual Audio Neural Networks for Audio Pattern Recognition, PRL 2022"
+_EFFICIENTAT = "Schmid et al., Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge Distillation, ICASSP 2023"
+_DCASE = (
+    "Martin-Morato et al., Low-Complexity Acoustic Scene Classification for Multi-Device Audio, DCASE 2021"
+)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build one architecture.
+    """How to build one architecture, and what it takes and returns.
 
     Attributes
     ----------
     name : as used on the command line and in the manifest.
-    layers : the convolutions that can be pruned, in order.
-    configure : keyword arguments -> configuration (``Cnn14Config`` …).
+    title, paper : for people.
+    configure : keyword arguments -> configuration (``Cnn14Config``, ``NetworkConfig``).
     build : configuration -> network with random weights.
     from_state : state dict -> configuration, read off the tensors' shapes.
+    modules : () -> the layers that can be pruned, in order, each with its convolution and batch norm.
+    sample_rate : Hz, of the waveforms that it takes.
+    least_samples : shortest waveform.
+    window_samples : the only length that it takes; None where any will do.
+    output : "tags", "framewise" (tags, and those of every frame) or "scenes".
+    scenes : the classes of the outputs where they are not AudioSet's.
     """
 
     name: str
-    layers: tuple[str, ...]
-    configure: Callable[..., Cnn14Config]
-    build: Callable[[Cnn14Config], Cnn14]
-    from_state: Callable[[dict[str, Tensor]], Cnn14Config]
+    title: str
+    paper: str
+    configure: Callable[..., Any]
+    build: Callable[[Any], Any]
+    from_state: Callable[[dict[str, Tensor]], Any]
+    modules: Callable[[], Mapping[str, LayerModules]]
+    sample_rate: int = FRONT_END.sample_rate
+    least_samples: int = MIN_SAMPLES
+    window_samples: int | None = None
+    output: str = "tags"
+    scenes: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the convolutions that can be pruned, in order."""
+        return tuple(self.modules())
 
 
-ARCHITECTURES = {
-    "cnn14": Architecture("cnn14", LAYERS, Cnn14Config, Cnn14, config_from_state),
-}
+def _published(
+    name: str,
+    title: str,
+    paper: str,
+    make: Callable[[int], Network],
+    *,
+    numbered: bool = False,
+    least_samples: int = MIN_SAMPLES,
+    scenes: tuple[str, ...] = (),
+    **facts: Any,
+) -> Architecture:
+    """An entry whose networks are all made from the published one."""
+    published = Published(make, len(scenes) or 527, facts.get("window_samples", least_samples), numbered)
+    return Architecture(
+        name,
+        title,
+        paper,
+        published.configure,
+        published.build,
+        published.from_state,
+        lambda: published.modules,
+        least_samples=least_samples,
+        scenes=scenes,
+        **facts,
+    )
+
+
+def _cnn14(name: str, title: str, front_end: FrontEnd = FRONT_END) -> Architecture:
+    """An entry of CNN14 on one of the front ends that it was published with."""
+    return Architecture(
+        name,
+        title,
+        _PANNS,
+        Cnn14Config if front_end == FRONT_END else partial(Cnn14Config, front_end=front_end),
+        Cnn14,
+        partial(config_from_state, front_end=front_end),
+        _cnn14_modules,
+        sample_rate=front_end.sample_rate,
+        least_samples=MIN_SAMPLES // FRONT_END.hop * front_end.hop,
+    )
+
+
+def _cnn14_modules() -> Mapping[str, LayerModules]:
+    modules = {}
+    for layer in LAYERS:
+        block, convolution, norm = layer_modules(layer)
+        modules[layer] = LayerModules(f"{block}.{convolution}", f"{block}.{norm}")
+    return modules
+
+
+_ENTRIES = (
+    _cnn14("cnn14", "CNN14"),
+    _cnn14("cnn14-16k", "CNN14 at 16 kHz", FrontEnd(sample_rate=16_000, n_fft=512, hop=160, fmax=8_000.0)),
+    _cnn14("cnn14-8k", "CNN14 at 8 kHz", FrontEnd(sample_rate=8_000, n_fft=256, hop=80, fmax=4_000.0)),
+    _cnn14("cnn14-mel32", "CNN14 on 32 mel bands", FrontEnd(mel_bins=32)),
+    _cnn14("cnn14-mel128", "CNN14 on 128 mel bands", FrontEnd(mel_bins=128)),
+    _published("cnn6", "CNN6", _PANNS, Cnn6, numbered=True, least_samples=4_800),
+    _published("cnn10", "CNN10", _PANNS, Cnn10, numbered=True, least_samples=4_800),
+    _published(
+        "cnn14-decision-level-max",
+        "CNN14 decision-level (maximum)",
+        _PANNS,
+        DecisionLevelMax,
+        numbered=True,
+        output="framewise",
+    ),
+    _published(
+        "cnn14-decision-level-avg",
+        "CNN14 decision-level (mean)",
+        _PANNS,
+        DecisionLevelAvg,
+        numbered=True,
+        output="framewise",
+    ),
+    _published(
+        "cnn14-decision-level-att",
+        "CNN14 decision-level (attention)",
+        _PANNS,
+        DecisionLevelAtt,
+        numbered=True,
+        output="framewise",
+    ),
+    _published("resnet22", "ResNet22", _PANNS, partial(ResNet, BasicBlock, (2, 2, 2, 2))),
+    _published("resnet38", "ResNet38", _PANNS, partial(ResNet, BasicBlock, (3, 4, 6, 3))),
+    _published("resnet54", "ResNet54", _PANNS, partial(ResNet, Bottleneck, (3, 4, 6, 3))),
+    _published("mobilenet-v1", "MobileNetV1", _PANNS, MobileNetV1),
+    _published("mobilenet-v2", "MobileNetV2", _PANNS, MobileNetV2),
+    _published("wavegram-cnn14", "Wavegram-CNN14", _PANNS, WavegramCnn14, least_samples=10_236),
+    _published(
+        "wavegram-logmel-cnn14", "Wavegram-Logmel-CNN14", _PANNS, WavegramLogmelCnn14, least_samples=10_236
+    ),
+    _published(
+        "wavegram-logmel128-cnn14",
+        "Wavegram-Logmel-CNN14 on 128 mel bands",
+        _PANNS,
+        partial(WavegramLogmelCnn14, front_end=FrontEnd(mel_bins=128)),
+        least_samples=10_236,
+    ),
+    _published("lee-net11", "LeeNet11", _PANNS, LeeNet11),
+    _published("lee-net24", "LeeNet24", _PANNS, LeeNet24),
+    _published("dai-net19", "DaiNet19", _PANNS, DaiNet19, least_samples=332),
+    _published("res1dnet31", "Res1dNet31", _PANNS, partial(Res1dNet, (2,) * 7), least_samples=20_476),
+    _published(
+        "res1dnet51", "Res1dNet51", _PANNS, partial(Res1dNet, (2, 3, 4, 6, 4, 3, 2)), least_samples=20_476
+    ),
+    _published(
+        "erann-2-5", "ERANN-2-5", _ERANNS, partial(Erann, 2, 5), sample_rate=ERANN_FRONT_END.sample_rate
+    ),
+    _published(
+        "erann-1-6", "ERANN-1-6", _ERANNS, partial(Erann, 1, 6), sample_rate=ERANN_FRONT_END.sample_rate
+    ),
+    _published("mn04", "mn04", _EFFICIENTAT, partial(EfficientAt, 0.4), least_samples=MN_MIN_SAMPLES),
+    _published("mn05", "mn05", _EFFICIENTAT, partial(EfficientAt, 0.5), least_samples=MN_MIN_SAMPLES),
+    _published("mn10", "mn10", _EFFICIENTAT, partial(EfficientAt, 1.0), least_samples=MN_MIN_SAMPLES),
+    _published(
+        "dcase2021-task1a",
+        "DCASE 2021 Task 1A baseline",
+        _DCASE,
+        Dcase2021,
+        sample_rate=DCASE_RATE,
+        least_samples=WINDOW_SAMPLES,
+        window_samples=WINDOW_SAMPLES,
+        output="scenes",
+        scenes=SCENES,
+    ),
+)
+
+NETWORKS = {entry.name: entry for entry in _ENTRIES}
+"""Every architecture that can be built and counted."""
+
+ARCHITECTURES = {name: NETWORKS[name] for name in ("cnn14",)}
+"""The architectures whose checkpoints are loaded, run, pruned and exported."""
 
 
 def architecture(name: str) -> Architecture:
-    """Look an architecture up by name; raises ``ModelError`` that names the known ones."""
+    """Look up an architecture whose checkpoints are loaded; raises ``ModelError`` that names the known ones."""
+    return _find(name, ARCHITECTURES)
+
+
+def network(name: str) -> Architecture:
+    """Look up any architecture that can be built; raises as ``architecture``."""
+    return _find(name, NETWORKS)
+
+
+def _find(name: str, known: Mapping[str, Architecture]) -> Architecture:
     try:
-        return ARCHITECTURES[name]
+        return known[name]
     except KeyError:
-        close = get_close_matches(name, ARCHITECTURES, n=1)
+        close = get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ModelError(
-            f"Unknown architecture {name!r}; Pannscope can build {', '.join(ARCHITECTURES)}.{hint}"
+            f"Unknown architecture {name!r}; Pannscope can build {', '.join(known)}.{hint}"
         ) from None
+
+
+def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The architectures of which a state dict has exactly the tensors, of shapes that fit each other; several where it is ambiguous.
+
+    Only names and shapes are looked at. Networks that differ in what they compute alone, as ``cnn14`` and
+    ``cnn14-decision-level-max`` do, cannot be told apart by them; nor can 16 kHz and 32 kHz where a file lacks the front end.
+    Where the shapes are some architecture's published ones, those that only fit when narrowed are left out.
+    """
+    published, narrowed = [], []
+    for name, entry in NETWORKS.items():
+        try:
+            config = entry.from_state(dict(state))
+            with torch.device("meta"):
+                model = entry.build(config)
+            check_keys(model, state)
+            check_shapes(model, state)
+        except ModelError:
+            continue
+        whole = config.widths == entry.configure(classes=config.classes).widths
+        (published if whole else narrowed).append(name)
+    return tuple(published or narrowed)

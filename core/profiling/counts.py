@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import ModelError
-from core.models.cnn import LAYERS, MIN_SAMPLES, Cnn14Config, ends_block
+from core.models.cnn import LAYERS, Cnn14Config, ends_block
 from core.models.frontend import FRONT_END
+from core.models.registry import Architecture, network
+
+CNN14 = network("cnn14")
 
 MAX_SECONDS = 86_400
 
@@ -18,9 +21,9 @@ _TAPS = 9  # 3 x 3 kernels throughout
 
 # thop 0.1.1 counts 2 operations an element that enters a batch norm, and twice that where it has a weight and a bias
 # (thop/vision/basic_hooks.py, count_normalization). All of CNN14's have.
-_THOP_BATCH_NORM = 4
+THOP_BATCH_NORM = 4
 
-_FLOAT32, _FLOAT16, _COUNTER = 4, 2, 8
+FLOAT32_BYTES, FLOAT16_BYTES, COUNTER_BYTES = 4, 2, 8
 """Bytes of a weight, of one in half precision, and of a batch norm's int64 ``num_batches_tracked``."""
 
 
@@ -58,17 +61,21 @@ class Counts:
     file_bytes_float16: int
 
 
-def samples_of(seconds: float) -> int:
-    """Samples of a clip of ``seconds``; raises ``ModelError`` if it is too long to count for, or shorter than the network accepts."""
+def samples_of(seconds: float, entry: Architecture = CNN14) -> int:
+    """Samples of a clip of ``seconds``; raises ``ModelError`` for one that is too long to count for, or that the network does not accept."""
     if not seconds <= MAX_SECONDS:
         raise ModelError(
             f"A clip of {seconds:g} s cannot be counted; give its length in seconds, such as 10, up to {MAX_SECONDS:,} (a day)."
         )
-    samples = round(seconds * FRONT_END.sample_rate)
-    if samples < MIN_SAMPLES:
+    samples = round(seconds * entry.sample_rate)
+    if entry.window_samples is not None and samples != entry.window_samples:
         raise ModelError(
-            f"A clip of {seconds:g} s is shorter than CNN14 accepts; count for at least "
-            f"{MIN_SAMPLES / FRONT_END.sample_rate:.2f} s."
+            f"{entry.title} takes clips of {entry.window_samples / entry.sample_rate:g} s and no others; got {seconds:g} s."
+        )
+    if samples < entry.least_samples:
+        raise ModelError(
+            f"A clip of {seconds:g} s is shorter than {entry.title} accepts; count for at least "
+            f"{entry.least_samples / entry.sample_rate:.2f} s."
         )
     return samples
 
@@ -115,23 +122,23 @@ def count(config: Cnn14Config, seconds: float = 10.0) -> Counts:
     matrices = sum(params for *_, params, _ in layers) - 2 * sum(config.widths)
     matrices -= config.embedding + config.classes  # the rest are kernels and the linear layers' weights
     vectors = trainable - matrices + 2 * norms  # running mean and variance are stored, though not learned
-    counters = _COUNTER * (len(LAYERS) + 1)
+    counters = COUNTER_BYTES * (len(LAYERS) + 1)
     network = sum(macs for *_, macs in layers)
     normalised = frames * FRONT_END.mel_bins + sum(
         filters * height * width
         for filters, (height, width) in zip(config.widths, map_sizes(samples), strict=True)
     )
-    file_bytes = _FLOAT32 * (matrices + vectors) + counters
+    file_bytes = FLOAT32_BYTES * (matrices + vectors) + counters
     # As ``save_checkpoint(half=True)`` stores it: vectors stay float32.
-    file_bytes_float16 = _FLOAT16 * matrices + _FLOAT32 * vectors + counters
+    file_bytes_float16 = FLOAT16_BYTES * matrices + FLOAT32_BYTES * vectors + counters
     return Counts(
         params_total=trainable + FRONT_END.frozen_parameters,
         params_trainable=trainable,
         params_paper=trainable + FRONT_END.stft_parameters,
-        macs=network + _THOP_BATCH_NORM * normalised + frames * FRONT_END.stft_parameters,
+        macs=network + THOP_BATCH_NORM * normalised + frames * FRONT_END.stft_parameters,
         macs_network=network,
-        size_bytes=file_bytes + _FLOAT32 * FRONT_END.frozen_parameters,
-        size_bytes_float16=file_bytes_float16 + _FLOAT16 * FRONT_END.frozen_parameters,
+        size_bytes=file_bytes + FLOAT32_BYTES * FRONT_END.frozen_parameters,
+        size_bytes_float16=file_bytes_float16 + FLOAT16_BYTES * FRONT_END.frozen_parameters,
         file_bytes=file_bytes,
         file_bytes_float16=file_bytes_float16,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from core.errors import ModelError
-from core.models.cnn import MIN_SAMPLES, Cnn14, Cnn14Config
+from core.models.registry import network
 from core.profiling.counts import samples_of
 from core.profiling.latency import Latency, measure_latencies
 from core.profiling.memory import resident_growth
@@ -37,8 +37,8 @@ class Measured:
         return vars(self) | {"latency": self.latency.document()}
 
 
-def measure(config: Cnn14Config, seconds: float = 10.0, repeats: int = 7) -> Measured:
-    """Run a network of this configuration on noise.
+def measure(architecture: str, config: Any, seconds: float = 10.0, repeats: int = 7) -> Measured:
+    """Run a network of this architecture and configuration on noise.
 
     Its weights are random: neither time nor memory depends on them, and the network need not exist yet. The first pass is of the
     shortest clip and does not count (libraries start up), the second measures the memory, the next one warms up for the times.
@@ -48,11 +48,12 @@ def measure(config: Cnn14Config, seconds: float = 10.0, repeats: int = 7) -> Mea
         raise ModelError(
             f"A clip of {seconds:g} s is too long to be measured; measure with up to {MAX_MEASURED_SECONDS} s, such as 10."
         )
-    samples = samples_of(seconds)
-    run = partial(mean_probabilities, Cnn14(config).eval().probabilities)
+    entry = network(architecture)
+    samples = samples_of(seconds, entry)
+    run = partial(mean_probabilities, entry.build(config).eval().probabilities)
     noise = np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
     noise *= 0.1  # about the level of a recording
-    run(noise[:MIN_SAMPLES])
+    run(noise[: entry.least_samples])
     growth = resident_growth(lambda: run(noise))
     (latency,) = measure_latencies([run], noise, repeats)
     return Measured(seconds, torch.get_num_threads(), latency, growth)

@@ -29,7 +29,7 @@ def activations(config: Cnn14Config, seconds: float = 10.0) -> dict[str, int]:
     frames, bins = FRONT_END.frames(samples), FRONT_END.n_fft // 2 + 1
     waveform, logmel = _FLOAT * samples, _FLOAT * frames * FRONT_END.mel_bins
     peaks = {"front end": waveform + _spectra(samples, frames, bins)}
-    # From here on the caller holds the waveform, and the network its log-mel, to the end.
+    # The caller holds the waveform to the end, and the network its log-mel until the last map is computed.
     held = waveform + logmel
     layer_input = logmel  # C1's is the log-mel after its batch norm
     for layer, filters, (height, width) in zip(LAYERS, config.widths, map_sizes(samples), strict=True):
@@ -42,9 +42,9 @@ def activations(config: Cnn14Config, seconds: float = 10.0) -> dict[str, int]:
     height = map_sizes(samples)[-1][0]
     summary, embedding, classes = (_FLOAT * n for n in (config.widths[-1], config.embedding, config.classes))
     # The mean over bands; then its maximum, its mean and their sum, one after another.
-    peaks["fc1"] = held + layer_input + max(summary * (height + 3), summary + embedding)
-    # The sigmoid runs after the network has returned and its log-mel has been freed.
-    peaks["fc_audioset"] = max(held + layer_input + summary + embedding + classes, waveform + 2 * classes)
+    peaks["fc1"] = waveform + layer_input + max(summary * (height + 3), summary + embedding)
+    # The sigmoid runs after the network has returned and its maps have been freed.
+    peaks["fc_audioset"] = waveform + max(layer_input + embedding + classes, 2 * classes)
     return peaks
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from core.errors import ModelError, PruningError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.models.frontend import FRONT_END
-from core.models.registry import architecture as find_architecture
+from core.models.registry import ARCHITECTURES, Architecture, network
 from core.models.widths import PAPER_LAYERS, kept_widths, pruned_widths
-from core.profiling.counters import flop_counter_macs, thop_macs
-from core.profiling.counts import LayerProfile, count, layer_counts, samples_of
-from core.profiling.memory import activations
+from core.profiling.counts import LayerProfile, samples_of
+from core.profiling.passes import count_pass, flop_counter_macs
 from core.profiling.published import (
     Disagreement,
     counted_reductions,
@@ -20,18 +20,23 @@ from core.profiling.published import (
     paper_figures,
     paper_ratio,
 )
+from core.windows import WINDOW_SECONDS
 
 
 @dataclass(frozen=True)
 class Profile:
     """A network's counts for one clip of ``seconds``; see the package for the conventions.
 
+    ``output`` and ``sample_rate`` are the architecture's: tags, framewise tags or scenes of waveforms at so many Hz.
     ``paper`` has the E-PANNs paper's figures for a network of this configuration, ``counted`` the same counted in the paper's
     convention, and ``disagreements`` where they differ; None and empty where the paper has no such network. ``peak_at`` is the
     step of the pass that uses the most memory.
     """
 
+    config: Any
     architecture: str
+    output: str
+    sample_rate: int
     seconds: float
     widths: tuple[int, ...]
     classes: int
@@ -53,18 +58,15 @@ class Profile:
     disagreements: tuple[Disagreement, ...] = ()
 
     @property
-    def config(self) -> Cnn14Config:
-        """The configuration that was counted."""
-        return Cnn14Config(self.widths, self.classes, self.embedding)
-
-    @property
     def macs_flop_counter(self) -> int:
         """``macs_network`` by torch's flop counter, on the meta device: the cross-check (25 ms, the first time 1 s)."""
-        return flop_counter_macs(self.config, FRONT_END.frames(samples_of(self.seconds)))
+        entry = network(self.architecture)
+        return flop_counter_macs(entry, self.config, samples_of(self.seconds, entry))
 
     def document(self) -> dict[str, Any]:
         """What ``pannscope profile --json`` prints."""
-        return vars(self) | {
+        figures = {name: value for name, value in vars(self).items() if name != "config"}
+        return figures | {
             "widths": list(self.widths),
             "macs_flop_counter": self.macs_flop_counter,
             "layers": [vars(layer).copy() for layer in self.layers],
@@ -76,8 +78,8 @@ def profile(
     architecture: str = "cnn14",
     *,
     widths: Sequence[int] | None = None,
-    classes: int = 527,
-    embedding: int = 2048,
+    classes: int | None = None,
+    embedding: int | None = None,
     ratio: float | Mapping[str, float] | None = None,
     layers: Sequence[str] = PAPER_LAYERS,
     seconds: float = 10.0,
@@ -88,10 +90,10 @@ def profile(
     ----------
     architecture : str
         A name of the registry.
-    widths, classes, embedding : sequence of int, int, int
-        Its configuration; the published CNN14 by default.
+    widths, classes, embedding : sequence of int, int, int, optional
+        Its configuration, by default the published one. Of architectures other than CNN14 only the classes can be chosen.
     ratio : float or mapping of str to float, optional
-        Prune it first: by one ratio for all of ``layers``, or one per layer (``layers`` is not used then).
+        Prune it first: by one ratio for all of ``layers``, or one per layer (``layers`` is not used then). CNN14 only.
     layers : sequence of str
         Which layers one ratio applies to.
     seconds : float
@@ -107,47 +109,60 @@ def profile(
     >>> profile(ratio=0.5).params_trainable
     23205839
     """
-    chosen = find_architecture(architecture)
-    base = chosen.configure(
-        classes=classes, embedding=embedding, **({"widths": tuple(widths)} if widths else {})
-    )
+    entry = network(architecture)
+    given = {"widths": widths, "classes": classes, "embedding": embedding}
+    options = {name: value for name, value in given.items() if value is not None}
+    if entry.configure is not Cnn14Config and options.keys() - {"classes"}:
+        raise ModelError(f"{architecture} is counted as published; leave its widths and its embedding out.")
+    base = entry.configure(**options)
     if ratio is None:
-        return _count(base, seconds)
+        return _count(entry, base, seconds)
+    if architecture not in ARCHITECTURES:
+        raise PruningError(
+            f"{architecture} cannot be pruned yet; leave the ratio out, or prune {', '.join(ARCHITECTURES)}."
+        )
     if isinstance(ratio, Mapping):
         pruned = kept_widths(base.widths, ratio)
     else:
         pruned = pruned_widths(ratio, layers, base.widths)
-    return _count(Cnn14Config(pruned, classes, embedding), seconds)
+    return _count(entry, replace(base, widths=pruned), seconds)
 
 
 def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
     """Count a network by its configuration; the network itself is not touched."""
-    return _count(model.config, seconds)
+    return _count(network("cnn14"), model.config, seconds)
 
 
-def _count(config: Cnn14Config, seconds: float) -> Profile:
-    samples = samples_of(seconds)
-    frames = FRONT_END.frames(samples)
-    memory = activations(config, seconds)
-    counts = vars(count(config, seconds)) | {
-        # thop's own count, not the closed form that replaces it where many configurations are counted
-        "macs": thop_macs(config, frames) + frames * FRONT_END.stft_parameters
-    }
-    peak_at = max(memory, key=lambda step: memory[step])
-    ratio = paper_ratio(config)
-    return Profile(
-        architecture="cnn14",
+def _count(entry: Architecture, config: Any, seconds: float) -> Profile:
+    samples = samples_of(seconds, entry)
+    counted = count_pass(entry, config, samples)
+    window = math.ceil(samples / math.ceil(seconds / WINDOW_SECONDS))
+    longest = counted if window == samples else count_pass(entry, config, window)
+    described = Profile(
+        config=config,
+        architecture=entry.name,
+        output=entry.output,
+        sample_rate=entry.sample_rate,
         seconds=seconds,
         widths=config.widths,
         classes=config.classes,
         embedding=config.embedding,
-        **counts,
-        peak_activation_bytes=memory[peak_at],
-        peak_at=peak_at,
-        layers=tuple(LayerProfile(*layer, memory[layer[0]]) for layer in layer_counts(config, samples)),
+        **vars(counted.counts),
+        peak_activation_bytes=longest.peak_activation_bytes,
+        peak_at=longest.peak_at,
+        layers=tuple(
+            replace(layer, activation_bytes=within.activation_bytes)
+            for layer, within in zip(counted.layers, longest.layers, strict=True)
+        ),
+    )
+    ratio = paper_ratio(config) if isinstance(config, Cnn14Config) else None
+    if ratio is None:
+        return described
+    return replace(
+        described,
         paper=paper_figures(config),
-        counted=None if ratio is None else _reductions(config),
-        disagreements=() if ratio is None else disagreements(ratio),
+        counted=_reductions(config),
+        disagreements=disagreements(ratio),
     )
 
 

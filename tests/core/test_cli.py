@@ -27,7 +27,7 @@ COMMANDS = {
 }  # fmt: skip
 ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
-    "architecture", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
+    "architecture", "output", "sample_rate", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
     "widths", "classes", "embedding", "params_paper", "macs_flop_counter", "size_bytes_float16", "file_bytes",
     "file_bytes_float16", "peak_activation_bytes", "peak_at", "counted", "disagreements",
 }  # fmt: skip
@@ -213,6 +213,18 @@ def test_profile_measures_on_request(cli):
     assert latency["median_ms"] <= latency["upper_quartile_ms"] <= latency["high_ms"]
     text = cli("profile", "-m", "demo-epanns", "--seconds", 1, "--measure").out
     assert "for a clip of 1 s; half of 7 passes took" in text
+
+
+def test_profile_counts_every_architecture(cli):
+    """ResNet38 as a model of the manifest and as an architecture; the scene network's layers and classes."""
+    said = cli("profile", "-m", "resnet38", "--json").document
+    assert said == cli("profile", "--architecture", "resnet38", "--json").document
+    assert set(said) == PROFILE
+    assert (said["params_trainable"], said["macs"], said["paper"]) == (73_783_247, 24_537_148_672, None)
+    assert said["macs_flop_counter"] == said["macs_network"]
+    text = cli("profile", "--architecture", "dcase2021-task1a", "--measure").out
+    assert "Input: 44,100 Hz. Output: scenes." in text
+    assert "half of 7 passes took" in text
 
 
 def test_profile_says_where_the_paper_and_the_count_part(cli):

@@ -104,12 +104,12 @@ def test_a_process_grows_by_what_is_used():
 
 def test_a_measured_pass_takes_time():
     config = Cnn14Config((2,) * 12, 3, 4)
-    taken = measure(config, seconds=10.0, repeats=3)
+    taken = measure("cnn14", config, seconds=10.0, repeats=3)
     assert (taken.seconds, taken.threads, taken.latency.repeats) == (10.0, torch.get_num_threads(), 3)
     assert 0 < taken.latency.low_ms <= taken.latency.median_ms <= taken.latency.high_ms
     assert taken.document()["latency"] == taken.latency.document()
     with pytest.raises(ModelError, match="too long to be measured"):
-        measure(config, seconds=601)
+        measure("cnn14", config, seconds=601)
 
 
 def test_a_measured_pass_takes_memory():
@@ -117,7 +117,7 @@ def test_a_measured_pass_takes_memory():
     code = (
         "from core.models.cnn import Cnn14Config; from core.profiling import activation_bytes, measure\n"
         "config = Cnn14Config((64, 64, *(2,) * 10), 3, 4)\n"
-        "grown = measure(config, seconds=10.0, repeats=1).memory_growth_bytes\n"
+        "grown = measure('cnn14', config, seconds=10.0, repeats=1).memory_growth_bytes\n"
         "print('unknown' if grown is None else grown / activation_bytes(config))"
     )
     said = subprocess.run(
@@ -130,6 +130,6 @@ def test_a_measured_pass_takes_memory():
 
 def test_the_longest_clip_that_is_measured_is_600_s(monkeypatch):
     monkeypatch.setattr("core.profiling.measured.mean_probabilities", lambda _network, _waveform: None)
-    assert measure(Cnn14Config((2,) * 12, 3, 4), seconds=600, repeats=1).seconds == 600
+    assert measure("cnn14", Cnn14Config((2,) * 12, 3, 4), seconds=600, repeats=1).seconds == 600
     with pytest.raises(ModelError, match="measure with up to 600 s"):
-        measure(Cnn14Config((2,) * 12, 3, 4), seconds=600.1, repeats=1)
+        measure("cnn14", Cnn14Config((2,) * 12, 3, 4), seconds=600.1, repeats=1)
