@@ -41,17 +41,17 @@ def test_the_closed_form_is_what_the_counters_count(config, seconds):
     assert counted == count_pass(network("cnn14"), config, samples).counts
     with torch.device("meta"):
         model = Cnn14(config)
+    learned = sum(parameter.numel() for parameter in model.parameters())
+    assert counted.params_trainable == learned
+    assert counted.params_total - counted.params_trainable == 2 * 513 * 1024 + 513 * 64
+    stored = model.state_dict().values()
+    assert counted.file_bytes == sum(tensor.numel() * tensor.element_size() for tensor in stored)
     body, logmel = _Body(model).eval(), torch.zeros(1, 1, samples // 320 + 1, 64, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         body(logmel)
     assert 2 * counted.macs_network == counter.get_total_flops()
     macs, _ = thop_profile(body, inputs=(logmel,), verbose=False)
     assert counted.macs == macs + (samples // 320 + 1) * 2 * 513 * 1024
-    learned = sum(parameter.numel() for parameter in model.parameters())
-    assert counted.params_trainable == learned
-    assert counted.params_total - counted.params_trainable == 2 * 513 * 1024 + 513 * 64
-    stored = model.state_dict().values()
-    assert counted.file_bytes == sum(tensor.numel() * tensor.element_size() for tensor in stored)
 
 
 class _Body(nn.Module):
