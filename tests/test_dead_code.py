@@ -17,7 +17,6 @@ ALLOWED = {
     "measure_sensitivity(ratios)": "the tests measure fewer ratios, in seconds instead of minutes",
     "usable_cpus(root)": "the tests' stand-in for the root of the file system",
     "total_memory(root)": "the same",
-    "LogMel(front_end)": "the networks that come next have other front ends; a test builds one of 16 kHz",
     "Spectrograms(cache_mb)": "a test's cache holds few clips",
     "WinogradEngine(kernels)": "the tests run every instruction set that the machine has",
 }

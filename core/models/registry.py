@@ -243,10 +243,11 @@ def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """The architectures of which a state dict has exactly the tensors, of shapes that fit each other; several where it is ambiguous.
 
     Only names and shapes are looked at. Networks that differ in what they compute alone, as ``cnn14`` and
-    ``cnn14-decision-level-max`` do, cannot be told apart by them; nor can 16 kHz and 32 kHz where a file lacks the front end.
+    ``cnn14-decision-level-max`` do, have the same tensors; so have 16 kHz and 32 kHz where a file lacks the front end.
     Where the shapes are some architecture's published ones, those that only fit when narrowed are left out.
     """
-    published, narrowed = [], []
+    published: list[str] = []
+    narrowed: list[str] = []
     for name, entry in NETWORKS.items():
         try:
             config = entry.from_state(dict(state))
