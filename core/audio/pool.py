@@ -63,6 +63,10 @@ class _Worker:
         """Whether it waits for a job; not while it has one, and never again after it has broken off."""
         self.overdue = self.out_of_memory = False
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, kind: bytes, body: bytes = b"") -> None:
         facts.send(self._sink, kind, body)
 
@@ -147,6 +151,11 @@ class DecoderPool:
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.end()
+
+    def idle_pid(self) -> int | None:
+        """The process that waits for the next recording, for measurements; None where there is none."""
+        with self._changed:
+            return self._idle[-1].pid if self._idle else None
 
     @contextlib.contextmanager
     def worker(self, name: str) -> Iterator[_Worker]:
