@@ -16,6 +16,7 @@ from core.models.network import Network
 from core.models.registry import network
 from core.models.resnet import Stages
 from core.models.waveform import Res1dStages
+from core.profiling import profile
 from core.profiling.passes import count_pass, flop_counter_macs
 
 ORIGINALS = {
@@ -87,6 +88,35 @@ def test_tensors_and_counts_are_the_originals(golden, original):
     assert counts.macs == expected["thop_macs"]
     assert counts.size_bytes == expected["state_dict_bytes"]
     assert counts.macs_network == flop_counter_macs(entry, config, samples)
+
+
+def test_published_multi_adds_include_batch_norm(golden):
+    """Two a value that enters a batch norm, where thop counts four; and the biases of the two linear layers (docs/conventions.md)."""
+    entry = network("cnn14")
+    counts = count_pass(entry, entry.configure(), 320_000).counts
+    stft = 1001 * 1_050_624
+    normalized = (counts.macs - counts.macs_network - stft) // 4
+    assert (counts.macs_network + stft, normalized) == (21_093_601_280, 16_194_112)
+    assert golden["Cnn14"]["panns_multi_adds"] == 2 * 21_093_601_280 + 2 * normalized + 2048 + 527
+
+
+def test_statements_of_the_papers_beside_the_counts():
+    """docs/conventions.md, "Other statements"."""
+    layers = profile().layers
+    whole, last = (sum(layer.params for layer in layers[first:12]) for first in (0, 6))
+    assert round(100 * last / profile().params_trainable, 1) == 92.0
+    assert round(100 * last / whole, 1) == 98.5
+    assert (
+        round(100 * (1 - profile(ratio=0.5).params_trainable / profile("resnet38").params_trainable), 1)
+        == 68.5
+    )
+    patches, tokens, width = 256 + 1, 12 * 101 + 2, 768
+    block = 4 * width + 4 * width * width + 4 * width + 8 * width * width + 5 * width
+    ast = (
+        patches * width + tokens * width + 2 * width + 12 * block + 2 * width + 2 * width + 527 * (width + 1)
+    )
+    heads = 2 * (width * 1000 + 1000)
+    assert (round((ast + heads) / 1e6, 1), round(heads / 1e6, 2)) == (88.1, 1.54)
 
 
 @pytest.mark.parametrize("original", ORIGINALS)

@@ -13,6 +13,7 @@ from core.checkpoints.entries import read_manifest
 from core.classes import ClassSet
 from core.errors import CheckpointError
 from core.models.registry import ARCHITECTURES
+from core.profiling import profile
 
 ENTRIES = manifest()
 
@@ -77,6 +78,14 @@ def test_counts_are_those_of_the_network(name: str) -> None:
         )
     assert sum(parameter.numel() for parameter in model.parameters()) == listed.params
     assert listed.macs_10s == macs_10s(listed, classes)
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in ENTRIES.values() if each.architecture not in ARCHITECTURES]
+)
+def test_counts_of_other_networks_are_those_of_their_architecture(name: str) -> None:
+    counted = profile(ENTRIES[name].architecture)
+    assert (counted.params_trainable, counted.macs) == (ENTRIES[name].params, ENTRIES[name].macs_10s)
 
 
 def macs_10s(listed: Entry, classes: int) -> int:
