@@ -17,6 +17,7 @@ class Palette:
     Attributes
     ----------
     baseline, pruned, removed : the two networks, and removed filters.
+    pruned_text : words in the pruned network's color, readable on the page.
     ink, quiet : text, and secondary text.
     hairline, band, wave : thin lines, the background of a marked row, the waveform.
     ramp : low to high values, from the page's background to its text color.
@@ -24,6 +25,7 @@ class Palette:
 
     baseline: str
     pruned: str
+    pruned_text: str
     removed: str
     ink: str
     quiet: str
@@ -41,6 +43,7 @@ class Palette:
 LIGHT = Palette(
     baseline="#2F6BDE",
     pruned="#D9640B",
+    pruned_text="#B04A00",
     removed="#A3ABB8",
     ink="#0F1318",
     quiet="#5B6470",
@@ -52,6 +55,7 @@ LIGHT = Palette(
 DARK = Palette(
     baseline="#7FB2FF",
     pruned="#FF9F4A",
+    pruned_text="#FF9F4A",
     removed="#6B7483",
     ink="#E6E9ED",
     quiet="#9AA4B0",
@@ -61,3 +65,29 @@ DARK = Palette(
     ramp=("#151A21", "#252D38", "#404B5A", "#667487", "#94A2B4", "#C4CEDA", "#F7F9FB"),
 )
 PALETTES = {"light": LIGHT, "dark": DARK}
+
+
+def mixed(color: str, other: str, share: float) -> str:
+    """A color with a share of another one mixed in, 0 to 1.
+
+    Examples
+    --------
+    >>> mixed("#000000", "#FF8000", 0.5)
+    '#804000'
+    """
+    pairs = ((int(color[at : at + 2], 16), int(other[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (goal - part) * share):02X}" for part, goal in pairs)
+
+
+def text_on(color: str) -> str:
+    """Black or white, whichever is easier to read on a color: the contrast is 4.58:1 or more on any.
+
+    Examples
+    --------
+    >>> text_on("#D9640B"), text_on("#2F6BDE")
+    ('#000000', '#FFFFFF')
+    """
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # as WCAG 2.1 defines it
+    return "#000000" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "#FFFFFF"

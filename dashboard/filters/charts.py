@@ -231,7 +231,7 @@ def _cut(figure: go.Figure, levels: np.ndarray, kept: int, top: float, palette: 
         figure.add_shape(type="line", x0=kept + 0.5, x1=kept + 0.5, y0=0, y1=top * _HEADROOM, line=line)
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=between, y1=between, line=line)
     for at, text, anchor, color in (
-        (0.0, f"<b>{formats.whole(kept)} kept</b>", "left", palette.pruned),
+        (0.0, f"<b>{formats.whole(kept)} kept</b>", "left", palette.pruned_text),
         (
             0.78,
             f"<b>{formats.whole(count - kept)} removed</b>" if kept < count else "",

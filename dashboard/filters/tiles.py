@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.charts.layout import TRANSPARENT, base_layout
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, mixed
 
 _INNER_GAP = 0.4  # between a tile's kernels, in weights
 _TILE_GAP = 1.8
@@ -122,12 +122,7 @@ def scales(palette: Palette) -> tuple[list[list[object]], list[list[object]]]:
 
 
 def _scale(color: str) -> list[list[object]]:
-    return [[0.0, _mixed(color, 0, 0.80)], [0.5, color], [1.0, _mixed(color, 255, 0.88)]]
-
-
-def _mixed(color: str, towards: int, share: float) -> str:
-    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
-    return "#" + "".join(f"{round(part + (towards - part) * share):02X}" for part in parts)
+    return [[0.0, mixed(color, "#000000", 0.80)], [0.5, color], [1.0, mixed(color, "#FFFFFF", 0.88)]]
 
 
 def _edges(

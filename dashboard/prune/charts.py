@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from dashboard import formats
 from dashboard.charts.layout import axis, axis_title, base_layout, shape
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, mixed, text_on
 
 _ROW_PX = 36
 _CURVE_PX = 300
@@ -242,20 +242,19 @@ def sensitivity_map(
     """
     # Divergences span decades; their square root is about proportional to the change of the probabilities.
     shade = np.sqrt(np.maximum(loss, 0.0))
+    darkest = max(float(shade.max()), 1e-6)
+    columns = [formats.percent(ratio) for ratio in ratios]
     figure = go.Figure()
     figure.add_heatmap(
         z=shade,
-        x=[formats.percent(ratio) for ratio in ratios],
+        x=columns,
         y=list(layers),
         zmin=0.0,
-        zmax=max(float(shade.max()), 1e-6),
+        zmax=darkest,
         colorscale=[[0.0, palette.band], [1.0, palette.pruned]],
         showscale=False,
         xgap=2,
         ygap=2,
-        text=[[formats.nats(value) for value in row] for row in loss],
-        texttemplate="%{text}",
-        textfont={"size": 12},
         hovertext=[
             [
                 f"<b>{layer}</b> alone, {formats.percent(ratio)} removed<br>divergence {formats.nats(value)} nats"
@@ -265,6 +264,16 @@ def sensitivity_map(
             for layer, values, kept_row in zip(layers, loss, stays, strict=True)
         ],
         hoverinfo="text",
+    )
+    colors = [text_on(mixed(palette.band, palette.pruned, part / darkest)) for part in shade.ravel()]
+    figure.add_scatter(
+        x=columns * len(layers),
+        y=np.repeat(layers, len(columns)),
+        mode="text",
+        text=[formats.nats(value) for value in loss.ravel()],
+        textfont={"size": 12, "color": colors},
+        hoverinfo="skip",
+        showlegend=False,
     )
     figure.update_layout(
         height=len(layers) * _CELL_PX + 58,

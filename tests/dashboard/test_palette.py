@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.charts.palette import PALETTES
+from dashboard.charts.palette import PALETTES, mixed, text_on
 
 
 def luminance(color: str) -> float:
@@ -42,7 +42,23 @@ def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None
     assert contrast(palette.ink, background) > 7
     assert contrast(palette.ink, palette.band) > 7
     assert contrast(palette.quiet, background) > 4.5
+    assert contrast(palette.quiet, palette.band) > 4.5
+    assert contrast(palette.pruned_text, background) > 4.5
+    assert palette.pruned_text == config[theme]["orangeTextColor"]
     assert min(contrast(palette.baseline, background), contrast(palette.pruned, background)) > 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_numbers_in_cells_are_readable_in_all_of_them(theme: str) -> None:
+    """Correlations go up to 1 of the 2.2 that the whole scale is; divergences over the whole scale, each with its own color."""
+    palette = PALETTES[theme]
+    for share in np.linspace(0, 1 / 2.2, 40):
+        place = share * (len(palette.ramp) - 1)
+        cell = mixed(palette.ramp[int(place)], palette.ramp[int(place) + 1], place % 1)
+        assert contrast(palette.ink, cell) > 4.5
+    for share in np.linspace(0, 1, 101):
+        cell = mixed(palette.band, palette.pruned, share)
+        assert contrast(text_on(cell), cell) > 4.5
 
 
 def test_the_colorscale_goes_from_the_page_to_its_text_in_equal_steps() -> None:

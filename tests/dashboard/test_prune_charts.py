@@ -91,9 +91,12 @@ def test_the_heat_map_has_a_number_in_every_cell_and_the_first_layer_on_top() ->
     figure = charts.sensitivity_map(
         ("C1", "C2"), (0.25, 0.9), loss, np.array([[1.0, 1.0], [0.9, 0.5]]), palette=LIGHT
     )
-    (cells,) = figure.data
+    cells, numbers = figure.data
     assert np.allclose(cells.z, [[0.0, np.sqrt(0.0123)], [0.5, 4.0]])
-    assert [list(row) for row in cells.text] == [["0.000", "0.012"], ["0.25", "16"]]
+    assert list(numbers.text) == ["0.000", "0.012", "0.25", "16"]
+    assert list(zip(numbers.x, numbers.y, strict=True)) == [
+        (ratio, layer) for layer in ("C1", "C2") for ratio in ("25\u00a0%", "90\u00a0%")
+    ]
     assert figure.layout.yaxis.autorange == "reversed"
     assert "stays on 50\u00a0% of the clips" in cells.hovertext[1][1]
     assert charts.sensitivity_alt(("C1", "C2"), (0.25, 0.9), loss).endswith("C1 0.012, C2 16.")
