@@ -25,10 +25,16 @@ A filter's feature map is its output for a clip. Deeper layers have a lower reso
 halves both five times.
 """
 
+_WORDS = (
+    "C1 to C12 are the twelve convolutions of the network, from its input to its output. Each has many filters; a criterion ranks "
+    "them, and pruning removes the lowest-ranked."
+)
+
 
 def page() -> None:
     """Read the widgets, ask ``core``, draw."""
     st.title("Look at the filters that pruning removes", anchor=False)
+    st.caption(_WORDS)
     try:
         _layer(_view(settings.choose()))
     except PannscopeError as error:

@@ -17,6 +17,8 @@ from dashboard.widgets import query_params
 from dashboard.widgets.download_buttons import download_button
 from dashboard.widgets.job_panel import job_panel, job_progress
 
+_FILE_PX = 130  # of the finished file with its notes: a file of other settings goes, and nothing moves
+
 
 @dataclass(frozen=True)
 class FileKind:
@@ -60,16 +62,17 @@ def export(cut: Cut) -> None:
         pressed = st.button("Export", key="prepare", type="primary")
     st.caption(kind.about)
     key = ("file", kind.form.name, kind.half, get_server().pruned_key(cut))
-    if not pressed or _start(key, cut, kind):
-        jobs = get_server().jobs
-        job_panel(
-            "export",
-            lambda: jobs.status(key),
-            job_progress,
-            lambda: jobs.cancel(key),
-            lambda status: _offer(key, status),
-        )
     _plan(cut)
+    with st.container(height=_FILE_PX, border=False):
+        if not pressed or _start(key, cut, kind):
+            jobs = get_server().jobs
+            job_panel(
+                "export",
+                lambda: jobs.status(key),
+                job_progress,
+                lambda: jobs.cancel(key),
+                lambda status: _offer(key, status),
+            )
 
 
 def _choose_kind() -> FileKind:

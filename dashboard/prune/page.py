@@ -11,6 +11,8 @@ from dashboard.prune import (
     curve,
     export,
     layers,
+    pins,
+    presets,
     recordings,
     search,
     sections,
@@ -38,10 +40,17 @@ it in seconds.
 Recordings are decoded in this server's memory and not kept on disk.
 """
 
+_WORDS = (
+    "C1 to C12 are the twelve convolutions of the network, from its input to its output; each has many filters, and pruning removes "
+    "whole filters. MACs are multiply-accumulate operations: the arithmetic for a recording of 10 s."
+)
+
 
 def page() -> None:
     """Read the widgets, ask ``core``, draw."""
     st.title("Prune a network, and hear what it costs", anchor=False)
+    st.caption(_WORDS)
+    first = st.container()
     row = st.grid(4, min_column_width=150, gap="small", vertical_alignment="bottom")
     finding = st.container()
     main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
@@ -62,6 +71,8 @@ def page() -> None:
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
     cut = Cut(source, name, before, chosen, repair, own)
+    with first:
+        presets.presets(cut)
     with finding:
         order_slot = layers.order_frame(cut)
     _result(cut)
@@ -92,6 +103,7 @@ def _result(cut: Cut) -> None:
     st.header(sections.headline(cut), anchor=False)
     time_card = sections.metric_cards(cut)
     sections.paper(cut)
+    pinned = pins.frame(cut)
     left, right = st.columns([5, 7], gap="large")
     with left:
         sections.architecture(cut)
@@ -127,6 +139,8 @@ def _result(cut: Cut) -> None:
         curve.agreement_curve(cut)
     with export_frame:
         export.export(cut)
+    if pinned is not None:
+        pins.side_by_side(cut, compared, *pinned)
     if all_recordings is not None:
         recordings.verdicts(cut, all_recordings)
 

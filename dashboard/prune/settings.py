@@ -80,6 +80,14 @@ def use_plan(plan: PruningPlan) -> None:
     st.session_state[_PENDING] = plan
 
 
+def use_common(criterion: str, layers: tuple[str, str], percent: int) -> None:
+    """Set every widget to one ratio for a range of layers, before the next run."""
+    st.session_state.pop(_SHOWN, None)
+    values = {"criterion": criterion, "layers": layers, "ratio": percent, "own": False, "round_to": 1}
+    for key, value in values.items():
+        st.session_state[key] = value
+
+
 def choose(
     widths: Sequence[int],
     row: DeltaGenerator,

@@ -23,6 +23,7 @@ from core.tagging import Tagger, load_tagger
 from dashboard import formats
 from dashboard.charts.palette import LIGHT
 from dashboard.prune import recordings
+from dashboard.prune.pins import Pin
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from tests.dashboard import reference
@@ -494,3 +495,82 @@ def test_all_recordings_are_judged_and_repair_runs_on_all(
 def test_the_sentence_on_all_recordings(changes: list[tuple[str, str, str]], words: str) -> None:
     agreements = [SimpleNamespace(kept=kept, lost=lost, gained=gained) for kept, lost, gained in changes]
     assert recordings.summary(agreements).replace("\u00a0", " ") == words
+
+
+def test_a_preset_sets_every_widget(prune_page: AppTest) -> None:
+    prune_page.toggle(key="own").set_value(True).run()
+    prune_page.selectbox(key="criterion").set_value("l1").run()
+    prune_page.button(key="preset_macs").click().run()
+    assert not prune_page.exception
+    # MACs of the demonstration network: 2,327,542,016, of which 1,052 M are the spectrogram's; 70 % is the first ratio under half.
+    assert answer(prune_page).replace("\u00a0", " ").startswith("70 % of the filters of C1 to C12 removed: ")
+    assert answer(prune_page).endswith("−50.1\u00a0% MACs")
+    assert prune_page.selectbox(key="criterion").value == "l1"
+    prune_page.button(key="preset_epanns").click().run()
+    assert answer(prune_page).startswith("50\u00a0% of the filters of C7 to C12 removed")
+    assert prune_page.selectbox(key="criterion").value == "operator-norm"
+    assert not prune_page.toggle(key="own").value
+
+
+def test_the_smallest_network_that_keeps_the_tags_is_found_and_shown(
+    prune_page: AppTest, parent: Tagger
+) -> None:
+    sounds = {
+        "clock.wav": example_clip("clock").waveform[:64_000],
+        "siren.wav": example_clip("siren").waveform[:64_000],
+    }
+    for name, waveform in sounds.items():
+        prune_page.get("file_uploader")[0].upload(name, encode_wav(waveform), "audio/wav")
+    prune_page.run()
+    prune_page.button(key="preset_smallest").click().run()
+    jobs = get_server().jobs
+    settled(prune_page, lambda: any(key[0] == "keep tags" for key in list(jobs._results._entries)), 120)
+    assert not prune_page.exception
+    assert answer(prune_page).startswith("This plan: ")
+    assert "keeps all tags on all 2 of your recordings" in shown(prune_page)
+    plan = next(jobs.result(key) for key in list(jobs._results._entries) if key[0] == "keep tags")
+    assert sum(plan.after) < sum(plan.widths)
+    weights = parent.model.state_dict()
+    removed = {
+        layer: sorted(set(range(width)) - set(plan.kept.get(layer, range(width))))
+        for layer, width in zip(reference.LAYERS, plan.widths, strict=True)
+    }
+    for waveform in sounds.values():
+        before = reference.probabilities(weights, waveform) >= 0.5
+        after = reference.probabilities(weights, waveform, removed) >= 0.5
+        assert before.any()
+        assert (before == after).all()
+
+
+def test_a_pinned_cut_stands_beside_the_present_one_and_in_the_address(
+    prune_page: AppTest, parent: Tagger
+) -> None:
+    def table(page: AppTest) -> dict[str, tuple[str, str]]:
+        (value,) = [frame.value for frame in page.dataframe if "A, pinned" in frame.value]
+        return {name: (a.replace("\u00a0", " "), b.replace("\u00a0", " ")) for name, a, b in value.to_numpy()}
+
+    prune_page.button(key="pin_cut").click().run()
+    prune_page.slider(key="ratio").set_value(75).run()
+    assert not prune_page.exception
+    rows = table(prune_page)
+    assert rows["Removed"] == ("50 % of C7 to C12", "75 % of C7 to C12")
+    quarter = reference.parameters((16, 16, 32, 32, 64, 64, 32, 32, 64, 64, 128, 128))
+    assert rows["Parameters"] == ("1.39 M (−72.1 %)", f"{quarter / 1000:.0f} k (−90.9 %)")
+    before, after = expected(parent, at_ratio(50))
+    lost = [name for name, a, b in zip(parent.classes.names, before, after, strict=True) if a >= 0.5 > b]
+    assert rows["Tags lost"][0] == ", ".join(lost)
+    assert rows["Largest change"][0].startswith(f"{np.abs(before - after).max():.2f} (")
+
+    again = open_page(pinned=prune_page.query_params["pinned"], ratio="75")
+    assert not again.exception
+    assert table(again) == rows
+    again.button(key="remove_pin").click().run()
+    assert "pinned" not in again.query_params
+    assert not [frame for frame in again.dataframe if "A, pinned" in frame.value]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "demo-cnn14", "a~b~c~d~e", "demo-cnn14~l1~C9=2~1~off", "demo-cnn14~l1~C9=0.5~3~off"]
+)
+def test_a_foolish_pin_in_the_address_is_ignored(embedded: None, text: str) -> None:
+    assert Pin.read(text) is None
