@@ -123,12 +123,12 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
     result, clip = outcome.comparison, outcome.opened.clip if outcome.opened else None
     columns = names if names[0] != names[1] else (f"{names[0]} (left)", f"{names[1]} (right)")
     notes = [*clip.notes, *result.baseline.notes] if clip and result else []
-    measured = result.agreement if result else None
+    measured = result.agreement if result and not result.clip.silent else None
     return {
         "Clip": outcome.source.name,
         "Length": clip.duration_s if clip else None,
-        columns[0]: _first(result.baseline) if result else None,
-        columns[1]: _first(result.candidate) if result else None,
+        columns[0]: _first(result.baseline) if result and measured else None,
+        columns[1]: _first(result.candidate) if result and measured else None,
         "Kept": measured.kept_share if measured else None,
         "Lost": " · ".join(measured.lost) if measured else None,
         "Gained": " · ".join(measured.gained) if measured else None,

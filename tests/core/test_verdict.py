@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from core.api import plan, prune
 from core.audio import encode_wav, load_clip
 from core.classes import ClassSet
-from core.compare import Comparison, agreement
-from core.tagging import Tags
+from core.compare import Comparison, agreement, compare
+from core.tagging import Tags, load_tagger
 from core.units import beside_threshold
 from core.verdict import SILENT, headline, verdict
 
@@ -108,3 +111,34 @@ def test_a_silent_clip_has_nothing_to_recognise_whatever_the_networks_output() -
         clip = load_clip(encode_wav(np.full(32_000, level)), name="a.wav")
         text = headline(Comparison(clip, one, two, agreement(one, two)), "A", "B")
         assert text == (SILENT if silent else "B gains Dog (0.44 → 0.90)")
+
+
+RECORDINGS = {  # with the labels of shared/clips/meta.csv
+    "1-esc-100032-A-dog_bark.ogg": ["Bark", "Dog"],
+    "1-esc-17367-A-rain.ogg": ["Rain"],
+    "1-esc-28135-A-sea_waves.ogg": ["Ocean", "Waves, surf"],
+    "1-esc-26143-A-sneeze.ogg": ["Sneeze"],
+    "1-libri-103-1240-0000-speech.ogg": ["Speech"],
+}
+
+
+def test_recordings_whose_tags_pruning_keeps_and_breaks(shared: Path) -> None:
+    """The demonstration pair keeps what the recordings' labels say; 75 % removed without repair loses all of it."""
+    one, two = (load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns"))
+    broken = prune(one, plan(one, 0.75))
+    for name, labels in RECORDINGS.items():
+        clip = load_clip(shared / "clips" / "audio" / name)
+        kept, lost = compare(clip, one, two), compare(clip, one, broken)
+        assert sorted(kept.agreement.kept) == sorted(lost.agreement.lost) == labels
+        assert headline(kept, "CNN14", "E-PANNs").startswith("Both recognise ")
+        assert headline(lost, "CNN14", "Pruned").startswith("Pruned loses ")
+        assert " and gains Tick-tock (0.0" in headline(lost, "CNN14", "Pruned")  # which it outputs for every clip
+        assert lost.agreement.divergence > 100 * kept.agreement.divergence
+
+
+def test_an_unknown_sound_is_not_recognised(shared: Path) -> None:
+    clip = load_clip(shared / "pool" / "audio" / "00003-sounds-bat-01.ogg")  # a bat: none of the 18 classes
+    one, two = (load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns"))
+    assert headline(compare(clip, one, two), "CNN14", "E-PANNs") == (
+        "Neither recognises any of 18 classes at 0.50; the likeliest is Tick (0.44 → 0.36)"
+    )
