@@ -124,7 +124,7 @@ def test_a_real_file_from_upload_to_json(visit: Visit, tmp_path: Path) -> None:
     assert document["baseline"]["model"] == switched["baseline"]["model"] == "demo-epanns"
     assert probabilities(document["baseline"]) == pytest.approx(probabilities(switched["baseline"]), abs=1e-5)
     assert chart(page)[1] == chart(page)[2]
-    assert re.search("^Neither|; largest change 0.00$", page.locator("h2").first.inner_text())
+    assert re.fullmatch(r"Both recognise Music \((0\.\d\d) → \1\)", page.locator("h2").first.inner_text())
     assert "baseline=Demo" in page.url
 
 

@@ -132,7 +132,9 @@ def test_recordings_whose_tags_pruning_keeps_and_breaks(shared: Path) -> None:
         assert sorted(kept.agreement.kept) == sorted(lost.agreement.lost) == labels
         assert headline(kept, "CNN14", "E-PANNs").startswith("Both recognise ")
         assert headline(lost, "CNN14", "Pruned").startswith("Pruned loses ")
-        assert " and gains Tick-tock (0.0" in headline(lost, "CNN14", "Pruned")  # which it outputs for every clip
+        assert " and gains Tick-tock (0.0" in headline(
+            lost, "CNN14", "Pruned"
+        )  # which it outputs for every clip
         assert lost.agreement.divergence > 100 * kept.agreement.divergence
 
 
