@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from websockets.exceptions import WebSocketException
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -146,7 +148,7 @@ def _load(server: TrialServer) -> Iterator[None]:
     stop = threading.Event()
 
     def compute(page: str) -> None:
-        with suppress(OSError, RuntimeError, TimeoutError, StopIteration, AssertionError):
+        with suppress(OSError, RuntimeError, StopIteration, AssertionError, WebSocketException):
             visitor = Visitor(server.address, *PAIR)
             shown = visitor.open_page(page)
             for label, button in shown.buttons.items():

@@ -188,8 +188,13 @@ class TrialServer:
         return [str(path) for path in self._path.rglob(".*.part") if path.is_file()]
 
     def complaints(self) -> list[str]:
-        """Lines of the log that tell of an abort."""
-        return [line for line in self.log().splitlines() if _WRONG.search(line)]
+        """What the log says of aborts and tracebacks: of each of these, the error that it ends in."""
+        lines = self.log().splitlines()
+        wrong = [index for index, line in enumerate(lines) if _WRONG.search(line)]
+        return [
+            next((line for line in lines[index + 1 :] if line and not line.startswith(" ")), lines[index])
+            for index in wrong
+        ]
 
     def log(self) -> str:
         """The output of the app."""
