@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -57,10 +56,8 @@ class Shutdown:
 
 
 def end_now() -> None:
-    """End the process with exit code 0: nothing half written stays, and no worker."""
+    """End the process with exit code 0; nothing half written stays. The decoder's workers end with the pipes to them."""
     remove_drafts()
-    for worker in multiprocessing.active_children():
-        worker.kill()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
