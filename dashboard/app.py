@@ -21,7 +21,7 @@ from core import settings  # noqa: E402 (after the path is set)
 from core.errors import SettingsError  # noqa: E402
 from core.runtime import process  # noqa: E402
 from dashboard import formats  # noqa: E402
-from dashboard.server import warm_up  # noqa: E402
+from dashboard.server import upload_limit, warm_up  # noqa: E402
 from dashboard.server.http import FrontDoor  # noqa: E402
 from dashboard.server.shutdown import Shutdown  # noqa: E402
 from dashboard.server.upload_guard import UploadGuard  # noqa: E402
@@ -29,6 +29,7 @@ from dashboard.widgets import query_params, theme, visit  # noqa: E402
 
 process.set_passive_wait_policy()  # before any page imports torch
 process.use_single_heap_arena()
+upload_limit.choose()
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 

@@ -10,6 +10,7 @@ from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.compare import batch, published_networks, sections
 from dashboard.compare.settings import Settings, choose
+from dashboard.server import upload_limit
 from dashboard.server.clips import OpenedClip
 from dashboard.server.models import class_names, usable_models
 from dashboard.server.source import Source
@@ -25,8 +26,8 @@ The pruned network is the baseline without the least important filters of its la
 convolutions, which the papers call C1 to C12), fine-tuned afterwards. A filter's importance is the operator norm of its weights: how much it can amplify its input. The E-PANNs
 paper removes half of these filters.
 
-Recordings are decoded in this server's memory, up to 50 MB and 10 minutes each. They are not written to disk. They are kept
-for an hour after their last use, for the browser that sent them alone (a cookie names it), and for less where others need the memory.
+Recordings are decoded in this server's memory, by a process of their own that can open no file. {limit} They are not
+written to disk. They are kept for an hour after their last use, for the browser that sent them alone (a cookie names it), and for less where others need the memory.
 
 Parameters and MACs are counted here, the time is measured on this machine, and nothing on this page is taken from a
 publication.
@@ -53,7 +54,7 @@ def page() -> None:
         done = [outcome.comparison for outcome in outcomes if outcome.comparison is not None]
         _result(outcome.source, outcome.opened, outcome.comparison, settings, done)
     with st.expander("What am I looking at?", icon=":material/help:"):
-        st.markdown(_ABOUT)
+        st.markdown(_ABOUT.format(limit=upload_limit.text()))
 
 
 def _classes(settings: Settings) -> frozenset[str]:

@@ -9,6 +9,7 @@ import importlib
 import threading
 from collections.abc import Iterator
 
+from core.audio import POOL
 from core.runtime.background import BackgroundTask
 
 _LIBRARIES = ("plotly.graph_objects", "plotly.io", "pandas", "pyarrow")
@@ -27,12 +28,13 @@ def _load(cancelled: threading.Event) -> None:
 
 
 def _steps() -> Iterator[None]:
-    """Compute what the front page opens with: the pair's tags of the first example, and their times."""
+    """Start the decoder, and compute what the front page opens with: the pair's tags of the first example, and their times."""
     from core.examples import EXAMPLES  # imported here, since torch is what takes the time
     from core.tagging import default_pair
     from dashboard.server.server import get_server
     from dashboard.server.source import Source
 
+    POOL.warm()
     yield
     server, names = get_server(), default_pair()
     source = Source.of_example(EXAMPLES[0].key, EXAMPLES[0].title)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
 from core.audio import SAMPLE_RATE, SUFFIXES, Channel, Clip
 from core.examples import EXAMPLES
@@ -163,9 +163,11 @@ def _follow_example() -> None:
 def _take_over(widget: str, name: str | None = None) -> None:
     """Keep what a widget has received, show it first, and give the widget's own copies up."""
     received = st.session_state.get(widget) or []
-    files: list[UploadedFile] = received if isinstance(received, list) else [received]
+    files: list[UploadedFile | DeletedFile] = received if isinstance(received, list) else [received]
     added = []
     for file in files:
+        if isinstance(file, DeletedFile):
+            continue  # taken over by a run that was stopped before it drew a new widget
         source = Source.of_bytes(name or file.name, file.getvalue())
         added.append(get_recordings().keep(_visitor(), source).address_key)
         context = get_script_run_ctx()
