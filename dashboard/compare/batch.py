@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import checkpoints
 from core.compare import Comparison
 from core.errors import PannscopeError
 from core.tagging import Tags
 from dashboard import formats
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
+from dashboard.server.own_networks import title
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
@@ -41,7 +41,7 @@ class Outcome:
 
 def titles(settings: Settings) -> tuple[str, str]:
     """The two models' names for people."""
-    first, second = (checkpoints.entry(name).title for name in settings.models)
+    first, second = (title(name) for name in settings.models)
     return first, second
 
 

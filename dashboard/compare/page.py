@@ -12,7 +12,7 @@ from dashboard.compare import batch, published_networks, sections
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
 from dashboard.server.clips import OpenedClip
-from dashboard.server.models import class_names, usable_models
+from dashboard.server.models import class_names
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, clip_notes, tables
 from dashboard.widgets.download_buttons import comparison_downloads
@@ -41,7 +41,7 @@ def page() -> None:
     row = st.container(horizontal=True, wrap=False, vertical_alignment="bottom", gap="small")
     examples = row.container()
     with row.popover("Settings", icon=":material/tune:"):
-        settings = choose(usable_models())
+        settings = choose()
     with inputs:
         sources = clip_input.choose(examples)
     clip_input.unknown_examples(_classes(settings))

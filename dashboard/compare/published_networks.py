@@ -11,6 +11,7 @@ from dashboard.compare import settings
 from dashboard.compare.settings import Settings
 from dashboard.server.downloads import DownloadStatus
 from dashboard.server.models import missing_official
+from dashboard.server.own_networks import is_demonstration, title
 from dashboard.server.server import get_server
 from dashboard.widgets.job_panel import job_panel
 
@@ -57,7 +58,7 @@ def _progress(status: DownloadStatus) -> str:
 
 def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
     failure = ended.message if ended else None
-    embedded = [name for name in chosen.models if checkpoints.entry(name).kind == "embedded"]
+    embedded = [name for name in chosen.models if is_demonstration(name)]
     missing = missing_official()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(_shown(chosen, embedded), width="content")
@@ -92,8 +93,8 @@ def _start_label(ended: DownloadStatus | None, missing: tuple[str, ...]) -> str:
 
 
 def _shown(chosen: Settings, embedded: list[str]) -> str:
-    if embedded:
+    if len(embedded) == len(chosen.models):
         classes = len(checkpoints.entry(embedded[0]).classes)
         return f"Shown: demonstration networks with {classes} classes of sound, not the published CNN14 and E-PANNs."
-    first, second = (checkpoints.entry(name).title for name in chosen.models)
+    first, second = (title(name) for name in chosen.models)
     return f"Shown: {first} and {second} on the same recording."

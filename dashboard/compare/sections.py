@@ -17,7 +17,7 @@ from dashboard.charts.mirrored_tags import MARKED_FROM, is_marked, mirrored_tags
 from dashboard.charts.palette import LIGHT
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
-from dashboard.server.models import file_bytes
+from dashboard.server.own_networks import file_bytes
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, engine_text, tables

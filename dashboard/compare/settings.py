@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.checkpoints import Entry
 from core.classes import CATEGORIES
 from core.tagging import default_pair
-from dashboard.widgets import query_params
+from dashboard.widgets import own_checkpoint, query_params
 
 TOP_K = 10
 THRESHOLD = 0.5
@@ -49,25 +48,25 @@ def pair_is_waiting() -> bool:
     return "pair_to_show" in st.session_state
 
 
-def choose(models: dict[str, Entry]) -> Settings:
-    """Draw the widgets and read them. ``models`` are those that can be loaded."""
-    names = list(models)
+def choose() -> Settings:
+    """Draw the widgets and read them."""
+    selects = st.container()
+    own_checkpoint.upload(st.expander("Your own checkpoint", icon=":material/upload:"), "candidate")
+    titles = own_checkpoint.choices()
+    names = list(titles)
     pair = st.session_state.pop("pair_to_show", None)
     if pair and all(name in names for name in pair):
         st.session_state["baseline"], st.session_state["candidate"] = pair
     first = tuple(name if name in names else names[0] for name in default_pair())
 
-    titles = {name: entry.title for name, entry in models.items()}
-
-    def title(name: str) -> str:
-        return models[name].title if name in models else name
-
     def select(label: str, key: str, default: str, help_text: str) -> str:
         query_params.follow(key, query_params.named(titles), default)
-        chosen = st.selectbox(
+        if st.session_state[key] not in titles:
+            st.session_state[key] = default  # an own one that was removed
+        chosen = selects.selectbox(
             label,
             names,
-            format_func=title,
+            format_func=lambda name: titles.get(name, name),
             key=key,
             persist_state="session",
             help=help_text,

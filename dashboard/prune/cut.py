@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core import checkpoints
 from core.models.cnn import LAYERS, Cnn14Config
 from core.models.widths import kept_widths
 from core.profiling import Counts, count
@@ -13,6 +12,7 @@ from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger
 from dashboard.prune.settings import HIGHEST, PruneSettings
 from dashboard.server.models import TIMED_SECONDS
+from dashboard.server.own_networks import title
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 
@@ -87,7 +87,7 @@ class Cut:
     @property
     def title(self) -> str:
         """The network's name for people."""
-        return checkpoints.entry(self.name).title
+        return title(self.name)
 
     @property
     def small(self) -> bool:

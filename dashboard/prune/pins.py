@@ -17,9 +17,8 @@ from dashboard import formats
 from dashboard.prune import settings
 from dashboard.prune.cut import Cut
 from dashboard.prune.settings import PruneSettings
-from dashboard.server.models import usable_models
 from dashboard.server.server import get_server
-from dashboard.widgets import query_params
+from dashboard.widgets import own_checkpoint, query_params
 from dashboard.widgets.slots import Slot
 
 _KEY, _PLAN = "pinned", "pinned_plan"
@@ -53,7 +52,7 @@ class Pin:
         if len(parts) != 5:
             return None
         network, criterion, ratios, round_to, repair = parts
-        known = network in usable_models() and criterion in CRITERIA and repair in settings.REPAIRS
+        known = network in own_checkpoint.choices() and criterion in CRITERIA and repair in settings.REPAIRS
         if not known or round_to not in map(str, settings.ROUNDINGS):
             return None
         try:

@@ -99,6 +99,12 @@ class ByteLruCache(Generic[Value]):
             oldest = next(iter(self._entries.values()), None)
             return 0 if oldest is None or time.monotonic() - oldest.used < idle_s else self._evict()
 
+    def discard(self, part: Hashable) -> None:
+        """Evict every entry whose key is a tuple with this part."""
+        with self._lock:
+            for key in [key for key in self._entries if isinstance(key, tuple) and part in key]:
+                self._nbytes -= self._entries.pop(key).size
+
     @property
     def nbytes(self) -> int:
         """Bytes of everything that is stored."""

@@ -7,7 +7,9 @@ only removes it from the cache.
 from __future__ import annotations
 
 import gc
+import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,14 +40,23 @@ class MemoryPressure:
         self._free = free
         self._caches: list[ByteLruCache[Any]] = []
         self._lock = threading.Lock()
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()  # a finalizer may put into it at any moment
 
     def add(self, cache: ByteLruCache[Any]) -> None:
         """Watch a cache."""
         self._caches.append(cache)
 
+    def forget_with(self, owner: object, name: str) -> None:
+        """Evict what caches hold of a network (``name`` is in the key) soon after ``owner`` was freed."""
+        weakref.finalize(owner, self._ended.put, name)
+
     def relieve(self) -> int:
         """Measure what has grown, and evict what nobody uses until enough is free; the bytes that were evicted."""
         with self._lock:
+            while not self._ended.empty():
+                name = self._ended.get()
+                for cache in self._caches:
+                    cache.discard(name)
             for cache in self._caches:
                 cache.resize()
             free = self._free()

@@ -14,6 +14,7 @@ from core.profiling import Counts, count
 from core.tagging import OFFICIAL_PAIR, Tagger, load_tagger
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.memory_pressure import MemoryPressure
+from dashboard.server.own_networks import find_own
 
 TIMED_SECONDS = 10.0
 """Length of the clip on which networks are timed and for which MACs are counted, as in the paper."""
@@ -45,7 +46,8 @@ class Models:
 
     def tagger(self, name: str) -> Tagger:
         """The loaded network; loaded again when its file changes. Raises ``CheckpointError``."""
-        tagger = self._loaded(name)
+        own = find_own(name)
+        tagger = own.tagger if own else self._loaded(name)
         if tagger is not None:
             return tagger
         with (
@@ -66,11 +68,17 @@ class Models:
 
     def known_key(self, name: str) -> tuple[str, str] | None:
         """The same, or None where the file as it is now was never loaded."""
+        own = find_own(name)
+        if own is not None:
+            return (name, own.tagger.info.sha256)
         known = self._known.get(name)
         return (name, known.sha256) if known is not None and known.stamp == _stamp(name) else None
 
     def config(self, name: str) -> Cnn14Config:
         """The widths of a network that can be loaded. Raises ``CheckpointError``."""
+        own = find_own(name)
+        if own is not None:
+            return own.tagger.model.config
         if self.known_key(name) is None:
             self.tagger(name)
         return self._known[name].config
@@ -98,11 +106,6 @@ def missing_official() -> tuple[str, ...]:
     return tuple(name for name in OFFICIAL_PAIR if checkpoints.status(checkpoints.entry(name)) == "available")
 
 
-def file_bytes(name: str) -> int:
-    """Size of a model's file on disk."""
-    return checkpoints.path_of(checkpoints.entry(name)).stat().st_size
-
-
 def _stamp(name: str) -> Hashable:
     """Changes whenever the file does: replacing it changes the inode, and writing to it the status change time, which no program sets."""
     path = checkpoints.path_of(checkpoints.entry(name))
@@ -115,5 +118,6 @@ def _stamp(name: str) -> Hashable:
 
 def class_names(name: str) -> frozenset[str]:
     """The classes of a network, as its entry states them; nothing is loaded."""
-    stated = checkpoints.entry(name).classes
+    own = find_own(name)
+    stated = own.tagger.classes.names if own else checkpoints.entry(name).classes
     return frozenset(each.name for each in audioset()) if isinstance(stated, str) else frozenset(stated)

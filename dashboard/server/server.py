@@ -34,6 +34,7 @@ from dashboard.server.inference_queue import InferenceQueue, OnWait
 from dashboard.server.jobs import Jobs
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.models import Models, missing_official
+from dashboard.server.own_networks import OwnNetwork
 from dashboard.server.pruned import OnProgress, PrunedNetworks, PruneRequest
 from dashboard.server.source import Source
 from dashboard.server.timing import Timed, Timings
@@ -82,6 +83,10 @@ class Server:
 
         if settings.auto_fetch():
             self.downloads.start(missing_official())
+
+    def forget_with(self, own: OwnNetwork) -> None:
+        """Free what was made of a visitor's network once its session has ended."""
+        self.memory_pressure.forget_with(own, own.name)
 
     def tags(self, source: Source, name: str, on_wait: OnWait | None = None) -> Tags:
         """A network's tags of a clip. Raises ``AudioError`` or ``CheckpointError``."""

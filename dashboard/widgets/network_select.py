@@ -5,23 +5,25 @@ from __future__ import annotations
 import streamlit as st
 
 from core.tagging import default_baseline
-from dashboard.server.models import usable_models
-from dashboard.widgets import query_params
+from dashboard.widgets import own_checkpoint, query_params
 
 
 def choose_network() -> str:
     """Draw a choice of the models that can be loaded, and return the chosen one's name."""
-    models = usable_models()
-    names = list(models)
+    place = st.container()
+    with place.popover("Your own checkpoint", icon=":material/upload:", type="tertiary"):
+        own_checkpoint.upload(st.container(), "network")
+    titles = own_checkpoint.choices()
+    names = list(titles)
     first = default_baseline()
     first = first if first in names else names[0]
-    query_params.follow(
-        "network", query_params.named({name: entry.title for name, entry in models.items()}), first
-    )
-    chosen = st.selectbox(
+    query_params.follow("network", query_params.named(titles), first)
+    if st.session_state["network"] not in titles:
+        st.session_state["network"] = first  # an own one that was removed
+    chosen = place.selectbox(
         "Network",
         names,
-        format_func=lambda name: models[name].title if name in models else name,
+        format_func=lambda name: titles.get(name, name),
         key="network",
         persist_state="session",
         help="The network whose filters are ranked and removed. Published networks are in this list once they are fetched "

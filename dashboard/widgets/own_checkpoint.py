@@ -1,0 +1,79 @@
+"""A visitor's own checkpoints: the upload, and which networks a session can choose from."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.errors import CheckpointError
+from dashboard import formats
+from dashboard.server.models import usable_models
+from dashboard.server.own_networks import SUFFIXES, OwnNetwork, load_own
+from dashboard.server.server import get_server
+
+MOST = 2
+"""Own networks of a session at a time, the latest: one to compare with another."""
+
+_NAMES_SHOWN = 8
+_OWN, _READ, _ERROR = "own_networks", "own_checkpoint_read", "own_checkpoint_error"
+
+
+def choices() -> dict[str, str]:
+    """The networks that this session can choose from, name -> title: those of the list that can be loaded, then its own."""
+    listed = {name: entry.title for name, entry in usable_models().items()}
+    return listed | {name: own.title for name, own in _own().items()}
+
+
+def upload(place: DeltaGenerator, chosen: str) -> None:
+    """Draw the upload in ``place``; a network that arrives becomes the value of the select ``chosen``, which is drawn later."""
+    with place:
+        largest = int(st.get_option("server.maxUploadSize"))
+        file = st.file_uploader(
+            f"A CNN14 of yours, pruned or not, up to {largest} MB",
+            type=list(SUFFIXES),
+            key="own_checkpoint",
+            help="A safetensors file, or one of torch.save. Nothing in it is executed. It is loaded for your session alone, and removed "
+            "when the session ends or you upload a third one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
+        )
+        if file is None:
+            st.session_state.pop(_ERROR, None)
+            st.session_state.pop(_READ, None)
+        elif st.session_state.get(_READ) != file.file_id:
+            st.session_state[_READ] = file.file_id
+            _load(file.name, file.getvalue(), chosen)
+        if error := st.session_state.get(_ERROR):
+            st.error(formats.escaped(error), icon=":material/error:")
+        for own in _own().values():
+            _describe(own)
+        if _own():
+            st.button("Remove", key="remove_own", icon=":material/close:", type="tertiary", on_click=_remove)
+
+
+def _own() -> dict[str, OwnNetwork]:
+    networks: dict[str, OwnNetwork] = st.session_state.setdefault(_OWN, {})
+    return networks
+
+
+def _load(name: str, content: bytes, chosen: str) -> None:
+    st.session_state.pop(_ERROR, None)
+    try:
+        own = load_own(name, content)
+    except CheckpointError as error:
+        st.session_state[_ERROR] = str(error)
+        return
+    get_server().forget_with(own)
+    kept = {other: network for other, network in _own().items() if other != own.name}
+    st.session_state[_OWN] = dict(list(kept.items())[1 - MOST :]) | {own.name: own}
+    st.session_state[chosen] = own.name
+
+
+def _describe(own: OwnNetwork) -> None:
+    names = own.tagger.classes.names
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    notes = " ".join(own.tagger.info.notes)
+    text = f"{own.title}: {formats.plural(len(names), 'output')} ({', '.join(names[:_NAMES_SHOWN])}{more}). {notes}"
+    st.caption(formats.escaped(text))
+
+
+def _remove() -> None:
+    st.session_state[_OWN] = {}

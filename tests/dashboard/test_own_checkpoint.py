@@ -1,0 +1,105 @@
+"""A visitor's own checkpoint on the pages: for one session alone, by the rules of any file, and freed with the session."""
+
+from __future__ import annotations
+
+import gc
+import io
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from core.errors import CheckpointError
+from core.models.cnn import Cnn14, Cnn14Config
+from dashboard.server import own_networks
+from dashboard.server.own_networks import OwnNetwork, find_own, load_own
+from dashboard.server.server import Server
+
+APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
+NAMES = ["Drone", "Rain", "Door of the shed"]
+PAGES = {"compare": "candidate", "prune": "network", "filters": "network"}
+
+
+def checkpoint(seed: int = 0, **beside: Any) -> bytes:
+    torch.manual_seed(seed)
+    state = Cnn14(Cnn14Config((8,) * 12, 3, 8)).state_dict()
+    file = io.BytesIO()
+    torch.save({"model": OrderedDict(state), "classes": NAMES, **beside}, file)
+    return file.getvalue()
+
+
+def uploader(app: AppTest) -> Any:
+    return next(widget for widget in app.get("file_uploader") if widget.key == "own_checkpoint")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_upload_is_the_network_that_the_page_shows(name: str, embedded: None) -> None:
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    if name != "compare":
+        app.switch_page(f"{name}/page.py").run()
+    uploader(app).upload("../my net.pth", checkpoint(optimizer={"lr": 1})).run()
+    select = app.selectbox(key=PAGES[name])
+    assert (select.value.startswith("my-net-"), "my-net.pth" in select.options) == (True, True)
+    assert not app.exception
+    assert not app.error
+    captions = [
+        text.value.replace("\\", "") for text in app.caption
+    ]  # what Markdown would read as markup is escaped
+    described = next(text for text in captions if text.startswith("my-net.pth"))
+    assert all(said in described for said in (*NAMES, "optimizer"))
+    other = AppTest.from_file(APP, default_timeout=120).run()
+    assert "my-net.pth" not in other.selectbox(key="candidate").options
+    app.button(key="remove_own").click().run()
+    assert "my-net.pth" not in app.selectbox(key=PAGES[name]).options
+    assert not app.exception
+
+
+def test_what_cannot_be_loaded_is_said_in_place(embedded: None) -> None:
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    uploader(app).upload("x.pth", checkpoint()[:-2000]).run()
+    (error,) = [error.value.replace("\\", "") for error in app.error]
+    assert error.startswith("x.pth is damaged or truncated")
+    assert not app.exception
+    assert app.selectbox(key="candidate").value == "demo-epanns"
+
+
+def test_errors_have_no_path_of_the_server() -> None:
+    for name, content in {
+        "../../etc/x.pth": b"",
+        "Cnn14_DecisionLevelMax.pth": checkpoint(),
+        "a b\n.exe": b"text",
+    }.items():
+        with pytest.raises(CheckpointError) as caught:
+            load_own(name, content)
+        assert "/" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).split()[0] in ("x.pth", "Cnn14_DecisionLevelMax.pth", "a-b")
+
+
+def test_a_network_lives_as_long_as_a_session_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    own: OwnNetwork | None = load_own("x.pth", checkpoint())
+    assert own is not None
+    server.forget_with(own)
+    same, another = load_own("x.pth", checkpoint()), load_own("x.pth", checkpoint(1))
+    assert same is own  # two sessions with one file share it
+    assert another.name != own.name
+    name, key = own.name, server._models.key(own.name)
+    assert server.tagger(name) is own.tagger
+    assert (own_networks.title(name), server.config(name).classes) == ("x.pth", 3)
+    server._pruned._pruned.put((*key, "plan"), server._pruned._pruned.get("none") or _Sized())  # type: ignore[arg-type]
+    freed = weakref.ref(own.tagger.model)
+    del own, same
+    gc.collect()
+    assert freed() is None
+    assert find_own(name) is None
+    server.memory_pressure.relieve()
+    assert len(server._pruned._pruned) == 0
+
+
+class _Sized:
+    nbytes = 8
