@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from core.compare import Agreement, Comparison, Row
@@ -99,6 +100,48 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
     ):
         if rows:
             text += f"; only {model} has the class{'es' if len(rows) > 1 else ''} {names(rows)}"
+    return text
+
+
+def summary(agreements: Sequence[Agreement], candidate: str, escape: Form = str) -> str:
+    """The tags that count on several recordings, in sentences: how many are kept, and which are lost and gained most often.
+
+    Parameters
+    ----------
+    agreements : sequence of Agreement
+        One a recording, at least one, all at the same threshold.
+    candidate, escape
+        As in ``headline``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from core.classes import ClassSet
+    >>> from core.compare import agreement
+    >>> from core.tagging import Tags
+    >>> def tags(*values):
+    ...     names = ClassSet.from_names(["Dog", "Rain"])
+    ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))
+    >>> pairs = [agreement(tags(0.9, 0.1), tags(0.8, 0.1)), agreement(tags(0.1, 0.9), tags(0.7, 0.2))]
+    >>> summary(pairs, "E-PANNs")
+    'E-PANNs keeps 1 of 2 tags at 0.50 on 2 recordings; 1 of them is unchanged. Lost: Rain. Gained: Dog.'
+    """
+    kept, lost, gained = (
+        [row for each in agreements for row in each.rows_of(change)] for change in ("kept", "lost", "gained")
+    )
+    total, recordings = len(kept) + len(lost), len(agreements)
+    at = f"at {probability(agreements[0].threshold)} on {recordings} recording{'s' * (recordings != 1)}"
+    if not (total or gained):
+        return f"Neither network recognises anything {at}."
+    if not (lost or gained):
+        return f"{candidate} keeps {f'all {total} tags' if total > 1 else 'the 1 tag'} {at}."
+    unchanged = sum(not (each.lost or each.gained) for each in agreements)
+    text = f"{candidate} keeps {len(kept)} of {total} tag{'s' * (total != 1)} {at}; "
+    text += f"{unchanged} of them {'is' if unchanged == 1 else 'are'} unchanged."
+    for heading, rows in (("Lost", lost), ("Gained", gained)):
+        counts = Counter(_name(row, escape) for row in rows).most_common()
+        names = [name + (f" ({number})" if number > 1 else "") for name, number in counts]
+        text += f" {heading}: {_listed(names)}." if names else ""
     return text
 
 

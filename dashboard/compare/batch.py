@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.compare import Comparison
 from core.errors import PannscopeError
 from core.tagging import Tags
+from core.verdict import summary
 from dashboard import formats
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
@@ -80,6 +81,9 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
     names = titles(settings)
     first = next((i for i, outcome in enumerate(outcomes) if outcome.comparison), 0)
     st.markdown(f"**{formats.plural(len(outcomes), 'clip')}** :small[:gray[Select a row to open it.]]")
+    compared = [each.comparison for each in outcomes if each.comparison and not each.comparison.clip.silent]
+    if compared:
+        st.markdown(summary([each.agreement for each in compared], names[1], formats.escaped))
     event = st.dataframe(
         frame(outcomes, names),
         hide_index=True,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.compare import Agreement, Comparison
+from core.compare import Comparison
 from core.errors import PannscopeError
+from core.verdict import summary
 from dashboard import formats
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.server import get_server
@@ -21,7 +21,6 @@ from dashboard.widgets.slots import Slot
 
 SENTENCE_PX = 78  # three lines
 _ROWS_SHOWN = 6
-_NAMED = 3  # tags that the sentence names
 _STOPPED = "recordings_stopped"
 
 
@@ -53,39 +52,9 @@ def verdicts(cut: Cut, slot: Slot) -> None:
             _table(compared)
             comparison_downloads([comparison for _, comparison in compared], "pannscope-pruned-recordings")
     if len(compared) + len(complaints) == len(cut.recordings):
-        sentence.markdown(" ".join([summary([each.agreement for _, each in compared]), *complaints]))
-
-
-def summary(agreements: Sequence[Agreement]) -> str:
-    """How many tags of how many recordings the pruned network keeps, and which it loses and gains."""
-    kept, lost, gained = (
-        [name for each in agreements for name in getattr(each, change)]
-        for change in ("kept", "lost", "gained")
-    )
-    on = f"on your {formats.plural(len(agreements), 'recording')}"
-    at = formats.probability(THRESHOLD)
-    if not (kept or lost or gained):
-        return f"Neither network has a tag at {at} or above {on}."
-    total = len(kept) + len(lost)
-    if total and not (lost or gained):
-        return f"**The pruned network keeps {'all' if total > 1 else 'the'} {formats.plural(total, 'tag')}** at {at} or above {on}."
-    whole = sum(not (each.lost or each.gained) for each in agreements)
-    return (
-        f"**The pruned network keeps {len(kept)} of {formats.plural(total, 'tag')}** at {at} or above {on}; "
-        f"{whole} of them {'is' if whole == 1 else 'are'} unchanged."
-        + (f" Lost: {_counted(lost)}." if lost else "")
-        + (f" Gained: {_counted(gained)}." if gained else "")
-    )
-
-
-def _counted(names: Iterable[str]) -> str:
-    """The most frequent names first, with their numbers: 'Clock (3), Rain'."""
-    counts = Counter(names).most_common()
-    listed = [
-        formats.escaped(name) + (f" ({number})" if number > 1 else "") for name, number in counts[:_NAMED]
-    ]
-    more = len(counts) - len(listed)
-    return ", ".join(listed) + (f" and {more} more" if more else "")
+        agreements = [each.agreement for _, each in compared]
+        said = [f"**{summary(agreements, 'The pruned network', formats.escaped)}**"] if agreements else []
+        sentence.markdown(" ".join([*said, *complaints]))
 
 
 def _compare(cut: Cut, sentence: DeltaGenerator) -> tuple[list[tuple[Source, Comparison]], list[str]]:

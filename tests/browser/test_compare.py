@@ -125,7 +125,7 @@ def test_a_real_file_from_upload_to_json(visit: Visit, tmp_path: Path) -> None:
     assert probabilities(document["baseline"]) == pytest.approx(probabilities(switched["baseline"]), abs=1e-5)
     assert chart(page)[1] == chart(page)[2]
     assert re.fullmatch(r"Both recognise Music \((0\.\d\d) → \1\)", page.locator("h2").first.inner_text())
-    assert "baseline=Demo" in page.url
+    assert "baseline=demo-epanns" in page.url
 
 
 def test_bad_files_are_said_in_place_and_the_page_goes_on(visit: Visit) -> None:

@@ -185,6 +185,14 @@ def test_compare_says_what_tag_says_of_the_clip(cli, studio):
     said = cli("compare", studio / "silent.wav", "-a", first, "-b", second, "--json").document
     tagged = cli("tag", studio / "silent.wav", "-m", first, "--json").document
     assert said["baseline"]["notes"] == said["candidate"]["notes"] == tagged["notes"] == ["it is silent"]
+    assert said["clip"]["silent"] is tagged["clip"]["silent"] is True
+    for command in (
+        ("compare", studio / "silent.wav", "-a", first, "-b", second),
+        ("tag", studio / "silent.wav", "-m", first),
+    ):
+        assert (
+            "The recording is silent: there is nothing to recognise" in cli(*command).out.partition("\n")[0]
+        )
 
 
 @pytest.mark.parametrize("ratio", ["0.0", "0.25", "0.5", "0.75"])

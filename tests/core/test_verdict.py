@@ -13,7 +13,7 @@ from core.classes import ClassSet
 from core.compare import Comparison, agreement, compare
 from core.tagging import Tags, load_tagger
 from core.units import beside_threshold
-from core.verdict import SILENT, headline, verdict
+from core.verdict import SILENT, headline, summary, verdict
 
 NAMES = ("Dog", "Rain", "Clock", "Smoke detector, smoke alarm", "Music", "Siren")
 
@@ -87,6 +87,40 @@ def test_a_printed_figure_is_never_on_the_other_side_of_the_threshold(threshold:
     for offset in (0.0, 1e-9, 1e-6, 0.0004, 0.004, 0.006, 0.04):
         for value in (threshold - offset, threshold + offset):
             assert (float(beside_threshold(value, threshold)) >= threshold) == (value >= threshold)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "text"),
+    [
+        ([("", "")], "Neither network recognises anything at 0.50 on 1 recording."),
+        ([("D", "D")], "P keeps the 1 tag at 0.50 on 1 recording."),
+        ([("D", "D"), ("RC", "RC")], "P keeps all 3 tags at 0.50 on 2 recordings."),
+        ([("D", "")], "P keeps 0 of 1 tag at 0.50 on 1 recording; 0 of them are unchanged. Lost: Dog."),
+        (
+            [("", "D"), ("", "")],
+            "P keeps 0 of 0 tags at 0.50 on 2 recordings; 1 of them is unchanged. Gained: Dog.",
+        ),
+        (
+            [("DR", "D"), ("R", "C"), ("M", "M")],
+            "P keeps 2 of 4 tags at 0.50 on 3 recordings; 1 of them is unchanged. Lost: Rain (2). Gained: Clock.",
+        ),
+        (
+            [("DRCM", "")],
+            "P keeps 0 of 4 tags at 0.50 on 1 recording; 0 of them are unchanged. Lost: Dog, Music, Rain and 1 more.",
+        ),
+    ],
+)
+def test_several_recordings_in_sentences(pairs: list[tuple[str, str]], text: str) -> None:
+    agreements = [
+        agreement(
+            *(
+                tags({name: 0.9 * (name[0] in letters) for name in ("Dog", "Rain", "Clock", "Music")})
+                for letters in pair
+            )
+        )
+        for pair in pairs
+    ]
+    assert summary(agreements, "P") == text
 
 
 def test_classes_of_one_network_alone_are_named() -> None:
