@@ -309,3 +309,38 @@ def test_a_reader_that_leaves_early(studio):
 def test_main_exits_rather_than_returns(studio):
     with pytest.raises(SystemExit, match="0"):
         main(["importance", "--layer", "C1", "-m", str(studio / "small.safetensors")])
+
+
+@pytest.mark.parametrize(
+    ("channel", "peak_dbfs"), [("1", -8.0), ("2", -14.0), ("loudest", -8.0), ("mean", -10.5)]
+)
+def test_a_channel_is_chosen(cli, studio, channel: str, peak_dbfs: float) -> None:
+    """tone.wav has amplitudes of 0.4 and 0.2."""
+    said = cli(
+        "tag",
+        studio / "tone.wav",
+        "--checkpoint",
+        studio / "small.safetensors",
+        "--channel",
+        channel,
+        "--json",
+    )
+    assert said.document["clip"]["peak_dbfs"] == peak_dbfs
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [("3", "has 2 channels, and channel 3"), ("0", "mean or loudest"), ("left", "mean or loudest")],
+)
+def test_a_channel_that_is_not_there_is_one_line(cli, studio, channel: str, said: str) -> None:
+    run = cli(
+        "compare",
+        studio / "tone.wav",
+        "-a",
+        studio / "small.safetensors",
+        "-b",
+        studio / "other.safetensors",
+        "--channel",
+        channel,
+    )
+    assert said in run.complaint
