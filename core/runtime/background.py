@@ -12,7 +12,7 @@ from core.errors import PannscopeError
 
 _log = logging.getLogger(__name__)
 
-EXIT_SECONDS = 2.0
+EXIT_SECONDS = 3.0
 """How long all tasks together may take for their present step once the program ends, which it does within 5 s."""
 
 _running: set[BackgroundTask] = set()
@@ -98,9 +98,9 @@ class BackgroundTask:
             _running.discard(self)
 
 
-def end_all() -> bool:
-    """Cancel and wait for every task, those that others start meanwhile included; whether all have ended in ``EXIT_SECONDS``."""
-    deadline = time.monotonic() + EXIT_SECONDS
+def end_all(seconds: float | None = None) -> bool:
+    """Cancel and wait for every task, those that others start meanwhile included; whether all have ended in time (``EXIT_SECONDS``)."""
+    deadline = time.monotonic() + (EXIT_SECONDS if seconds is None else seconds)
     while (tasks := list(_running)) and (left := deadline - time.monotonic()) > 0:
         for task in tasks:
             task.cancel()

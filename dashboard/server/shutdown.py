@@ -18,7 +18,7 @@ from types import FrameType
 from core.files import remove_drafts
 from core.runtime.background import end_all
 
-SECONDS = 2.5
+SECONDS = 1.5
 """From the signal to the end, at most."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -50,7 +50,7 @@ class Shutdown:
 
     def _end(self) -> None:
         deadline = time.monotonic() + SECONDS
-        end_all()
+        end_all(SECONDS)
         self._closed.wait(max(0.0, deadline - time.monotonic()))
         end_now()
 
