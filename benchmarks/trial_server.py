@@ -55,6 +55,7 @@ if memory:
 """
 
 _WRONG = re.compile(r"Traceback|terminate called|Fatal Python error|Aborted|Segmentation|core dumped")
+_KILOBYTES = re.compile(r"^(Rss|Private_\w+):\s+(\d+) kB$", re.MULTILINE)
 _START_S = 120.0
 
 
@@ -149,13 +150,15 @@ class TrialServer:
             return self.process.wait()
 
     def resident_mb(self) -> float:
-        """Resident now, in MB of 1,000,000 bytes, child processes included."""
-        pids = [self.process.pid]
-        for pid in pids:
-            children = Path(f"/proc/{pid}/task/{pid}/children")
-            pids += [int(child) for child in children.read_text().split()]
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        """Resident now, in MB of 1,000,000 bytes; of the decoder's workers what they do not share with the server."""
+        pid = self.process.pid
+        memory = _KILOBYTES.findall(Path(f"/proc/{pid}/smaps_rollup").read_text("ascii"))
+        resident = sum(int(size) for name, size in memory if name == "Rss")
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                memory = _KILOBYTES.findall(Path(f"/proc/{child}/smaps_rollup").read_text("ascii"))
+                resident += sum(int(size) for name, size in memory if name.startswith("Private_"))
+        return resident * 1024 / 1e6
 
     @contextmanager
     def watched(self) -> Iterator[Watched]:

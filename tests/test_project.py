@@ -205,7 +205,9 @@ def test_the_server_stays_protected() -> None:
     assert CONFIG["server"]["enableXsrfProtection"] is True
     assert "maxUploadSize" not in CONFIG["server"]  # dashboard/server/upload_limit.py chooses it
     assert CONFIG["server"]["maxMessageSize"] == 25  # a visitor's message is read whole
-    assert CONFIG["browser"]["serverAddress"] == "localhost"  # without it Streamlit asks an outside server at every start
+    assert (
+        CONFIG["browser"]["serverAddress"] == "localhost"
+    )  # without it Streamlit asks an outside server at every start
     assert CONFIG["client"]["showErrorDetails"] == "none"
     assert CONFIG["browser"]["gatherUsageStats"] is False
 
