@@ -17,7 +17,7 @@ from dashboard.widgets import query_params
 from dashboard.widgets.download_buttons import download_button
 from dashboard.widgets.job_panel import job_panel, job_progress
 
-_FILE_PX = 130  # of the finished file with its notes: a file of other settings goes, and nothing moves
+_FILE_PX = 84  # of the finished file with its notes: a file of other settings goes, and nothing moves
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ _KEY, _PLAN = "pinned", "pinned_plan"
 _BETWEEN = "~"
 _ROWS = 10
 _TABLE_PX = 38 + 35 * _ROWS
+_NAME_PX = 120
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def side_by_side(cut: Cut, compared: Comparison, pin: Pin, slot: Slot) -> None:
         ),
         hide_index=True,
         height=_TABLE_PX,
-        column_config={"": st.column_config.TextColumn(pinned=True, width="small")},
+        column_config={"": st.column_config.TextColumn(pinned=True, width=_NAME_PX)},
         alt="The pinned cut and the present one, side by side: "
         + "; ".join(f"{name} {columns[0][name]} and {columns[1][name]}" for name in columns[0]),
     )

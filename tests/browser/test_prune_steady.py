@@ -55,7 +55,7 @@ def test_a_slider_step_moves_nothing_below_it(visit: Visit, width: int) -> None:
 
 
 def test_settings_survive_a_reload_and_the_back_button(visit: Visit) -> None:
-    address = "?network=demo-epanns&criterion=l1&ratio=20&repair=clip&limit=params&format=panns&measure=ranks"
+    address = "?network=demo-epanns&criterion=l1&layers=C12-C12&ratio=20&repair=clip&limit=params&format=panns&measure=ranks"
     page = visit(path="/prune", query=address)
     page.get_by_text("Repaired on this clip").wait_for()
 
@@ -70,10 +70,10 @@ def test_settings_survive_a_reload_and_the_back_button(visit: Visit) -> None:
     unchanged()
     page.reload()
     unchanged()
-    page.get_by_role("link", name="C9", exact=True).click()  # of the picture's layers: ranked and cut as here
-    page.get_by_role("heading", name="C9 keeps 102 of 128 filters").wait_for()  # floor(0.8 * 128)
+    page.get_by_role("link", name="C12", exact=True).click()  # of the picture's layers: ranked and cut as here
+    page.get_by_role("heading", name="C12 keeps 204 of 256 filters").wait_for()  # floor(0.8 * 256)
     settled(page)
-    for setting in ("network=demo-epanns", "layer=C9", "ranked_by=l1", "cut=20"):
+    for setting in ("network=demo-epanns", "layer=C12", "ranked_by=l1", "cut=20"):
         assert setting in page.url
     page.go_back()
     unchanged()
