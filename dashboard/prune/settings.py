@@ -233,7 +233,7 @@ def _read_layers(text: str) -> tuple[str, str] | None:
     """The first and the last layer of 'C7-C12', 'C7,C12' or 'C9'."""
     named = text.upper().replace("-", ",").split(",")
     known = [layer for layer in LAYERS if layer in named]
-    return (known[0], known[-1]) if known and len(known) == len(named) else None
+    return (known[0], known[-1]) if known and set(known) == set(named) else None
 
 
 def _start_from_common() -> None:

@@ -70,7 +70,9 @@ def test_settings_survive_a_reload_and_the_back_button(visit: Visit) -> None:
     unchanged()
     page.reload()
     unchanged()
-    page.get_by_role("link", name="C12", exact=True).click()  # of the picture's layers: ranked and cut as here
+    page.get_by_role(
+        "link", name="C12", exact=True
+    ).click()  # of the picture's layers: ranked and cut as here
     page.get_by_role("heading", name="C12 keeps 204 of 256 filters").wait_for()  # floor(0.8 * 256)
     settled(page)
     for setting in ("network=demo-epanns", "layer=C12", "ranked_by=l1", "cut=20"):

@@ -21,6 +21,7 @@ from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger, load_tagger
 from dashboard import formats
 from dashboard.charts.palette import LIGHT
+from dashboard.prune import settings
 from dashboard.prune.pins import Pin
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
@@ -550,3 +551,17 @@ def test_a_pinned_cut_stands_beside_the_present_one_and_in_the_address(
 )
 def test_a_foolish_pin_in_the_address_is_ignored(embedded: None, text: str) -> None:
     assert Pin.read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("C12-C12", ("C12", "C12")),
+        ("C9", ("C9", "C9")),
+        ("C7,C11", ("C7", "C11")),
+        ("", None),
+        ("C0-C3", None),
+    ],
+)
+def test_layers_in_the_address(text: str, layers: tuple[str, str] | None) -> None:
+    assert settings._read_layers(text) == layers
