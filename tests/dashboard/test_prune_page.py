@@ -289,7 +289,7 @@ def test_a_bad_plan_is_one_line_and_the_page_goes_on(prune_page: AppTest, parent
 
 
 def test_a_bad_recording_is_reported_and_an_example_is_used(prune_page: AppTest) -> None:
-    prune_page.get("file_uploader")[0].upload("bad.wav", b"this is no audio", "audio/wav")
+    prune_page.get("file_uploader")[1].upload("bad.wav", b"this is no audio", "audio/wav")
     prune_page.run()
     assert not prune_page.exception
     (error,) = prune_page.error
@@ -301,7 +301,7 @@ def test_a_bad_recording_is_reported_and_an_example_is_used(prune_page: AppTest)
 def test_recordings_stay_from_page_to_page_until_they_are_removed(
     prune_page: AppTest, wav: Callable[..., bytes]
 ) -> None:
-    prune_page.get("file_uploader")[0].upload("street.wav", wav(1.0, seed=3), "audio/wav")
+    prune_page.get("file_uploader")[1].upload("street.wav", wav(1.0, seed=3), "audio/wav")
     prune_page.run()
     assert "**street\\.wav**" in shown(prune_page)
     prune_page.switch_page("compare/page.py").run()
@@ -316,7 +316,7 @@ def test_recordings_stay_from_page_to_page_until_they_are_removed(
 
 def test_of_several_recordings_one_is_used(prune_page: AppTest, wav: Callable[..., bytes]) -> None:
     for name, seed in (("one.wav", 1), ("two.wav", 2)):
-        prune_page.get("file_uploader")[0].upload(name, wav(0.5, seed=seed), "audio/wav")
+        prune_page.get("file_uploader")[1].upload(name, wav(0.5, seed=seed), "audio/wav")
     prune_page.run()
     assert "**one\\.wav**" in shown(prune_page)
     two = Source.of_bytes("two.wav", wav(0.5, seed=2))
@@ -341,7 +341,7 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     prune_page: AppTest, parent: Tagger, wav: Callable[..., bytes]
 ) -> None:
     noise = wav(0.5, seed=9)
-    prune_page.get("file_uploader")[0].upload("own.wav", noise, "audio/wav")
+    prune_page.get("file_uploader")[1].upload("own.wav", noise, "audio/wav")
     prune_page.run()
     jobs = get_server().jobs
     with get_server().queue.slot():  # the job waits for its slot, and can be stopped there
@@ -367,7 +367,7 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
 def test_a_plan_for_a_budget_is_found_and_sets_every_widget(
     prune_page: AppTest, wav: Callable[..., bytes]
 ) -> None:
-    prune_page.get("file_uploader")[0].upload("short.wav", wav(0.4, seed=11), "audio/wav")
+    prune_page.get("file_uploader")[1].upload("short.wav", wav(0.4, seed=11), "audio/wav")
     prune_page.run()
     prune_page.segmented_control(key="limit").set_value("params").run()
     prune_page.button(key="find_plan").click().run()
@@ -444,7 +444,7 @@ def test_all_recordings_are_judged_and_repair_runs_on_all(
 ) -> None:
     sounds = {"clock.wav": encode_wav(example_clip("clock").waveform), "noise.wav": wav(0.5, seed=2)}
     for name, data in sounds.items():
-        prune_page.get("file_uploader")[0].upload(name, data, "audio/wav")
+        prune_page.get("file_uploader")[1].upload(name, data, "audio/wav")
     prune_page.run()
     assert not prune_page.exception
     table = next(frame.value for frame in prune_page.dataframe if "Recording" in frame.value)
@@ -497,7 +497,7 @@ def test_the_smallest_network_that_keeps_the_tags_is_found_and_shown(
         "siren.wav": example_clip("siren").waveform[:64_000],
     }
     for name, waveform in sounds.items():
-        prune_page.get("file_uploader")[0].upload(name, encode_wav(waveform), "audio/wav")
+        prune_page.get("file_uploader")[1].upload(name, encode_wav(waveform), "audio/wav")
     prune_page.run()
     prune_page.button(key="preset_smallest").click().run()
     jobs = get_server().jobs
