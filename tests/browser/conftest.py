@@ -22,7 +22,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 ROOT = Path(__file__).parents[2]
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 # The script's end says nothing of plotly, which draws its charts one after another.
-ALL_DRAWN = """[...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
+# A function: the pages forbid that a string is evaluated, which is what a bare expression is from the second look on.
+ALL_DRAWN = """() => [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
 NAMES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
 
 

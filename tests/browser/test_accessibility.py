@@ -26,7 +26,7 @@ _UNFOLDS_MS = 250  # of a tab or popover: no run of the page
 
 def findings(page: Any, within: str = "body") -> list[str]:
     """What axe reports of serious or critical impact, in one part of the page, once no color fades any more."""
-    page.wait_for_function("document.getAnimations().every(each => !(each instanceof CSSTransition))")
+    page.wait_for_function("() => document.getAnimations().every(each => !(each instanceof CSSTransition))")
     violations = Axe().run(page, within).response["violations"]
     return [
         f"{violation['id']}: {node['target']}: {node['failureSummary']}"
