@@ -116,7 +116,7 @@ def visitors() -> Iterator[Row]:
     from benchmarks.app_memory import recording
 
     with TrialServer("pannscope serve") as server, server.watched() as seen:
-        time.sleep(10)  # the warm-up
+        Visitor(server.address, *PAIR).open_page()  # which waits for the warm-up
         idle = server.resident_mb()
         crowd = [Visitor(server.address, *PAIR) for _ in range(12)]
 
