@@ -253,7 +253,7 @@ def test_a_layer_without_the_picked_filter_shows_its_own(embedded: None) -> None
 
 
 def test_a_bad_recording_is_said_and_the_filters_stay(page: AppTest) -> None:
-    page.file_uploader[0].upload("bad.mp3", b"this is no audio", "audio/mpeg")
+    page.file_uploader[1].upload("bad.mp3", b"this is no audio", "audio/mpeg")
     page.run()
     assert not page.exception
     assert "bad\\.mp3" in page.error[0].value
@@ -264,7 +264,7 @@ def test_a_bad_recording_is_said_and_the_filters_stay(page: AppTest) -> None:
 def test_of_a_long_recording_the_first_half_minute_is_drawn_and_that_is_said(
     page: AppTest, wav: Callable[..., bytes]
 ) -> None:
-    page.file_uploader[0].upload("long.wav", wav(31.0, rate=8_000), "audio/wav")
+    page.file_uploader[1].upload("long.wav", wav(31.0, rate=8_000), "audio/wav")
     page.run()
     assert not page.exception
     assert "The first 30.0 s of the clip are drawn" in shown(page)
