@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,13 @@ from core.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+_EXPONENTS: dict[torch.dtype, tuple[type[np.unsignedinteger[Any]], int]] = {
+    torch.float16: (np.uint16, 0x7C00),
+    torch.bfloat16: (np.uint16, 0x7F80),
+    torch.float32: (np.uint32, 0x7F80_0000),
+    torch.float64: (np.uint64, 0x7FF0_0000_0000_0000),
+}
+"""The bits that are all ones in NaN and infinity, and in nothing else (IEEE 754; bfloat16 is float32's upper half)."""
 _PIECE = 1 << 20  # bytes; a multiple of every dtype's size
 
 
@@ -105,13 +113,17 @@ class WeightFile:
                         raise CheckpointError(
                             f"{self.path} became shorter while it was read; load it once it is complete."
                         )
-                    if storage.dtype.is_floating_point:
-                        values = torch.frombuffer(piece, dtype=storage.dtype)
-                        if not bool(torch.isfinite(values).all()):
-                            damaged.add(storage.key)
+                    if storage.dtype in _EXPONENTS and not _finite(piece, *_EXPONENTS[storage.dtype]):
+                        damaged.add(storage.key)
                     target.write(piece)
                     left -= len(piece)
         return damaged
+
+
+def _finite(piece: memoryview, kind: type[np.unsignedinteger[Any]], exponent: int) -> bool:
+    """Whether no exponent is all ones. By numpy: torch would wake all its threads for every piece, 9 s of work for a CNN14."""
+    mask = kind(exponent)
+    return not bool(np.equal(np.frombuffer(piece, kind) & mask, mask).any())
 
 
 def _window(content: mmap.mmap | memoryview, start: int, claim: TensorClaim) -> Tensor:
