@@ -84,7 +84,7 @@ def librosa_filterbank(front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(filters.T), centers
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _filterbank(front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
     if front_end == FRONT_END:
         file = resources.files("core").joinpath("data", _PUBLISHED_FILTERBANK)

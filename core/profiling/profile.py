@@ -110,11 +110,12 @@ def profile(
     23205839
     """
     entry = network(architecture)
-    given = {"widths": widths, "classes": classes, "embedding": embedding}
-    options = {name: value for name, value in given.items() if value is not None}
-    if entry.configure is not Cnn14Config and options.keys() - {"classes"}:
+    base = entry.configure(**({} if classes is None else {"classes": classes}))
+    given = {"widths": widths, "embedding": embedding}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes and not isinstance(base, Cnn14Config):
         raise ModelError(f"{architecture} is counted as published; leave its widths and its embedding out.")
-    base = entry.configure(**options)
+    base = replace(base, **changes)
     if ratio is None:
         return _count(entry, base, seconds)
     if architecture not in ARCHITECTURES:
