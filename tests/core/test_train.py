@@ -74,8 +74,8 @@ def test_it_learns(clips, tmp_path):
 
 def test_one_step_is_adam_with_amsgrad_on_binary_cross_entropy(clips, monkeypatch):
     """The same step by hand, from the batch that the sampler draws: no mixup, no augmentation, no dropout."""
-    monkeypatch.setattr("core.models.cnn._BLOCK_DROPOUT", 0.0)
-    monkeypatch.setattr("core.models.cnn._EMBEDDING_DROPOUT", 0.0)
+    monkeypatch.setattr("core.models.cnn.BLOCK_DROPOUT", 0.0)
+    monkeypatch.setattr("core.models.network.PannsNetwork.pooled_dropout", 0.0)
     config = TrainingConfig(steps=1, batch=4, seconds=0.5, mixup_alpha=0.0, spec_augment=False)
     trainer = Trainer(network(), clips, config)
     reference = network().train()
