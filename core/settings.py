@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -90,8 +91,13 @@ def cache_dir() -> Path:
 def zenodo() -> str:
     """Where the published checkpoints are downloaded from: Zenodo or a mirror, without a slash at the end."""
     address = (MIRROR.value or ZENODO).rstrip("/")
-    if not address.startswith(("https://", "http://")):
-        raise MIRROR.refusal("an address that begins with https:// or http://")
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of brackets that are no IPv6 address, or a port that is none
+        valid = False
+    if not valid or not address.isprintable() or set(" ?#") & set(address):
+        raise MIRROR.refusal("an address that begins with https:// or http:// and has a host and no query")
     return address
 
 

@@ -72,6 +72,11 @@ def test_what_is_accepted(read, name, given, value, monkeypatch) -> None:
     [
         ("ZENODO", "zenodo.org", "an address that begins with https:// or http://"),
         ("ZENODO", "file:///etc", "an address that begins"),
+        ("ZENODO", "http://[::1", "an address that begins"),
+        ("ZENODO", "http://127.0.0.1:65536", "an address that begins"),
+        ("ZENODO", "https://", "an address that begins"),
+        ("ZENODO", "https://a.example/\x01", "an address that begins"),
+        ("ZENODO", "https://a.example?x=1", "an address that begins"),
         ("PROFILE", "tiny", "one of auto, fast, small"),
         ("THREADS", "0", "a number of threads, 1 to 256"),
         ("THREADS", "257", "a number of threads"),

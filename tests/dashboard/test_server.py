@@ -19,7 +19,8 @@ from core.errors import AudioError
 from core.examples import example_clip
 from core.tagging import load_tagger
 from dashboard.server import server as server_module
-from dashboard.server.models import file_bytes, usable_models
+from dashboard.server.models import usable_models
+from dashboard.server.own_networks import file_bytes
 from dashboard.server.server import Server
 from dashboard.server.source import Source
 
