@@ -22,12 +22,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the browser tests, and keep each file in one process; all files of the browser in one, for they share a server."""
+    """Mark the browser tests, for ``-m "not browser"``."""
     for item in items:
-        uses_browser = item.path.is_relative_to(ROOT / "tests" / "browser")
-        if uses_browser:
+        if item.path.is_relative_to(ROOT / "tests" / "browser"):
             item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser" if uses_browser else str(item.path)))
 
 
 @pytest.fixture(scope="session")
