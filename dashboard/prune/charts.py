@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
@@ -165,14 +164,14 @@ def curves(
             cliponaxis=False,
         )
     drawn = [line for line in lines if len(line.values)]
-    label_ys = _spread([float(line.values[-1]) for line in drawn], _LABEL_GAP * (high - low))
+    label_ys = _spread([float(line.values[-1]) for line in drawn], _LABEL_GAP * (high - low), low, high)
     for line, label_y in zip(drawn, label_ys, strict=True):
         figure.add_annotation(
             x=1,
             xref="paper",
             xanchor="left",
             xshift=8,
-            y=min(high, max(low, label_y)),
+            y=label_y,
             text=line.name.replace(" ", formats.NBSP),
             showarrow=False,
             align="left",
@@ -302,12 +301,12 @@ def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.nda
     )
 
 
-def _spread(values: Sequence[float], gap: float) -> list[float]:
-    """The values in their order, neighbors that are closer than ``gap`` moved apart to that distance."""
+def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The values in their order, moved within ``low`` and ``high`` until neighbors are at least ``gap`` apart."""
     moved = list(values)
-    for lower, upper in pairwise(np.argsort(values, kind="stable")):
-        missing = gap - (moved[upper] - moved[lower])
-        if missing > 0:
-            moved[lower] -= missing / 2
-            moved[upper] += missing / 2
+    order = np.argsort(values, kind="stable")
+    for place, index in enumerate(order):
+        moved[index] = max(moved[index], moved[order[place - 1]] + gap if place else low)
+    for place, index in enumerate(reversed(order)):
+        moved[index] = min(moved[index], moved[order[-place]] - gap if place else high)
     return moved

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,17 @@ def test_curves_carry_their_points_names_and_marks() -> None:
 def test_names_at_the_ends_of_close_curves_do_not_touch() -> None:
     notes = curves([Line("a", (0, 0.9), (1, 0.50)), Line("b", (0, 0.9), (1, 0.49))]).layout.annotations
     assert notes[0].y - notes[1].y == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("end", [0.0, 0.5, 1.0])
+def test_labels_of_curves_that_end_in_one_point_stand_apart(end: float) -> None:
+    notes = curves(
+        [Line(name, (0, 0.9), (1, end)) for name in ("repaired", "not repaired", "chance")]
+    ).layout.annotations
+    heights = sorted(note.y for note in notes)
+    assert min(b - a for a, b in pairwise(heights)) >= 0.0749
+    assert heights[0] >= 0
+    assert heights[-1] <= 1
 
 
 def test_a_curve_that_has_no_points_yet_has_no_name() -> None:
