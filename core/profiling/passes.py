@@ -1,7 +1,7 @@
 """Any network's counts from one pass on the meta device: what runs, how large its output is, and what is alive meanwhile.
 
-The conventions are the package's. Which modules run, and on what, is seen by hooks; thop counts the same way, so the figures are its
-own. Modules that a state dict stores and the network never uses have parameters and no MACs.
+The conventions are the package's: a network's MACs are thop's own count, its layers' are seen by hooks. Modules that a state dict stores
+and the network never uses have parameters and no MACs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from core.profiling.counts import (
     COUNTER_BYTES,
     FLOAT16_BYTES,
     FLOAT32_BYTES,
-    THOP_BATCH_NORM,
     Counts,
     LayerProfile,
 )
@@ -75,7 +74,7 @@ def count_pass(entry: Architecture, config: Any, samples: int) -> Pass:
         params_total=trainable + frozen,
         params_trainable=trainable,
         params_paper=layers.params + stft,
-        macs=layers.macs + (0 if front is None else stft * front.frames(samples)),
+        macs=thop_macs(entry, config, samples) + (0 if front is None else stft * front.frames(samples)),
         macs_network=sum(row[-1] for row in layers.rows.values()),
         size_bytes=file_bytes + FLOAT32_BYTES * frozen,
         size_bytes_float16=file_bytes_float16 + FLOAT16_BYTES * frozen,
@@ -84,6 +83,15 @@ def count_pass(entry: Architecture, config: Any, samples: int) -> Pass:
     )
     rows = tuple(LayerProfile(name, *row, memory.peaks[name]) for name, row in layers.rows.items())
     return Pass(counts, rows, memory.peaks[peak_at], peak_at)
+
+
+def thop_macs(entry: Architecture, config: Any, samples: int) -> int:
+    """thop's count, as the paper used it: pooling and activations that are functions count 0, and so does the front end's FFT."""
+    from thop import profile as thop_profile  # imports slowly, and only a profile needs it
+
+    network = empty_network(entry, config)
+    macs, _ = thop_profile(network, inputs=(torch.empty(1, samples, device="meta"),), verbose=False)
+    return int(macs)
 
 
 def flop_counter_macs(entry: Architecture, config: Any, samples: int) -> int:
@@ -108,7 +116,7 @@ class _Layers:
 
     def __init__(self, network: Network, entry: Architecture) -> None:
         self.rows: dict[str, tuple[int, int, int, int]] = {}
-        self.macs = self.params = 0
+        self.params = 0
         self._names = {layer.convolution: name for name, layer in entry.modules().items()}
         self._norms = {
             layer.convolution: network.get_submodule(layer.norm)
@@ -121,15 +129,14 @@ class _Layers:
         """A module's layer, or else its path."""
         return self._names.get(path, path)
 
-    def record(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(self, path: str, module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         if path.split(".")[0] == "front_end":
             return
-        macs = _operations(module, inputs[0], output)
-        self.macs += macs
         if path not in self._seen:
             self._seen.add(path)
             self.params += _parameters(module)
         if isinstance(module, Weighted):
+            macs = output.numel() * module.weight[0].numel()
             name = self.name(path)
             before = self.rows[name][-1] if name in self.rows else 0
             params = _parameters(module) + (_parameters(self._norms[path]) if path in self._norms else 0)
@@ -139,21 +146,6 @@ class _Layers:
                 params,
                 before + macs,
             )
-
-
-def _operations(module: nn.Module, inputs: Tensor, output: Tensor) -> int:
-    """What thop counts for a module (thop/vision/basic_hooks.py): activations, and everything that is no module, count 0."""
-    if isinstance(module, nn.Conv1d | nn.Conv2d):
-        return output.numel() * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return output.numel() * module.in_features
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        return THOP_BATCH_NORM * inputs.numel()
-    if isinstance(module, nn.AvgPool1d | nn.AvgPool2d):
-        return output.numel()
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        return inputs.numel() + output.numel()
-    return 0
 
 
 def _parameters(module: nn.Module) -> int:

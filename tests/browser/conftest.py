@@ -67,9 +67,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
-    """Headless chromium, whose microphone is a made-up one."""
+    """Headless chromium, whose microphone is a made-up one. Until its end, playwright's event loop runs in this thread."""
     path = chromium_path()
     if path is None:
         pytest.skip("no chromium on this machine: install it, or name it in PANNSCOPE_CHROMIUM")

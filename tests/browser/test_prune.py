@@ -95,6 +95,7 @@ def test_slider_criterion_and_repair_answer_and_stay_in_the_address(open_prune: 
 
 def test_a_plan_and_the_network_are_exported(open_prune: Callable[..., Any], tmp_path: Path) -> None:
     page = open_prune("?ratio=75&format=safetensors")
+    settled(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Plan as JSON").click()
     plan = json.loads(Path(waiting.value.path()).read_text(encoding="utf-8"))

@@ -41,10 +41,6 @@ def not_a_number(path: Path) -> None:
     soundfile.write(path, samples, 32_000, subtype="FLOAT")
 
 
-def ima_adpcm(path: Path) -> None:
-    soundfile.write(path, np.zeros(16_000), 32_000, subtype="IMA_ADPCM")
-
-
 SECOND = bytes(64_000)
 RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "does not exist"),
@@ -63,7 +59,6 @@ RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(wav(SECOND, rate=1_000_000)),
         "sample rate of 1,000,000 Hz",
     ),
-    "old codec": (ima_adpcm, "ADPCM"),
 }
 
 

@@ -352,7 +352,7 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     assert "Stopped\\." in shown(prune_page)
     prune_page.button(key="measure_sensitivity").click().run()
     settled(prune_page, lambda: jobs.result(key) is not None)
-    cells = charts(prune_page)["sensitivity"]["data"][0]
+    cells, figures = charts(prune_page)["sensitivity"]["data"]
     assert cells["y"] == list(reference.LAYERS)
     assert [text.replace("\u00a0", " ") for text in cells["x"]] == ["10 %", "25 %", "50 %", "75 %", "90 %"]
     waveform, _ = soundfile.read(io.BytesIO(noise), dtype="float32")
@@ -360,7 +360,7 @@ def test_sensitivity_is_measured_on_demand_and_can_be_stopped(
     before = reference.probabilities(weights, waveform)
     for layer, kept in (("C7", 12), ("C12", 51)):  # floor(0.1 n)
         after = reference.probabilities(weights, waveform, reference.removed_by(weights, {layer: kept}))
-        shown_value = float(cells["text"][reference.LAYERS.index(layer)][4])
+        shown_value = float(figures["text"][5 * reference.LAYERS.index(layer) + 4])
         assert shown_value == pytest.approx(reference.divergence(before, after), rel=0.02, abs=6e-4)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,5 +39,4 @@ def test_it_begins_with_the_server_whatever_starts_it(monkeypatch: pytest.Monkey
         async with app.lifespan(app.app):
             assert began == [True]
 
-    with ThreadPoolExecutor(1) as executor:  # playwright's loop runs in this thread after the browser tests
-        executor.submit(asyncio.run, run()).result(60)
+    asyncio.run(run())
