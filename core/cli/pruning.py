@@ -46,7 +46,7 @@ def importance_command(
     ] = 0.5,
     json_output: JsonOption = False,
 ) -> None:
-    """Score and rank the filters of a layer; rank 1 is the most important."""
+    """Score and rank the filters of a layer, or of all."""
     from core.models.cnn import LAYERS
     from core.models.widths import check_ratio
     from core.pruning.criteria import layer_importance
