@@ -180,7 +180,6 @@ def serve(port: int) -> None:
         entries._complete = lambda checkpoint: checkpoints.path_of(checkpoint).is_file()
     sys.argv = ["streamlit", "run", str(ROOT / "dashboard" / "app.py"), f"--server.port={port}"]
     sys.argv += ["--server.headless=true", "--server.address=127.0.0.1", "--server.fileWatcherType=none"]
-    sys.argv += ["--server.enableXsrfProtection=false", "--server.enableCORS=false"]
     streamlit()
 
 

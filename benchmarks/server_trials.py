@@ -33,7 +33,7 @@ Row = tuple[str, str]
 """What was done, and what happened."""
 
 MEMORY = 10**9
-"""Bytes that the flooded server takes for the machine's memory."""
+"""Bytes that a server takes for the machine's memory: those of a small host."""
 
 FILE_BYTES = 49_000_000
 TIMES = 10
@@ -115,7 +115,7 @@ def visitors() -> Iterator[Row]:
     """Twelve sessions with the embedded pair, each with a recording of its own."""
     from benchmarks.app_memory import recording
 
-    with TrialServer("pannscope serve") as server, server.watched() as seen:
+    with TrialServer("pannscope serve", memory=MEMORY) as server, server.watched() as seen:
         Visitor(server.address, *PAIR).open_page()  # which waits for the warm-up
         idle = server.resident_mb()
         crowd = [Visitor(server.address, *PAIR) for _ in range(12)]
@@ -128,7 +128,7 @@ def visitors() -> Iterator[Row]:
         with ThreadPoolExecutor(12) as pool:
             charts = list(pool.map(visit, range(12)))
         yield (
-            "12 visitors at once, each with 10 s of audio, embedded pair",
+            "12 visitors at once, each with 10 s of audio, embedded pair, 1 GB of memory",
             f"all {sum(count > 0 for count in charts)} pages drawn; {idle:.0f} MB resident before, "
             f"at most {seen.peak_mb:.0f} MB, {server.resident_mb():.0f} MB afterwards",
         )
