@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.models.blocks import initialize
 from core.models.frontend import FrontEnd, LogMel
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Waveform (batch, samples) at the architecture's sample rate -> logits (batch, classes).
 
     A network is four steps: its front end, ``feature_maps`` (what convolutions compute), ``embed`` and ``classify``. The front end
@@ -41,17 +42,17 @@ class Network(nn.Module):
         """Logits (batch, classes) of waveforms (batch, samples)."""
         return self.head(self.feature_maps(self.front_end(waveform)))
 
+    @abstractmethod
     def feature_maps(self, inputs: Any) -> Tensor:
         """Feature maps of what the front end returns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, maps: Tensor) -> Tensor:
         """Embeddings (batch, units) of feature maps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classify(self, embedding: Tensor) -> Tensor:
         """Logits (batch, classes) of embeddings."""
-        raise NotImplementedError
 
     def head(self, maps: Tensor) -> Tensor:
         """Logits (batch, classes) of feature maps."""
@@ -130,9 +131,9 @@ class LogMelNetwork(PannsNetwork):
         """The first convolution's input: the batch norm over mel bands; (batch, 1, frames, mel_bins) -> the same shape."""
         return self.bn0(logmel.transpose(1, 3)).transpose(1, 3)
 
+    @abstractmethod
     def maps(self, x: Tensor) -> Tensor:
         """Feature maps of the normalized log-mel: (batch, 1, frames, mel_bins) -> (batch, maps, frames, bands)."""
-        raise NotImplementedError
 
 
 def initialize_all(network: nn.Module) -> None:

@@ -62,7 +62,7 @@ def tiles(view: LayerView) -> None:
 
 
 def selected_filter(view: LayerView) -> None:
-    """The selected filter: its rank, its kernels and its nearest neighbors."""
+    """The selected filter: its rank, its kernels and its nearest neighbours."""
     weight = get_server().weight(view.network, view.layer)
     _choose_filter(view)
     _kernels(view, weight)
@@ -107,7 +107,7 @@ def _kernels(view: LayerView, weight: np.ndarray) -> None:
         alt=f"The largest kernels of filter {view.selected} of {view.layer}.",
     )
     st.caption(
-        f"Its {formats.plural(len(kernels), 'largest kernel')} of {weight.shape[1]}, labeled with their input channels."
+        f"Its {formats.plural(len(kernels), 'largest kernel')} of {weight.shape[1]}, labelled with their input channels."
         if len(kernels) > 1
         else "Its only kernel: C1 has one input channel, the spectrogram."
     )
@@ -118,7 +118,7 @@ def _neighbors(view: LayerView, weight: np.ndarray) -> None:
     if not nearest:
         return
     st.markdown(
-        "**Nearest neighbors**",
+        "**Nearest neighbours**",
         help="By the similarity criterion: each filter is represented by the common direction of its kernels, and the distance "
         "is 1 minus the cosine between two of these directions: 0 the same, 1 orthogonal, 2 opposite.",
     )

@@ -120,7 +120,7 @@ def curves(
     form: formats.Form,
     at: float,
 ) -> go.Figure:
-    """Curves over the pruning ratio, labeled at their right ends; ``at`` is the current ratio."""
+    """Curves over the pruning ratio, labelled at their right ends; ``at`` is the current ratio."""
     low, high = y_range
     figure = go.Figure()
     figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
@@ -302,7 +302,7 @@ def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.nda
 
 
 def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The values in their order, moved within ``low`` and ``high`` until neighbors are at least ``gap`` apart."""
+    """The values in their order, moved within ``low`` and ``high`` until neighbours are at least ``gap`` apart."""
     moved = list(values)
     order = np.argsort(values, kind="stable")
     for place, index in enumerate(order):

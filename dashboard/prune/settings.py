@@ -189,7 +189,7 @@ def choose_repair(recordings: int) -> str:
         persist_state="session",
         help="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
         "squares to its outputs before pruning. Both run on a few calibration clips: the current clip or all of your recordings, "
-        "the synthesized examples without the current one, or both. Agreement on a clip that repair was calibrated on is better "
+        "the synthesised examples without the current one, or both. Agreement on a clip that repair was calibrated on is better "
         "than on other clips.",
     )
     query_params.keep("repair", repair or "off", "off")
