@@ -85,7 +85,7 @@ class CalibrationOptions:
         used = channel_of(self.channel)
         if self.manifest is None or self.audio is None:
             return [load_clip(path, channel=used).waveform for path in recordings(self.clips or ())], None
-        labelled = read_manifest(self.manifest, self.audio, tagger.classes)
+        labelled = read_manifest(self.manifest, self.audio, tagger.classes, channel=used)
         if self.folds is not None:
             labelled = labelled.select([fold.strip() for fold in self.folds.split(",")])
-        return [load_clip(path, channel=used).waveform for path in labelled.paths], labelled.targets
+        return [labelled.waveform(row) for row in range(len(labelled))], labelled.targets

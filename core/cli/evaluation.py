@@ -8,11 +8,13 @@ import typer
 
 from core.cli.options import (
     AudioOption,
+    ChannelOption,
     FoldsOption,
     JsonOption,
     ManifestOption,
     NetworkOptions,
     RuntimeOption,
+    channel_of,
     grouped,
 )
 from core.cli.output import print_json, print_table, progress, say
@@ -35,6 +37,7 @@ def evaluate_command(
     network: NetworkOptions,
     runtime: RuntimeOption = "auto",
     folds: FoldsOption = None,
+    channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
     """Score a model on labelled clips: mAP, AUC and d'.
@@ -44,8 +47,9 @@ def evaluate_command(
     from core.training.data import read_manifest
     from core.training.evaluate import evaluate
 
+    used = channel_of(channel)
     tagger = network.load(runtime=runtime)
-    clips = select_folds(read_manifest(manifest, audio, tagger.classes), folds)
+    clips = select_folds(read_manifest(manifest, audio, tagger.classes, channel=used), folds)
     with progress("evaluating") as show:
         quality = evaluate(tagger, clips, show)
     if json_output:

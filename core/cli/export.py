@@ -86,7 +86,11 @@ def export_command(
     used = channel_of(channel)
     check_export(out, form, force=force)
     tagger = network.load()
-    labelled = None if manifest is None or audio is None else read_manifest(manifest, audio, tagger.classes)
+    labelled = (
+        None
+        if manifest is None or audio is None
+        else read_manifest(manifest, audio, tagger.classes, channel=used)
+    )
     result = export(
         tagger,
         form,

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli.options import AudioOption, FoldsOption, ForceOption, HalfOption, JsonOption, ManifestOption
+from core.cli.options import (
+    AudioOption,
+    ChannelOption,
+    FoldsOption,
+    ForceOption,
+    HalfOption,
+    JsonOption,
+    ManifestOption,
+    channel_of,
+)
 
 if TYPE_CHECKING:
+    from core.classes import ClassSet
+    from core.training.data import LabelledClips
     from core.training.train import TrainingConfig
 
 
@@ -25,6 +36,7 @@ class TrainingOptions:
     ]
     steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
     folds: FoldsOption = None
+    channel: ChannelOption = "mean"
     evaluate_folds: Annotated[
         str | None,
         typer.Option("--evaluate-folds", metavar="LIST", help="Score the result on these folds, as 4."),
@@ -92,6 +104,12 @@ class TrainingOptions:
     def metrics_file(self) -> Path:
         """The log of the losses, beside the checkpoint."""
         return self.out.with_suffix(".metrics.jsonl")
+
+    def clips(self, classes: ClassSet | None = None) -> LabelledClips:
+        """The manifest's clips, with these classes or those that it uses. Raises ``DataError``."""
+        from core.training.data import read_manifest
+
+        return read_manifest(self.manifest, self.audio, classes, channel=channel_of(self.channel))
 
     def config(self) -> TrainingConfig:
         """The recipe. Raises ``DataError`` for a value that training cannot use."""

@@ -44,12 +44,11 @@ def train_command(
     import torch
 
     from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
-    from core.training.data import read_manifest
 
     _prepare(options)
     if not 0 < width <= 1:
         raise DataError(f"--width is a share of CNN14's filters, above 0 and at most 1; got {width:g}.")
-    clips = read_manifest(options.manifest, options.audio)
+    clips = options.clips()
     torch.manual_seed(options.seed)
     widths = tuple(max(1, round(width * filters)) for filters in CNN14_WIDTHS)
     model = Cnn14(Cnn14Config(widths, len(clips.classes), max(1, round(width * 2048))))
@@ -62,12 +61,9 @@ def finetune_command(options: TrainingOptions, network: NetworkOptions) -> None:
     Its classes stay as they are; labels outside of them are ignored.
     """
     config = options.config()
-
-    from core.training.data import read_manifest
-
     _prepare(options)
     tagger = network.load()
-    clips = read_manifest(options.manifest, options.audio, tagger.classes)
+    clips = options.clips(tagger.classes)
     earlier = {
         **tagger.info.training,
         "finetuned_from": tagger.name,
@@ -131,6 +127,7 @@ def _train(
         **asdict(config),
         "clips": len(chosen),
         "folds": options.folds or "all",
+        "channel": options.channel,
         "final_loss": trainer.losses[-1],
     }
     save_checkpoint(

@@ -10,14 +10,14 @@ import csv
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from core.audio import MAX_SECONDS, load_clip
+from core.audio import MAX_SECONDS, Channel, load_clip
 from core.classes import ClassSet, audioset
 from core.errors import DataError
 from core.models.cnn import MIN_SAMPLES
@@ -40,20 +40,29 @@ class LabelledClips:
         The classes of the columns.
     folds : tuple of str
         The manifest's fold of each clip, "" where it has none.
+    channel : int, "mean" or "loudest"
+        What is used of recordings with several channels, as ``load_clip`` has it.
     """
 
     paths: tuple[Path, ...]
     targets: np.ndarray
     classes: ClassSet
     folds: tuple[str, ...]
+    channel: Channel = "mean"
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def waveform(self, index: int) -> np.ndarray:
+        """The recording at ``index``, (samples,) float32 at 32 kHz. Raises ``AudioError``."""
+        return load_clip(self.paths[index], channel=self.channel).waveform
+
     def digest(self) -> str:
-        """sha256 of the file names and their labels: the identity of a training set."""
+        """sha256 of the file names, their labels and a channel other than the mean: the identity of a training set."""
         digest = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
         digest.update(np.packbits(self.targets > 0).tobytes() + str(self.classes.indices).encode())
+        if self.channel != "mean":
+            digest.update(f"channel {self.channel}".encode())
         return digest.hexdigest()
 
     def select(self, folds: Sequence[str]) -> LabelledClips:
@@ -65,15 +74,17 @@ class LabelledClips:
                 f"The manifest has no fold {unknown[0]!r}; its folds are {', '.join(known) or 'none'}."
             )
         rows = [row for row, fold in enumerate(self.folds) if fold in folds]
-        return LabelledClips(
-            tuple(self.paths[row] for row in rows),
-            self.targets[rows],
-            self.classes,
-            tuple(self.folds[row] for row in rows),
+        return replace(
+            self,
+            paths=tuple(self.paths[row] for row in rows),
+            targets=self.targets[rows],
+            folds=tuple(self.folds[row] for row in rows),
         )
 
 
-def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) -> LabelledClips:
+def read_manifest(
+    manifest: Path, audio: Path, classes: ClassSet | None = None, *, channel: Channel = "mean"
+) -> LabelledClips:
     """Read a manifest and check it against the folder before anything is decoded.
 
     Parameters
@@ -82,6 +93,7 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
     audio : folder that the file names are relative to.
     classes : the columns of the targets, in this order; labels outside of them are ignored. By default every class that
         the manifest uses, in AudioSet's order.
+    channel : what to use of recordings with several channels.
 
     Raises
     ------
@@ -123,7 +135,7 @@ def read_manifest(manifest: Path, audio: Path, classes: ClassSet | None = None) 
         raise DataError(
             f"{manifest.name} labels no clip with a class of this model; there is nothing to train on or score."
         )
-    return LabelledClips(tuple(paths), targets, classes, tuple(folds))
+    return LabelledClips(tuple(paths), targets, classes, tuple(folds), channel)
 
 
 def _read_rows(manifest: Path) -> list[dict[str, str]]:
@@ -175,7 +187,7 @@ class Spectrograms:
     def _decibels(self, index: int) -> torch.Tensor:
         kept = self._kept.get(index)
         if kept is None:
-            waveform = load_clip(self.clips.paths[index]).waveform[: self.samples]
+            waveform = self.clips.waveform(index)[: self.samples]
             padded = np.pad(waveform, (0, self.samples - len(waveform)))
             with torch.no_grad():
                 power = self._front_end.power(torch.from_numpy(padded)[None])[0]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.audio import load_clip
 from core.tagging import Tagger
 from core.training.data import LabelledClips
 from core.training.metrics import Quality, quality
@@ -17,8 +16,8 @@ def predict(
 ) -> np.ndarray:
     """Probabilities (clips, classes) of every clip, each tagged in full length; ``on_progress`` is called with (done, total)."""
     probabilities = np.zeros((len(clips), len(tagger.classes)), np.float32)
-    for row, path in enumerate(clips.paths):
-        probabilities[row] = tagger.probabilities(load_clip(path).waveform)
+    for row in range(len(clips)):
+        probabilities[row] = tagger.probabilities(clips.waveform(row))
         if on_progress:
             on_progress(row + 1, len(clips))
     return probabilities

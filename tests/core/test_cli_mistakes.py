@@ -157,6 +157,8 @@ WORDS: dict[str, str] = {
     "evaluate -m {small} --audio {studio} --manifest {studio}/none.csv": "cannot be read (",
     "evaluate -m {stranger} --audio {studio} --manifest {clips}": "labels no clip with a class of this model",
     "evaluate -m {small} --audio {studio} --manifest {clips} --folds 9": "has no fold '9'; its folds are 1, 2.",
+    "evaluate -m {small} --audio {studio} --manifest {clips} --channel 3": "has 2 channels, and channel 3",
+    "{train} --channel left": "mean or loudest",
     "{train} --audio no": "'tone.wav' is not a file in no.",
     "{train} --manifest {tone}": "cannot be read (",
     "{train} --folds 3": "has no fold '3'; its folds are 1, 2.",

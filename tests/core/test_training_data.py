@@ -117,3 +117,25 @@ def test_the_cache_is_bounded(manifest, tmp_path):
     first = spectrograms.batch([0, 1, 2])
     assert len(spectrograms._kept) == 2
     assert np.array_equal(first, spectrograms.batch([0, 1, 2]))
+
+
+@pytest.fixture
+def stereo(tmp_path):
+    """A clip whose channels are constant, at 0.25 and 0.5."""
+    soundfile.write(tmp_path / "two.wav", np.tile([[0.25, 0.5]], (16_000, 1)), 32_000)
+    (tmp_path / "two.csv").write_text("filename,labels\ntwo.wav,Dog\n")
+    return tmp_path / "two.csv"
+
+
+@pytest.mark.parametrize(("channel", "level"), [("mean", 0.375), (1, 0.25), (2, 0.5), ("loudest", 0.5)])
+def test_the_channel_of_recordings_is_chosen(stereo, tmp_path, channel, level):
+    clips = read_manifest(stereo, tmp_path, channel=channel)
+    assert clips.waveform(0)[8_000] == pytest.approx(level, abs=1e-4)
+    # The middle of the window: the bin at 0 Hz is the sum of the Hann window (512) times the level, squared.
+    power = Spectrograms(clips, 0.5).batch([0])[0, 25, 0].item()
+    assert power == pytest.approx((512 * level) ** 2, rel=0.02)
+
+
+def test_another_channel_is_another_training_set(stereo, tmp_path):
+    mean, first = (read_manifest(stereo, tmp_path, channel=channel) for channel in ("mean", 1))
+    assert mean.digest() != first.digest()
