@@ -16,7 +16,8 @@ from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
 from core.errors import CheckpointError
-from core.models.cnn import MIN_SAMPLES, Cnn14
+from core.models.cnn import MIN_SAMPLES
+from core.models.network import Network
 from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
@@ -108,7 +109,7 @@ class Tagger:
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The network; it must not be changed afterwards.
     info : CheckpointInfo
         Its name, its classes, and where it comes from.
@@ -122,13 +123,13 @@ class Tagger:
 
     def __init__(
         self,
-        model: Cnn14,
+        model: Network,
         info: CheckpointInfo,
         runtime: str = "auto",
         background: EngineBuilder | None = None,
     ) -> None:
         check_runtime(runtime)
-        self.model = model.eval()
+        self.model: Any = model.eval()  # a Network; what exports and prunes is annotated for CNN14 in part
         self.info = info
         self._requested = runtime
         self._background = background

@@ -9,7 +9,6 @@ from typing import Any
 
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
-from core.models.cnn import Cnn14
 from core.models.registry import architecture
 
 KEY = "pannscope"
@@ -53,7 +52,7 @@ class CheckpointInfo:
 class Checkpoint:
     """A loaded checkpoint: the network, in eval mode, and its description."""
 
-    model: Cnn14
+    model: Any  # a Network; what exports and prunes is annotated for CNN14 in part
     info: CheckpointInfo
 
 

@@ -17,9 +17,9 @@ from core.checkpoints.weights import WeightFile
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.files import file_sha256
-from core.models.cnn import CNN14_WIDTHS, Cnn14
+from core.models.cnn import CNN14_WIDTHS
 from core.models.frontend import FRONT_END, mel_matrix
-from core.models.registry import ARCHITECTURES
+from core.models.network import Network
 from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
 
@@ -134,17 +134,11 @@ def load_checkpoint(
 
 def _recognise(shapes: dict[str, Tensor]) -> str:
     """The first architecture whose tensors the file has."""
-    problem: ModelError | None = None
-    for name in ARCHITECTURES:
-        try:
-            known_architecture(name).from_state(shapes)
-            return name
-        except ModelError as error:
-            problem = problem or error
-    raise problem or ModelError("no architecture is known")
+    known_architecture("cnn14").from_state(shapes)
+    return "cnn14"
 
 
-def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Cnn14:
+def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Network:
     """An empty network (on the meta device) that the tensors fit; the error lists those that do not."""
     for key, wanted in FRONT_END_SHAPES.items():
         if key in shapes and tuple(shapes[key].shape) != wanted:
@@ -282,7 +276,7 @@ def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -
     if name != "cnn14":
         return
     unpruned = [full * widths[0] // CNN14_WIDTHS[0] for full in CNN14_WIDTHS]
-    expected = pruned_widths(ratio, widths=unpruned)
+    expected = pruned_widths(ratio, known_architecture(name).default_layers, unpruned)
     if widths != expected:
         raise CheckpointError(
             f"{path} has widths {list(widths)}, which do not follow from a ratio of {ratio} ({list(expected)}); leave the ratio out: "

@@ -19,8 +19,7 @@ from core.checkpoints.weights import WeightFile
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.files import atomic_write, file_sha256, unwritable
-from core.models.cnn import Cnn14
-from core.models.registry import ARCHITECTURES
+from core.models.network import Network
 
 CHECKPOINT_SUFFIX = ".safetensors"
 
@@ -104,7 +103,7 @@ def _claims(
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: Cnn14,
+    model: Network,
     *,
     classes: ClassSet,
     name: str,
@@ -121,7 +120,7 @@ def save_checkpoint(
     ----------
     path : str or path
         Ends in ``.safetensors``; missing folders are created.
-    model : Cnn14
+    model : Network
         The network; it may be pruned.
     classes : ClassSet
         The network's outputs, in order.
@@ -184,14 +183,13 @@ def save_checkpoint(
     )
 
 
-def architecture_of(model: Cnn14) -> str:
-    """The registry's name of a model's architecture."""
-    for name, known in ARCHITECTURES.items():
-        if isinstance(known.build, type) and type(model) is known.build:
-            return name
-    raise ModelError(
-        f"{type(model).__name__} is not an architecture that Pannscope builds: {', '.join(ARCHITECTURES)}."
-    )
+def architecture_of(model: Network) -> str:
+    """The registry's name of a network's architecture; raises ``ModelError`` for one that the registry did not build."""
+    if not model.architecture:
+        raise ModelError(
+            f"This {type(model).__name__} is of no architecture of the registry; build it with `architecture(name).build(config)`."
+        )
+    return model.architecture
 
 
 def _stored(name: str, value: Tensor, half: bool) -> Tensor:

@@ -94,9 +94,9 @@ def _profile_known(
 
 
 def _print_profile(counted: Profile) -> None:
-    from core.models.registry import network
+    from core.models.registry import architecture
 
-    entry = network(counted.architecture)
+    entry = architecture(counted.architecture)
     print_table(
         f"{entry.title}, one clip of {counted.seconds:g} s",
         ["layer", "in", "out", "parameters", "MACs", "memory"],

@@ -82,6 +82,7 @@ class Cnn14(LogMelNetwork):
     """
 
     config: Cnn14Config
+    architecture = "cnn14"  # the registry names those on other front ends
 
     def __init__(self, config: Cnn14Config | None = None) -> None:
         config = config or Cnn14Config()

@@ -30,6 +30,8 @@ class Network(nn.Module, ABC):
         The module whose inputs are the embedding.
     config : object
         What it was built from: ``widths``, ``classes``, ``embedding``.
+    architecture : str
+        The registry's name of the entry that built it; empty where none has.
     """
 
     front_end: nn.Module
@@ -37,6 +39,7 @@ class Network(nn.Module, ABC):
     output_layers: tuple[str, ...] = ("fc_audioset",)
     embedding_layer = "fc_audioset"
     config: Any
+    architecture = ""
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits (batch, classes) of waveforms (batch, samples)."""

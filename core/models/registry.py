@@ -37,6 +37,7 @@ from core.models.published import Published
 from core.models.resnet import BasicBlock, Bottleneck, ResNet
 from core.models.waveform import DaiNet19, LeeNet11, LeeNet24, Res1dNet
 from core.models.wavegram import WavegramCnn14, WavegramLogmelCnn14
+from core.models.widths import PAPER_LAYERS
 
 _PANNS = "Kong et al., PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition, TASLP 2020"
 _ERANNS = "Verbitskiy et al., ERANNs: Efficient Residual Audio Neural Networks for Audio Pattern Recognition, PRL 2022"
@@ -55,7 +56,7 @@ class Architecture:
     name : as used on the command line and in the manifest.
     title, paper : for people.
     configure : keyword arguments -> configuration (``Cnn14Config``, ``NetworkConfig``).
-    build : configuration -> network with random weights.
+    make : configuration -> network with random weights; ``build`` is what others call.
     from_state : state dict -> configuration, read off the tensors' shapes.
     modules : () -> the layers that can be pruned, in order, each with its convolution and batch norm.
     sample_rate : Hz, of the waveforms that it takes.
@@ -63,13 +64,14 @@ class Architecture:
     window_samples : the only length that it takes; None where any will do.
     output : "tags", "framewise" (tags, and those of every frame) or "scenes".
     scenes : the classes of the outputs where they are not AudioSet's.
+    paper_layers : those that the papers prune, where they prune some; empty where one ratio applies to all.
     """
 
     name: str
     title: str
     paper: str
     configure: Callable[..., Any]
-    build: Callable[[Any], Any]
+    make: Callable[[Any], Network]
     from_state: Callable[[dict[str, Tensor]], Any]
     modules: Callable[[], Mapping[str, LayerModules]]
     sample_rate: int = FRONT_END.sample_rate
@@ -77,11 +79,23 @@ class Architecture:
     window_samples: int | None = None
     output: str = "tags"
     scenes: tuple[str, ...] = ()
+    paper_layers: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the convolutions that can be pruned, in order."""
         return tuple(self.modules())
+
+    @property
+    def default_layers(self) -> tuple[str, ...]:
+        """The layers that one ratio applies to where none are named."""
+        return self.paper_layers or self.layers
+
+    def build(self, config: Any) -> Network:
+        """A network with random weights, on torch's default device; it knows the entry's name."""
+        network = self.make(config)
+        network.architecture = self.name
+        return network
 
 
 def _published(
@@ -123,6 +137,7 @@ def _cnn14(name: str, title: str, front_end: FrontEnd = FRONT_END) -> Architectu
         _cnn14_modules,
         sample_rate=front_end.sample_rate,
         least_samples=MIN_SAMPLES // FRONT_END.hop * front_end.hop,
+        paper_layers=PAPER_LAYERS,
     )
 
 
@@ -149,6 +164,7 @@ _ENTRIES = (
         DecisionLevelMax,
         numbered=True,
         output="framewise",
+        paper_layers=PAPER_LAYERS,
     ),
     _published(
         "cnn14-decision-level-avg",
@@ -157,6 +173,7 @@ _ENTRIES = (
         DecisionLevelAvg,
         numbered=True,
         output="framewise",
+        paper_layers=PAPER_LAYERS,
     ),
     _published(
         "cnn14-decision-level-att",
@@ -165,6 +182,7 @@ _ENTRIES = (
         DecisionLevelAtt,
         numbered=True,
         output="framewise",
+        paper_layers=PAPER_LAYERS,
     ),
     _published("resnet22", "ResNet22", _PANNS, partial(ResNet, BasicBlock, (2, 2, 2, 2))),
     _published("resnet38", "ResNet38", _PANNS, partial(ResNet, BasicBlock, (3, 4, 6, 3))),
@@ -211,31 +229,19 @@ _ENTRIES = (
     ),
 )
 
-NETWORKS = {entry.name: entry for entry in _ENTRIES}
-"""Every architecture that can be built and counted."""
-
-ARCHITECTURES = {name: NETWORKS[name] for name in ("cnn14",)}
-"""The architectures whose checkpoints are loaded, run, pruned and exported."""
+ARCHITECTURES = {entry.name: entry for entry in _ENTRIES}
+"""Every architecture that Pannscope builds, counts, loads and runs, by name."""
 
 
 def architecture(name: str) -> Architecture:
-    """Look up an architecture whose checkpoints are loaded; raises ``ModelError`` that names the known ones."""
-    return _find(name, ARCHITECTURES)
-
-
-def network(name: str) -> Architecture:
-    """Look up any architecture that can be built; raises as ``architecture``."""
-    return _find(name, NETWORKS)
-
-
-def _find(name: str, known: Mapping[str, Architecture]) -> Architecture:
+    """Look up an architecture; raises ``ModelError`` that names the known ones."""
     try:
-        return known[name]
+        return ARCHITECTURES[name]
     except KeyError:
-        close = get_close_matches(name, known, n=1)
+        close = get_close_matches(name, ARCHITECTURES, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ModelError(
-            f"Unknown architecture {name!r}; Pannscope can build {', '.join(known)}.{hint}"
+            f"Unknown architecture {name!r}; Pannscope can build {', '.join(ARCHITECTURES)}.{hint}"
         ) from None
 
 
@@ -248,7 +254,7 @@ def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """
     published: list[str] = []
     narrowed: list[str] = []
-    for name, entry in NETWORKS.items():
+    for name, entry in ARCHITECTURES.items():
         try:
             config = entry.from_state(dict(state))
             with torch.device("meta"):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from core.errors import ModelError
 from core.models.cnn import LAYERS, Cnn14Config, ends_block
 from core.models.frontend import FRONT_END
-from core.models.registry import Architecture, network
+from core.models.registry import Architecture, architecture
 
-CNN14 = network("cnn14")
+CNN14 = architecture("cnn14")
 
 MAX_SECONDS = 86_400
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from core.errors import ModelError
-from core.models.registry import network
+from core.models.registry import architecture as known_architecture
 from core.profiling.counts import samples_of
 from core.profiling.latency import Latency, measure_latencies
 from core.profiling.memory import resident_growth
@@ -48,7 +48,7 @@ def measure(architecture: str, config: Any, seconds: float = 10.0, repeats: int 
         raise ModelError(
             f"A clip of {seconds:g} s is too long to be measured; measure with up to {MAX_MEASURED_SECONDS} s, such as 10."
         )
-    entry = network(architecture)
+    entry = known_architecture(architecture)
     samples = samples_of(seconds, entry)
     run = partial(mean_probabilities, entry.build(config).eval().probabilities)
     noise = np.random.default_rng(0).standard_normal(samples, dtype=np.float32)

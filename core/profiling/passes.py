@@ -47,8 +47,8 @@ def count_pass(entry: Architecture, config: Any, samples: int) -> Pass:
 
     Examples
     --------
-    >>> from core.models.registry import network
-    >>> entry = network("cnn6")
+    >>> from core.models.registry import architecture
+    >>> entry = architecture("cnn6")
     >>> count_pass(entry, entry.configure(), 320_000).counts.params_trainable
     4837455
     """

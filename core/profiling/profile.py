@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import ModelError, PruningError
-from core.models.cnn import Cnn14, Cnn14Config
-from core.models.registry import ARCHITECTURES, Architecture, network
+from core.models.cnn import Cnn14Config
+from core.models.network import Network
+from core.models.registry import Architecture
+from core.models.registry import architecture as known_architecture
 from core.models.widths import PAPER_LAYERS, kept_widths, pruned_widths
 from core.profiling.counts import LayerProfile, samples_of
 from core.profiling.passes import count_pass, flop_counter_macs
@@ -60,7 +62,7 @@ class Profile:
     @property
     def macs_flop_counter(self) -> int:
         """``macs_network`` by torch's flop counter, on the meta device: the cross-check (25 ms, the first time 1 s)."""
-        entry = network(self.architecture)
+        entry = known_architecture(self.architecture)
         return flop_counter_macs(entry, self.config, samples_of(self.seconds, entry))
 
     def document(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def profile(
     >>> profile(ratio=0.5).params_trainable
     23205839
     """
-    entry = network(architecture)
+    entry = known_architecture(architecture)
     base = entry.configure(**({} if classes is None else {"classes": classes}))
     given = {"widths": widths, "embedding": embedding}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -118,10 +120,8 @@ def profile(
     base = replace(base, **changes)
     if ratio is None:
         return _count(entry, base, seconds)
-    if architecture not in ARCHITECTURES:
-        raise PruningError(
-            f"{architecture} cannot be pruned yet; leave the ratio out, or prune {', '.join(ARCHITECTURES)}."
-        )
+    if not isinstance(base, Cnn14Config):
+        raise PruningError(f"{architecture} is counted as published; leave the ratio out.")
     if isinstance(ratio, Mapping):
         pruned = kept_widths(base.widths, ratio)
     else:
@@ -129,9 +129,9 @@ def profile(
     return _count(entry, replace(base, widths=pruned), seconds)
 
 
-def profile_model(model: Cnn14, seconds: float = 10.0) -> Profile:
+def profile_model(model: Network, seconds: float = 10.0) -> Profile:
     """Count a network by its configuration; the network itself is not touched."""
-    return _count(network("cnn14"), model.config, seconds)
+    return _count(known_architecture(model.architecture), model.config, seconds)
 
 
 def _count(entry: Architecture, config: Any, seconds: float) -> Profile:

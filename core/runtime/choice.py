@@ -6,13 +6,14 @@ import importlib
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.cnn import Cnn14
 from core.models.frontend import FRONT_END
+from core.models.network import Network
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
@@ -40,12 +41,12 @@ def check_runtime(runtime: str) -> None:
         )
 
 
-def engine_for(model: Cnn14, runtime: str = "auto", profile: str | None = None) -> Engine:
+def engine_for(model: Network, runtime: str = "auto", profile: str | None = None) -> Engine:
     """An engine for a network with its present weights; a later change of them may or may not reach the engine.
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The network, in eval mode.
     runtime : str
         "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and torch that can run the
@@ -90,11 +91,11 @@ def engine_for(model: Cnn14, runtime: str = "auto", profile: str | None = None) 
     return TorchEngine(model, why)
 
 
-def _torch(model: Cnn14, why: str) -> TorchEngine:
+def _torch(model: Network, why: str) -> TorchEngine:
     return TorchEngine(model, why, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _checked(model: Cnn14, runtime: str, profile: str | None, thread_count: int, reason: str) -> Engine:
+def _checked(model: Any, runtime: str, profile: str | None, thread_count: int, reason: str) -> Engine:
     """An engine that gave torch's probabilities for the probe; ``EngineError`` if it cannot."""
     chosen, why_profile = choose_profile(model.config, profile)
     engines: dict[str, Callable[[], Engine]] = {

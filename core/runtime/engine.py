@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.cnn import Cnn14
+from core.models.network import Network
+from core.models.registry import architecture
 
 RUNTIMES = ("auto", "torch", "winograd", "ncnn", "bf16")
 """Names of runtimes. ``bf16`` keeps weights and feature maps in 16 bits, and runs only where it is requested by name."""
@@ -41,7 +42,7 @@ class Engine(Protocol):
 class TorchEngine:
     """PyTorch: the reference, and the fastest where there is a CUDA device (which then holds a copy of the weights)."""
 
-    def __init__(self, model: Cnn14, why: str, device: str = "cpu") -> None:
+    def __init__(self, model: Network, why: str, device: str = "cpu") -> None:
         self.name = "torch" if device == "cpu" else f"torch-{device}"
         self.why = why
         self._device = device
@@ -52,10 +53,10 @@ class TorchEngine:
         return self._model.probabilities(waveforms.to(self._device)).cpu()
 
 
-def _copy(model: Cnn14, device: str) -> Cnn14:
+def _copy(model: Network, device: str) -> Network:
     """A copy of the network on another device."""
     with torch.device("meta"):
-        copy = Cnn14(model.config)
+        copy = architecture(model.architecture).build(model.config)
     state = {name: value.to(device) for name, value in model.state_dict().items()}
     copy.load_state_dict(state, assign=True)
     copy.front_end.to(device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from core.errors import ModelError, PruningError
 from core.models.fitting import depthwise
 from core.models.network import Network
-from core.models.registry import NETWORKS, network, recognize
+from core.models.registry import ARCHITECTURES, architecture, recognize
 from core.profiling import profile
 from core.profiling.passes import count_pass, empty_network
 
@@ -29,14 +29,14 @@ VARIED = (
 
 
 def empty_state(name: str) -> dict[str, Tensor]:
-    entry = network(name)
+    entry = architecture(name)
     with torch.device("meta"):
         return entry.build(entry.configure()).state_dict()
 
 
 @pytest.mark.parametrize(("name", "params"), [("erann-2-5", 38_196_065), ("erann-1-6", 54_529_265)])
 def test_eranns_have_the_published_parameters(name, params):
-    entry = network(name)
+    entry = architecture(name)
     assert count_pass(entry, entry.configure(), 441_000).counts.params_trainable == params
 
 
@@ -52,7 +52,7 @@ def test_mn_networks_have_the_published_parameters():
 def test_mn04_outputs_are_the_originals(shared, seconds):
     golden = json.loads((shared / "facts/efficientat_golden.json").read_text())
     state = torch.load(shared / "teacher/mn04_as_mAP_432.pt", weights_only=True)
-    entry = network("mn04")
+    entry = architecture("mn04")
     model = entry.build(entry.from_state(state)).eval()
     model.load_state_dict(state)
     samples = 32_000 * seconds
@@ -71,7 +71,7 @@ def test_mn04_outputs_are_the_originals(shared, seconds):
 
 def test_the_scene_network_by_hand():
     """facts/dcase2021.md: 46,246 parameters with the running statistics, and three convolutions' MACs; its output is a softmax."""
-    entry = network("dcase2021-task1a")
+    entry = architecture("dcase2021-task1a")
     counted = profile("dcase2021-task1a")
     statistics = 2 * (16 + 16 + 32)
     assert (
@@ -89,10 +89,10 @@ def test_the_scene_network_by_hand():
         profile("dcase2021-task1a", seconds=9)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_least_length_is_accepted(name):
     """And by the networks that pool until nothing is left no shorter one."""
-    entry = network(name)
+    entry = architecture(name)
     model = empty_network(entry, entry.configure())
     with torch.no_grad():
         assert model(torch.empty(2, entry.least_samples, device="meta")).shape == (
@@ -105,27 +105,29 @@ def test_the_least_length_is_accepted(name):
 
 
 def test_layers_are_the_convolutions_that_run():
-    assert network("cnn10").layers == tuple(f"C{number}" for number in range(1, 9))
-    assert network("cnn14-decision-level-att").layers == network("cnn14").layers
-    assert network("cnn14").modules()["C8"] == ("conv_block4.conv2", "conv_block4.bn2")
-    resnet = network("resnet22").modules()
+    assert architecture("cnn10").layers == tuple(f"C{number}" for number in range(1, 9))
+    assert architecture("cnn14-decision-level-att").layers == architecture("cnn14").layers
+    assert architecture("cnn14").modules()["C8"] == ("conv_block4.conv2", "conv_block4.bn2")
+    resnet = architecture("resnet22").modules()
     assert resnet["resnet.layer2.0.downsample.1"].norm == "resnet.layer2.0.downsample.2"
     # The first block and its batch norm are stored, and a learned front end takes their place.
-    assert not any(layer.startswith("conv_block1") for layer in network("wavegram-cnn14").layers)
+    assert not any(layer.startswith("conv_block1") for layer in architecture("wavegram-cnn14").layers)
     # ERANN's batch norms come before the convolutions: the second convolution's output is a term of a sum.
-    assert network("erann-2-5").modules()["stages.1.0.conv1"].norm == "stages.1.0.bn2"
-    assert network("erann-2-5").modules()["stages.1.0.conv2"].norm is None
+    assert architecture("erann-2-5").modules()["stages.1.0.conv1"].norm == "stages.1.0.bn2"
+    assert architecture("erann-2-5").modules()["stages.1.0.conv2"].norm is None
     # Depthwise convolutions lose their inputs' filters.
-    assert [layer for layer in network("mobilenet-v1").layers if layer.endswith(".0")] == ["features.0.0"]
+    assert [layer for layer in architecture("mobilenet-v1").layers if layer.endswith(".0")] == [
+        "features.0.0"
+    ]
 
 
 @pytest.mark.parametrize("name", VARIED)
 def test_a_network_is_read_off_its_tensors(name):
-    entry = network(name)
+    entry = architecture(name)
     config = entry.from_state(empty_state(name))
     assert config == entry.configure()
     assert config.sizes == ()
-    few = network(name).configure(classes=3)
+    few = architecture(name).configure(classes=3)
     with torch.device("meta"):
         assert entry.from_state(entry.build(few).state_dict()) == few
     assert few.classes == 3
@@ -151,7 +153,7 @@ def test_a_network_is_read_off_its_tensors(name):
     ],
 )
 def test_a_narrower_network_is_read_off_its_tensors(name, sizes):
-    entry = network(name)
+    entry = architecture(name)
     config = entry.configure()
     with torch.device("meta"):
         narrow = entry.build(config)
@@ -178,7 +180,7 @@ def _without(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
 
 
 def test_tensors_of_another_network_are_refused():
-    state, entry = empty_state("resnet22"), network("resnet22")
+    state, entry = empty_state("resnet22"), architecture("resnet22")
     with pytest.raises(ModelError, match=r"1 missing.*conv_block1.bn2\.bias"):
         entry.from_state(_without(state, "conv_block1.bn2.bias"))
     with pytest.raises(ModelError, match=r"1 unexpected.*extra"):
@@ -211,7 +213,7 @@ def test_a_state_dict_is_recognized_by_its_tensors():
 
 
 def test_what_other_networks_cannot_do_yet_is_said():
-    with pytest.raises(PruningError, match="resnet38 cannot be pruned yet"):
+    with pytest.raises(PruningError, match="resnet38 is counted as published; leave the ratio out"):
         profile("resnet38", ratio=0.5)
     with pytest.raises(ModelError, match="counted as published"):
         profile("resnet38", widths=(1, 2))
@@ -221,7 +223,7 @@ def test_what_other_networks_cannot_do_yet_is_said():
 
 def test_framewise_probabilities_are_the_segments():
     """201 frames of 2 s are six segments of 32 frames; the rest has the last one's. The clip's are their maximum or mean."""
-    entry = network("cnn14-decision-level-avg")
+    entry = architecture("cnn14-decision-level-avg")
     torch.manual_seed(0)
     model: Network = entry.build(entry.configure(classes=2)).eval()
     noise = torch.randn(1, 64_000)

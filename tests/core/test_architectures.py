@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from core.models.network import Network
-from core.models.registry import network
+from core.models.registry import architecture
 from core.models.resnet import Stages
 from core.models.waveform import Res1dStages
 from core.profiling import profile
@@ -73,7 +73,7 @@ def test_every_original_is_built(golden):
 @pytest.mark.parametrize("original", ORIGINALS)
 def test_tensors_and_counts_are_the_originals(golden, original):
     expected, (name, options) = golden[original], ORIGINALS[original]
-    entry = network(name)
+    entry = architecture(name)
     config = entry.configure(**options)
     with torch.device("meta"):
         state = entry.build(config).state_dict()
@@ -94,7 +94,7 @@ def test_tensors_and_counts_are_the_originals(golden, original):
 
 def test_published_multi_adds_include_batch_norm(golden):
     """Two a value that enters a batch norm, where thop counts four; and the biases of the two linear layers (docs/conventions.md)."""
-    entry = network("cnn14")
+    entry = architecture("cnn14")
     counts = count_pass(entry, entry.configure(), 320_000).counts
     stft = 1001 * 1_050_624
     normalized = (counts.macs - counts.macs_network - stft) // 4
@@ -125,7 +125,7 @@ def test_statements_of_the_papers_beside_the_counts():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_outputs_are_the_originals(golden, recipe, original):
     name, options = ORIGINALS[original]
-    entry = network(name)
+    entry = architecture(name)
     with torch.device("meta"):
         model = entry.build(entry.configure(**options)).eval()
     draw_as_constructed(model) if recipe == "manual_seed_0" else draw_by_key(model)

@@ -65,9 +65,7 @@ def test_the_checksum_of_epanns_comes_from_its_record() -> None:
     assert (entry("epanns").md5, entry("epanns").sha256, entry("epanns").record) == (None, None, "7939403")
 
 
-@pytest.mark.parametrize(
-    "name", [each.name for each in ENTRIES.values() if each.architecture in ARCHITECTURES]
-)
+@pytest.mark.parametrize("name", [each.name for each in ENTRIES.values() if each.architecture == "cnn14"])
 def test_counts_are_those_of_the_network(name: str) -> None:
     listed = ENTRIES[name]
     classes = 527 if listed.classes == "audioset" else len(ClassSet.from_names(listed.classes))
@@ -80,9 +78,7 @@ def test_counts_are_those_of_the_network(name: str) -> None:
     assert listed.macs_10s == macs_10s(listed, classes)
 
 
-@pytest.mark.parametrize(
-    "name", [each.name for each in ENTRIES.values() if each.architecture not in ARCHITECTURES]
-)
+@pytest.mark.parametrize("name", [each.name for each in ENTRIES.values() if each.architecture != "cnn14"])
 def test_counts_of_other_networks_are_those_of_their_architecture(name: str) -> None:
     counted = profile(ENTRIES[name].architecture)
     assert (counted.params_trainable, counted.macs) == (ENTRIES[name].params, ENTRIES[name].macs_10s)

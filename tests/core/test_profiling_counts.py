@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from core.checkpoints import save_checkpoint
 from core.classes import ClassSet
 from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
-from core.models.registry import network
+from core.models.registry import architecture
 from core.profiling import count, profile
 from core.profiling.passes import count_pass
 
@@ -38,7 +38,7 @@ def _random_configs(number: int) -> list[tuple[Cnn14Config, float]]:
 def test_the_closed_form_is_what_the_counters_count(config, seconds):
     samples = round(seconds * 32_000)
     counted = count(config, seconds)
-    assert counted == count_pass(network("cnn14"), config, samples).counts
+    assert counted == count_pass(architecture("cnn14"), config, samples).counts
     with torch.device("meta"):
         model = Cnn14(config)
     learned = sum(parameter.numel() for parameter in model.parameters())
