@@ -88,6 +88,7 @@ def test_train_prune_finetune_evaluate(cli, studio, train, tmp_path):
     assert cli("evaluate", *data, "--checkpoint", whole, "--folds", "2").document == quality
     assert cli("evaluate", *data, "-m", whole).document["clips"] == 6
     assert metadata(whole)["training"]["training"]["folds"] == "1"
+    assert metadata(whole)["training"]["training"]["channel"] == "mean"
     assert [json.loads(line)["step"] for line in whole.with_suffix(".metrics.jsonl").open()] == [6]
 
     cut = cli("prune", "-m", whole, "--ratio", 0.5, "--out", pruned, "--json").document

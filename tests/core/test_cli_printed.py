@@ -77,7 +77,7 @@ def test_the_defaults_of_the_recipe_are_the_documented_ones(cli, word):
     shown = dict(re.findall(r"(--[a-z-]+) [A-Z]+ (?:(?! --).)*?\[default: ([^\]]+)\]", help_text))
     shown.pop("--width", None)
     assert set(shown) == {
-        "--batch", "--learning-rate", "--schedule", "--mixup", "--average", "--seconds", "--precision", "--seed",
+        "--batch", "--channel", "--learning-rate", "--schedule", "--mixup", "--average", "--seconds", "--precision", "--seed",
         "--save-every",
     }  # fmt: skip
     assert shown == {name: documented[name] for name in shown}
