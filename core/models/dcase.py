@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.models.frontend import MelModule
 from core.models.network import Network
 
 SAMPLE_RATE = 44_100
@@ -83,22 +84,12 @@ class Dcase2021(Network):
             return torch.softmax(self(waveform), dim=1)
 
 
-class LogMelMagnitude(nn.Module):
-    """Waveform (batch, samples) -> natural logarithm of mel-weighted magnitudes (batch, 1, bands, 500 frames).
-
-    As in ``LogMel``, the buffers are not saved and are built on the CPU.
-    """
-
-    window: Tensor
-    mel: Tensor
+class LogMelMagnitude(MelModule):
+    """Waveform (batch, samples) -> natural logarithm of mel-weighted magnitudes (batch, 1, bands, 500 frames)."""
 
     def __init__(self) -> None:
-        super().__init__()
-        with torch.device("cpu"):
-            # The baseline's "hamming_asymmetric" is the periodic window.
-            window = torch.hamming_window(_WINDOW, periodic=True)
-            self.register_buffer("window", window, persistent=False)
-            self.register_buffer("mel", torch.from_numpy(_mel_matrix().copy()), persistent=False)
+        # The baseline's "hamming_asymmetric" is the periodic window.
+        super().__init__(torch.hamming_window(_WINDOW, periodic=True, device="cpu"), _mel_matrix())
 
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum = torch.stft(

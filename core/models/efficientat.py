@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.models.frontend import MelModule
 from core.models.network import Network
 
 SAMPLE_RATE = 32_000
@@ -166,21 +167,11 @@ class SqueezeExcitation(nn.Module):
         return x * scale[:, :, None, None]
 
 
-class PreemphasizedMel(nn.Module):
-    """Waveform (batch, samples) -> log mel energies (batch, 1, bands, frames), about -1 to 1.
-
-    As in ``LogMel``, the buffers are not saved and are built on the CPU.
-    """
-
-    window: Tensor
-    mel: Tensor
+class PreemphasizedMel(MelModule):
+    """Waveform (batch, samples) -> log mel energies (batch, 1, bands, frames), about -1 to 1."""
 
     def __init__(self) -> None:
-        super().__init__()
-        with torch.device("cpu"):
-            window = torch.hann_window(_WINDOW, periodic=False)
-            self.register_buffer("window", window, persistent=False)
-            self.register_buffer("mel", torch.from_numpy(kaldi_mel_matrix().copy()), persistent=False)
+        super().__init__(torch.hann_window(_WINDOW, periodic=False, device="cpu"), kaldi_mel_matrix())
 
     def forward(self, waveform: Tensor) -> Tensor:
         emphasized = waveform[:, 1:] - _PREEMPHASIS * waveform[:, :-1]

@@ -117,11 +117,30 @@ def mel_centers() -> np.ndarray:
     return _filterbank(FRONT_END)[1]
 
 
-class LogMel(nn.Module):
-    """Waveform (batch, samples) -> log-mel (batch, 1, frames, mel_bins) in dB, power reference 1.0.
+class MelModule(nn.Module):
+    """A front end's window and mel matrix, as buffers.
 
-    Its two buffers are not saved with a checkpoint: they follow from the ``FrontEnd``. They are built on the CPU even
-    inside ``torch.device("meta")``, so that a network can be built without memory before its weights are loaded.
+    They are not saved with a checkpoint: they follow from the front end's settings. They are on the CPU even inside
+    ``torch.device("meta")``, so that a network can be built without memory before its weights are loaded; a window is
+    therefore made with ``device="cpu"``.
+
+    Parameters
+    ----------
+    window : (window samples,) tensor
+    mel : mel filters, two-dimensional array; copied.
+    """
+
+    window: Tensor
+    mel: Tensor
+
+    def __init__(self, window: Tensor, mel: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("mel", torch.from_numpy(mel.copy()), persistent=False)
+
+
+class LogMel(MelModule):
+    """Waveform (batch, samples) -> log-mel (batch, 1, frames, mel_bins) in dB, power reference 1.0.
 
     Examples
     --------
@@ -131,17 +150,10 @@ class LogMel(nn.Module):
     torch.Size([1, 1, 101, 64])
     """
 
-    window: Tensor
-    mel: Tensor
-
     def __init__(self, front_end: FrontEnd = FRONT_END) -> None:
-        super().__init__()
+        window = torch.hann_window(front_end.n_fft, periodic=True, device="cpu")
+        super().__init__(window, mel_matrix(front_end))
         self.front_end = front_end
-        with torch.device("cpu"):
-            self.register_buffer(
-                "window", torch.hann_window(front_end.n_fft, periodic=True), persistent=False
-            )
-            self.register_buffer("mel", torch.tensor(mel_matrix(front_end)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         frames = self.front_end.frames(waveform.shape[-1])

@@ -13,6 +13,9 @@ from dashboard.widgets import own_checkpoint, query_params
 TOP_K = 10
 THRESHOLD = 0.5
 
+_MOST_TAGS = 20
+_THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -86,35 +89,41 @@ def choose() -> Settings:
         first[1],
         "Drawn to the right, in orange: the network that is compared with the baseline.",
     )
+    query_params.follow("top_k", query_params.whole(1, _MOST_TAGS), TOP_K)
     top_k = st.slider(
         "Tags to show, at most",
         1,
-        20,
-        TOP_K,
+        _MOST_TAGS,
         key="top_k",
-        bind="query-params",
         persist_state="session",
         help="The chart shows the tags at the threshold in either network, and up to three below it.",
     )
+    query_params.keep("top_k", top_k, TOP_K)
+    query_params.follow("threshold", _THRESHOLDS.get, THRESHOLD)
     threshold = st.slider(
         "Threshold",
-        0.05,
-        0.95,
-        THRESHOLD,
-        0.05,
+        min(_THRESHOLDS.values()),
+        max(_THRESHOLDS.values()),
+        step=0.05,
         key="threshold",
-        bind="query-params",
         persist_state="session",
         help="From this probability on, a clip counts as having a tag. It decides which tags are kept, lost and gained.",
     )
+    query_params.keep("threshold", f"{threshold:g}", f"{THRESHOLD:g}")
+    query_params.follow("categories", _read_categories, [])
     categories = st.multiselect(
         "Show only",
         CATEGORIES,
         key="categories",
-        bind="query-params",
         persist_state="session",
         placeholder="All categories",
         help="AudioSet's top-level categories. This narrows what is shown; the agreement is over all tags.",
     )
+    query_params.keep("categories", ",".join(categories), "")
     st.caption("The page's address holds these settings: copy it to share them.")
     return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories))
+
+
+def _read_categories(text: str) -> list[str] | None:
+    """The categories of an address: separated by commas, which one of the names has, too."""
+    return [name for name in CATEGORIES if name in text] or None

@@ -10,8 +10,8 @@ from dashboard.widgets import own_checkpoint, query_params
 
 def choose_network() -> str:
     """Draw a choice of the models that can be loaded, and return the chosen one's name."""
-    place = st.container()
-    with place.popover("Your own checkpoint", icon=":material/upload:", type="tertiary"):
+    place, below = st.container(), st.container()
+    with below.popover("Your own checkpoint", icon=":material/upload:", type="tertiary"):
         own_checkpoint.upload(st.container(), "network")
     titles = own_checkpoint.choices()
     names = list(titles)

@@ -192,9 +192,34 @@ def test_a_link_restores_the_settings(embedded: None) -> None:
     assert any(f"**{EXAMPLES[2].title}**" in line.value for line in page.markdown)
 
 
+@pytest.mark.parametrize(
+    "categories",
+    [["Channel, environment and background", "Animal"], ["Animal,Channel, environment and background"]],
+)  # as Streamlit's own binding wrote a list, and as one text
+def test_settings_are_kept_from_page_to_page_and_in_the_address(
+    embedded: None, categories: list[str]
+) -> None:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["categories"] = categories
+    page.query_params["threshold"] = "0.15"
+    page.run()
+    page.slider(key="top_k").set_value(7).run()
+    for path in ("filters/page.py", "compare/page.py"):
+        page.query_params.clear()  # a link to a page has no settings
+        page.switch_page(path).run()
+    assert not page.exception
+    assert page.multiselect(key="categories").value == ["Animal", "Channel, environment and background"]
+    address = [page.query_params[key] for key in ("categories", "threshold", "top_k")]
+    assert address == ["Animal,Channel, environment and background", "0.15", "7"]
+    page.slider(key="threshold").set_value(0.5).run()
+    assert "threshold" not in page.query_params  # the default
+
+
 def test_a_link_with_unknown_values_falls_back_to_the_defaults(embedded: None) -> None:
     page = AppTest.from_file(APP, default_timeout=60)
     page.query_params["top_k"] = "900"
+    page.query_params["threshold"] = "nan"
+    page.query_params["categories"] = "Cars"
     page.query_params["baseline"] = "../../etc/passwd"
     page.query_params["example"] = "nothing"
     page.run()

@@ -44,6 +44,10 @@ def test_an_upload_is_the_network_that_the_page_shows(name: str, embedded: None)
     uploader(app).upload("../my net.pth", checkpoint(optimizer={"lr": 1})).run()
     select = app.selectbox(key=PAGES[name])
     assert (select.value.startswith("my-net-"), "my-net.pth" in select.options) == (True, True)
+    drawn = [
+        widget.key for widget in app.main if getattr(widget, "key", None) in (PAGES[name], "own_checkpoint")
+    ]
+    assert drawn == [PAGES[name], "own_checkpoint"]  # the choice first on every page
     assert not app.exception
     assert not app.error
     captions = [
