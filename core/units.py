@@ -24,6 +24,17 @@ def three_digits(value: float) -> str:
     return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 
+def plural(number: int, noun: str, many: str = "") -> str:
+    """A number with its noun, whose plural has an s or is ``many``.
+
+    Examples
+    --------
+    >>> plural(1, "clip"), plural(0, "clip"), plural(527, "class", "classes")
+    ('1 clip', '0 clips', '527 classes')
+    """
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
+
+
 def probability(value: float) -> str:
     """A probability with two decimals.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from core.compare import Agreement, Comparison, Row
-from core.units import beside_threshold, probability
+from core.units import beside_threshold, plural, probability
 
 NAMED = 3
 """Tags that a sentence names of each kind; where there are more, they are counted."""
@@ -91,7 +91,10 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
         text = f"Both recognise {names(kept)}; largest change {largest}"
         text += f" ({_name(furthest, escape)})" if largest != probability(0) else ""
     else:
-        scope = f"any of {'the ' * bool(agreement.one_sided)}{agreement.shared_classes} classes"
+        shared = agreement.shared_classes
+        scope = (
+            f"any of {'the ' * bool(agreement.one_sided)}{shared} classes" if shared > 1 else "the only class"
+        )
         scope += " that both have" if agreement.one_sided else ""
         text = f"Neither recognises {scope} at {probability(threshold)}; the likeliest is {with_figures([agreement.likeliest])}"
     for model, rows in (
@@ -130,14 +133,22 @@ def summary(agreements: Sequence[Agreement], candidate: str, escape: Form = str)
         [row for each in agreements for row in each.rows_of(change)] for change in ("kept", "lost", "gained")
     )
     total, recordings = len(kept) + len(lost), len(agreements)
-    at = f"at {probability(agreements[0].threshold)} on {recordings} recording{'s' * (recordings != 1)}"
+    at = f"at {probability(agreements[0].threshold)} on {plural(recordings, 'recording')}"
     if not (total or gained):
         return f"Neither network recognises anything {at}."
-    if not (lost or gained):
-        return f"{candidate} keeps {f'all {total} tags' if total > 1 else 'the 1 tag'} {at}."
-    unchanged = sum(not (each.lost or each.gained) for each in agreements)
-    text = f"{candidate} keeps {len(kept)} of {total} tag{'s' * (total != 1)} {at}; "
-    text += f"{unchanged} of them {'is' if unchanged == 1 else 'are'} unchanged."
+    every = {1: "the only tag", 2: "both tags"}.get(total, f"all {total} tags")
+    if not total:
+        text = f"{candidate} only gains tags {at}"
+    elif not kept:
+        text = f"{candidate} loses {every} {at}"
+    elif not lost:
+        text = f"{candidate} keeps {every} {at}"
+    else:
+        text = f"{candidate} keeps {len(kept)} of {total} tags {at}"
+    if recordings > 1 and (lost or gained):
+        unchanged = sum(not (each.lost or each.gained) for each in agreements)
+        text += f"; {unchanged or 'none'} of them {'are' if unchanged > 1 else 'is'} unchanged"
+    text += "."
     for heading, rows in (("Lost", lost), ("Gained", gained)):
         counts = Counter(_name(row, escape) for row in rows).most_common()
         names = [name + (f" ({number})" if number > 1 else "") for name, number in counts]

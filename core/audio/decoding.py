@@ -20,6 +20,7 @@ from core.audio.levels import MAX_PEAK, level_notes
 from core.audio.limits import SAMPLE_RATE, check_duration
 from core.audio.messages import audio_error
 from core.audio.track import Track
+from core.units import plural
 
 
 class Decoder:
@@ -43,8 +44,9 @@ class Decoder:
         self.sample_rate_hz, self.channels = self._track.sample_rate_hz, self._track.channels
         self.declared_s = self._track.declared_s
         if job.channel > self.channels:
-            problem = f"has {self.channels} channels, and channel {job.channel} was chosen"
-            raise audio_error(self._name, problem, f"Choose 1 to {self.channels}, mean or loudest.")
+            problem = f"has {plural(self.channels, 'channel')}, and channel {job.channel} was chosen"
+            accepted = f"1 to {self.channels}" if self.channels > 1 else "1"
+            raise audio_error(self._name, problem, f"Choose {accepted}, mean or loudest.")
         self._frames = self._samples = 0
         self._peak = self._channel_peak = self._mixed_square = 0.0
         self._squares = np.zeros(self.channels)

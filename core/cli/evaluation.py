@@ -19,6 +19,7 @@ from core.cli.options import (
 )
 from core.cli.output import print_json, print_table, progress, say
 from core.errors import DataError
+from core.units import plural
 
 if TYPE_CHECKING:
     from core.training.data import LabelledClips
@@ -79,7 +80,7 @@ def select_folds(clips: LabelledClips, folds: str | None) -> LabelledClips:
 def print_quality(quality: Quality) -> None:
     """A table of the classes, and the means."""
     print_table(
-        f"{quality.clips} clips",
+        plural(quality.clips, "clip"),
         ["class", "average precision", "AUC", "d'", "positives"],
         [
             [
@@ -95,5 +96,5 @@ def print_quality(quality: Quality) -> None:
     d_prime = "-" if quality.d_prime is None else f"{quality.d_prime:.2f}"
     auc = "-" if quality.auc is None else f"{quality.auc:.4f}"
     say(
-        f"mAP {quality.mean_average_precision:.4f}, AUC {auc}, d' {d_prime}, over {len(quality.per_class)} classes."
+        f"mAP {quality.mean_average_precision:.4f}, AUC {auc}, d' {d_prime}, over {plural(len(quality.per_class), 'class', 'classes')}."
     )

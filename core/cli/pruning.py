@@ -20,7 +20,7 @@ from core.cli.output import print_json, print_table, progress, say
 from core.cli.request import PruneRequest
 from core.errors import CheckpointError
 from core.files import check_output
-from core.units import prefixed
+from core.units import plural, prefixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def importance_command(
     for each in ranked:
         order = each.ranks.argsort()
         print_table(
-            f"{tagger.name}, {each.layer}: {len(order)} filters by {criterion}, {100 * ratio:g}% removed",
+            f"{tagger.name}, {each.layer}: {plural(len(order), 'filter')} by {criterion}, {100 * ratio:g}% removed",
             ["filter", "score", "rank", "fate"],
             [
                 [

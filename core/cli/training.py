@@ -13,6 +13,7 @@ from core.cli.output import print_json, progress_bar, say
 from core.cli.recipe import TrainingOptions
 from core.errors import CheckpointError, DataError
 from core.files import check_output
+from core.units import plural
 
 if TYPE_CHECKING:
     from core.models.cnn import Cnn14
@@ -144,6 +145,8 @@ def _train(
         metrics = {"loss": trainer.losses[-1], "evaluation": quality.document() if quality else None}
         print_json({"checkpoint": str(options.out), "steps": trainer.step, "metrics": metrics})
         return
-    say(f"{options.out}: {trainer.step} steps on {len(chosen)} clips, last loss {trainer.losses[-1]:.4f}.")
+    say(
+        f"{options.out}: {plural(trainer.step, 'step')} on {plural(len(chosen), 'clip')}, last loss {trainer.losses[-1]:.4f}."
+    )
     if quality:
         print_quality(quality)

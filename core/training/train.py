@@ -27,6 +27,7 @@ from core.files import atomic_write, unwritable
 from core.models.cnn import Cnn14
 from core.training.augment import Mixup, SpecAugment, WaveformAugmentation, WaveformAugmentationConfig
 from core.training.data import BalancedSampler, LabelledClips, Spectrograms
+from core.units import plural
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Trainer:
     def __init__(self, model: Cnn14, clips: LabelledClips, config: TrainingConfig) -> None:
         if model.config.classes != len(clips.classes):
             raise DataError(
-                f"The network has {model.config.classes} classes and the clips are labelled with {len(clips.classes)}; "
+                f"The network has {plural(model.config.classes, 'class', 'classes')} and the clips are labelled with {len(clips.classes)}; "
                 "train from the same class set, or give the network new outputs."
             )
         self.model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]

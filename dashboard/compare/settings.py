@@ -110,7 +110,8 @@ def choose() -> Settings:
         help="From this probability on, a clip counts as having a tag. It decides which tags are kept, lost and gained.",
     )
     query_params.keep("threshold", f"{threshold:g}", f"{THRESHOLD:g}")
-    query_params.follow("categories", _read_categories, [])
+    every: list[str] = []
+    query_params.follow("categories", _read_categories, every)
     categories = st.multiselect(
         "Show only",
         CATEGORIES,

@@ -149,5 +149,5 @@ def _tile_chart(key: str, view: LayerView, tiles_of: dict[int, Tile], *, columns
         on_select=lambda: settings.select_clicked(key, filters),
         selection_mode="points",
         alt=f"Kernels of the filters {', '.join(map(str, filters))} of {view.layer}; "
-        f"{sum(map(view.is_kept, filters))} of them are kept.",
+        f"kept: {sum(map(view.is_kept, filters))}.",
     )

@@ -66,7 +66,7 @@ def architecture(
             width=0.74,
             marker={"color": color, "line": {"width": 0}, "cornerradius": 2},
             hovertext=[
-                f"<b>{layer}</b><br>{formats.whole(old)} channels, {formats.whole(new)} stay"
+                f"<b>{layer}</b><br>channels: {formats.whole(old)}, {formats.whole(new)} stay"
                 for layer, old, new in zip(layers, before, after, strict=True)
             ],
             hoverinfo="text",

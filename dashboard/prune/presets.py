@@ -119,5 +119,5 @@ def _found(request: KeepTagsRequest, clips: str) -> None:
     remaining = plan.origin["remaining"]
     st.caption(
         f"The smallest found that keeps all tags on {clips}: {formats.percent(remaining['params'])} of the parameters and "
-        f"{formats.percent(remaining['macs'])} of the MACs remain; {plan.origin['tested']} networks were tried."
+        f"{formats.percent(remaining['macs'])} of the MACs remain; networks tried: {plan.origin['tested']}."
     )

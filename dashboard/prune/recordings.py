@@ -71,7 +71,9 @@ def _compare(cut: Cut, sentence: DeltaGenerator) -> tuple[list[tuple[Source, Com
             if stopped:
                 with sentence.container(horizontal=True, vertical_alignment="center"):
                     st.button("Resume", key="resume_recordings", on_click=_stop, args=(None,))
-                    st.caption(f"Stopped after {number} of {total} recordings.", width="content")
+                    st.caption(
+                        f"Stopped after {number} of {formats.plural(total, 'recording')}.", width="content"
+                    )
                 break
             if bar is None:
                 with sentence.container(horizontal=True, vertical_alignment="center"):

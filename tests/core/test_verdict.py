@@ -93,12 +93,18 @@ def test_a_printed_figure_is_never_on_the_other_side_of_the_threshold(threshold:
     ("pairs", "text"),
     [
         ([("", "")], "Neither network recognises anything at 0.50 on 1 recording."),
-        ([("D", "D")], "P keeps the 1 tag at 0.50 on 1 recording."),
+        ([("D", "D")], "P keeps the only tag at 0.50 on 1 recording."),
+        ([("D", "D"), ("R", "R")], "P keeps both tags at 0.50 on 2 recordings."),
         ([("D", "D"), ("RC", "RC")], "P keeps all 3 tags at 0.50 on 2 recordings."),
-        ([("D", "")], "P keeps 0 of 1 tag at 0.50 on 1 recording; 0 of them are unchanged. Lost: Dog."),
+        ([("D", "")], "P loses the only tag at 0.50 on 1 recording. Lost: Dog."),
+        ([("DR", "D")], "P keeps 1 of 2 tags at 0.50 on 1 recording. Lost: Rain."),
+        (
+            [("D", "DR"), ("R", "RC")],
+            "P keeps both tags at 0.50 on 2 recordings; none of them is unchanged. Gained: Rain and Clock.",
+        ),
         (
             [("", "D"), ("", "")],
-            "P keeps 0 of 0 tags at 0.50 on 2 recordings; 1 of them is unchanged. Gained: Dog.",
+            "P only gains tags at 0.50 on 2 recordings; 1 of them is unchanged. Gained: Dog.",
         ),
         (
             [("DR", "D"), ("R", "C"), ("M", "M")],
@@ -106,7 +112,7 @@ def test_a_printed_figure_is_never_on_the_other_side_of_the_threshold(threshold:
         ),
         (
             [("DRCM", "")],
-            "P keeps 0 of 4 tags at 0.50 on 1 recording; 0 of them are unchanged. Lost: Dog, Music, Rain and 1 more.",
+            "P loses all 4 tags at 0.50 on 1 recording. Lost: Dog, Music, Rain and 1 more.",
         ),
     ],
 )
@@ -130,7 +136,7 @@ def test_classes_of_one_network_alone_are_named() -> None:
     )
     none = verdict(agreement(tags({"Dog": 0.1, "Rain": 0.7}), tags({"Dog": 0.2})), "A", "B")
     assert none == (
-        "Neither recognises any of the 1 classes that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
+        "Neither recognises the only class that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
     )
 
 
