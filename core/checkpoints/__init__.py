@@ -1,6 +1,6 @@
 """Checkpoints: the manifest, fetching what it lists, loading and saving.
 
-``entries`` reads the manifest; ``install`` (with ``download``) downloads and verifies; ``loading`` makes a network of a file, which
+``entries`` reads the manifest; ``install`` (with ``download`` and ``verify``) downloads and verifies; ``loading`` makes a network of a file, which
 ``opening`` opens (``torchfile`` with ``pickles``, or ``tensorfile``), in which ``selection`` finds the weights and ``origin`` what they
 belong to; ``weights`` copies them; ``info`` describes a loaded checkpoint.
 """
@@ -17,7 +17,7 @@ from core.checkpoints.entries import (
     status,
 )
 from core.checkpoints.info import Checkpoint, CheckpointInfo
-from core.checkpoints.install import Fetched, fetch, recorded_sha256
+from core.checkpoints.install import Fetched, fetch, recorded_sha256, remove
 from core.checkpoints.loading import MEL_KEY, load_checkpoint
 from core.checkpoints.tensorfile import (
     CHECKPOINT_SUFFIX,
@@ -45,6 +45,7 @@ __all__ = [
     "open_tensor_file",
     "path_of",
     "recorded_sha256",
+    "remove",
     "save_checkpoint",
     "status",
 ]

@@ -18,6 +18,9 @@ CHECKPOINTS_DIR = ROOT / "checkpoints"
 
 MANIFEST = CHECKPOINTS_DIR / "manifest.toml"
 
+COUNTED = "counted by Pannscope (docs/conventions.md)"
+"""The source of figures that nobody else states."""
+
 KINDS = ("embedded", "official", "published")
 _FLOAT32 = 4  # bytes
 
@@ -29,17 +32,22 @@ class Entry:
     Attributes
     ----------
     name, title : as typed on the command line, and as shown.
-    architecture : a name of ``core.models.registry`` (or one that Pannscope cannot build yet).
-    kind : "embedded" (in the repository), "official" (downloaded on request) or "published" (no file exists).
+    architecture : a name of ``core.models.registry`` (or one that Pannscope does not build).
+    kind : "embedded" (in the repository), "official" (downloaded on request) or "published" (there is no file to use).
     file : file name, without a folder; None for "published".
     url, record : where it is downloaded, and the Zenodo record whose API lists its checksum.
     size_bytes, md5, sha256 : as published; None where the manifest does not know.
     licence, source, about : the weights' licence, their authors, and a description in one sentence.
+    family : networks of one family are listed together.
+    paper : the paper, as "arXiv:…".
     widths, embedding : filters of each convolution and units before the classifier; None where they are not data.
     classes : "audioset" (all 527), or the display names of the network's outputs.
-    published_mAP : on AudioSet's evaluation set, as published.
+    published_mAP, mAP_source : on AudioSet's evaluation set, as published, and where it is published.
     params, macs_10s : trainable parameters, and multiply-accumulate operations for a 10 s clip (see the manifest's head
         for the convention).
+    stft_10s, stft_counted : operations of its short-time Fourier transform as two Conv1d layers, 0 where it has none or they are not
+        known; whether ``macs_10s`` includes them.
+    figures_source : who states ``params`` and ``macs_10s``; None where they are counted.
     """
 
     name: str
@@ -58,9 +66,15 @@ class Entry:
     widths: tuple[int, ...] | None = None
     embedding: int | None = None
     classes: str | tuple[str, ...] = "audioset"
+    family: str = "Others"
+    paper: str | None = None
     published_mAP: float | None = None  # noqa: N815 (as the literature writes it)
+    mAP_source: str | None = None  # noqa: N815
     params: int | None = None
     macs_10s: int | None = None
+    stft_10s: int = 0
+    stft_counted: bool = True
+    figures_source: str | None = None
 
     @property
     def download_bytes(self) -> int:
@@ -80,6 +94,8 @@ class Entry:
             )
         if self.kind == "official" and not (self.url or "").startswith(("https://", "http://")):
             raise CheckpointError(f"Checkpoint {self.name!r} is official and has no http(s) url; add one.")
+        if self.published_mAP is not None and not self.mAP_source:
+            raise CheckpointError(f"Checkpoint {self.name!r} has an mAP without its source; add mAP_source.")
 
 
 def read_manifest(path: Path = MANIFEST) -> dict[str, Entry]:
@@ -168,8 +184,8 @@ def status(checkpoint: Entry) -> str:
     Returns
     -------
     str
-        "embedded" (in the repository), "installed" (downloaded), "available" (``fetch`` gets it), or "published-only" (no
-        file exists, or Pannscope cannot build its architecture yet).
+        "embedded" (in the repository), "installed" (downloaded), "available" (``fetch`` gets it), or "published-only" (there
+        is no file to use, or Pannscope does not build its architecture).
 
     Examples
     --------

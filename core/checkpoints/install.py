@@ -1,8 +1,7 @@
-"""Fetching a checkpoint: download, verify, install. A file that fails the verification is never installed."""
+"""Fetching a checkpoint: download, verify, install; and removing it. A file that fails the verification is never installed."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -10,20 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core import settings
 from core.checkpoints.download import (
     Cancelled,
     DownloadCancelledError,
     Progress,
     download,
     megabytes,
-    read_text,
 )
 from core.checkpoints.entries import Entry, buildable, entry, manifest, path_of
+from core.checkpoints.verify import Expected, address, digest, expected, mismatch
 from core.errors import DownloadError
 from core.files import atomic_write, file_sha256, move_into_place
 
@@ -31,8 +28,6 @@ log = logging.getLogger(__name__)
 
 _LOCK_POLL_S = 0.1
 _SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk after an installation
-_API_BYTES = 8 * 1024 * 1024  # the longest response that is read from the record's API
-_ALGORITHMS = ("sha256", "md5")
 
 
 @dataclass(frozen=True)
@@ -42,16 +37,6 @@ class Fetched:
     name: str
     path: Path
     sha256: str
-
-
-@dataclass(frozen=True)
-class _Expected:
-    """The published checksums of a file (at least one) and its size."""
-
-    size_bytes: int | None
-    md5: str | None
-    sha256: str | None
-    by: str  # where they are published: "manifest" or the API's address
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ def fetch(
     """Download a checkpoint, verify it and install it; returns at once where that has been done.
 
     An interrupted download is kept in ``<file>.part`` and resumed. The checksum is the manifest's, or else the one that the
-    Zenodo record's API lists. ``PANNSCOPE_ZENODO`` names a mirror of Zenodo, ``PANNSCOPE_WEIGHTS`` another folder. Two fetches
+    Zenodo record's API lists; where none is published, the file has to have exactly the tensors of its architecture. ``PANNSCOPE_ZENODO`` names a mirror of Zenodo, ``PANNSCOPE_WEIGHTS`` another folder. Two fetches
     of one file wait for each other.
 
     Parameters
@@ -119,6 +104,49 @@ def fetch(
     return Fetched(wanted.name, target, done.sha256)
 
 
+def remove(name: str | Entry) -> int:
+    """Remove a fetched checkpoint, and what an interrupted download has left of it; it can be fetched again.
+
+    Returns
+    -------
+    int
+        Bytes that are free again.
+
+    Raises
+    ------
+    DownloadError
+        It is part of Pannscope, was never fetched, is being fetched, or the folder does not permit it.
+    CheckpointError
+        An unknown name.
+
+    Examples
+    --------
+    >>> remove("demo-cnn14")
+    Traceback (most recent call last):
+    core.errors.DownloadError: Demo CNN14 is part of Pannscope and stays; only fetched models are removed.
+    """
+    wanted = entry(name) if isinstance(name, str) else name
+    if wanted.kind == "embedded":
+        raise DownloadError(
+            f"{wanted.title} is part of Pannscope and stays; only fetched models are removed."
+        )
+    target = path_of(wanted) if wanted.file else None
+    files = [] if target is None else [target, _beside(target, ".json"), _beside(target, ".part")]
+    present = [file for file in files if file.is_file()]
+    if target is None or not present:
+        raise DownloadError(f"{wanted.title} is not installed; `pannscope models` lists what is.")
+    with _exclusive(_beside(target, ".lock"), lambda: True):
+        try:
+            freed = sum(file.stat().st_size for file in present)
+            for file in present:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise DownloadError(
+                f"{target} cannot be removed: {error.strerror or error}; check its folder's permissions."
+            ) from error
+    return freed
+
+
 def recorded_sha256(path: Path) -> str | None:
     """The sha256 that was recorded when ``path`` was installed; None without such a record."""
     receipt = _receipt(path)
@@ -136,12 +164,10 @@ def _embedded(wanted: Entry) -> Fetched:
 
 def _not_offered(wanted: Entry) -> None:
     offered = [known.name for known in manifest().values() if known.kind == "official" and buildable(known)]
-    why = (
-        "was never published"
-        if wanted.kind == "published"
-        else "cannot be used yet: Pannscope does not build its architecture"
-    )
-    raise DownloadError(f"{wanted.title} {why}; fetch one of {', '.join(offered)}.")
+    why = f"there is no file to fetch ({wanted.licence})"
+    if wanted.kind != "published":
+        why = "Pannscope does not build its architecture"
+    raise DownloadError(f"{wanted.title}: {why}; fetch one of {', '.join(offered)}.")
 
 
 def _beside(target: Path, suffix: str) -> Path:
@@ -167,29 +193,29 @@ def _installed(wanted: Entry, target: Path) -> _Receipt | None:
 
 
 def _install(wanted: Entry, target: Path, progress: Progress | None, cancelled: Cancelled | None) -> _Receipt:
-    expected = _expected(wanted, cancelled)
+    published = expected(wanted, cancelled)
     if target.exists():  # copied there by hand, or its receipt was lost or is stale
-        sums = _digest(target)
-        wrong = _mismatch(expected, target, sums)
+        sums = digest(target)
+        wrong = mismatch(wanted, published, target, sums)
         if wrong:
             raise DownloadError(
                 f"{target} is not the published file ({wrong}); move it away and fetch again."
             )
-        return _write_receipt(target, sums, expected)
+        return _write_receipt(target, sums, published)
     part = _beside(target, ".part")
     for resumed in (part.exists(), False):
         download(
-            _address(wanted.url or ""),
+            address(wanted.url or ""),
             part,
-            size_bytes=expected.size_bytes,
+            size_bytes=published.size_bytes,
             require_space=lambda size: _require_space(target.parent, size),
             progress=progress,
             cancelled=cancelled,
         )
-        sums = _digest(part)
-        wrong = _mismatch(expected, part, sums)
+        sums = digest(part)
+        wrong = mismatch(wanted, published, part, sums)
         if wrong is None:
-            return _put(part, target, sums, expected)
+            return _put(part, target, sums, published)
         part.unlink(missing_ok=True)
         if not resumed:
             raise DownloadError(
@@ -200,7 +226,7 @@ def _install(wanted: Entry, target: Path, progress: Progress | None, cancelled: 
     raise AssertionError("unreachable: the second round is never a resumed one")
 
 
-def _put(part: Path, target: Path, sums: dict[str, str], expected: _Expected) -> _Receipt:
+def _put(part: Path, target: Path, sums: dict[str, str], published: Expected) -> _Receipt:
     """Make the verified ``part`` the installed file."""
     try:
         move_into_place(part, target)
@@ -208,45 +234,18 @@ def _put(part: Path, target: Path, sums: dict[str, str], expected: _Expected) ->
         raise DownloadError(
             f"{target} cannot be installed: {error.strerror or error}; check its folder and fetch again."
         ) from error
-    return _write_receipt(target, sums, expected)
+    return _write_receipt(target, sums, published)
 
 
-def _write_receipt(target: Path, sums: dict[str, str], expected: _Expected) -> _Receipt:
+def _write_receipt(target: Path, sums: dict[str, str], published: Expected) -> _Receipt:
     stat = target.stat()
-    receipt = _Receipt(stat.st_size, stat.st_mtime_ns, sums["md5"], sums["sha256"], expected.by)
+    receipt = _Receipt(stat.st_size, stat.st_mtime_ns, sums["md5"], sums["sha256"], published.by)
     try:
         with atomic_write(_beside(target, ".json")) as draft:
             draft.write_text(json.dumps(asdict(receipt), indent=1) + "\n", encoding="utf-8")
     except OSError as error:  # the file is good; it will be verified again next time
         log.warning("the receipt of %s cannot be written: %s", target.name, error)
     return receipt
-
-
-def _digest(path: Path) -> dict[str, str]:
-    """Both checksums of a file, as hexadecimal digits, from one reading."""
-    sums = {name: hashlib.new(name, usedforsecurity=False) for name in _ALGORITHMS}
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                for checksum in sums.values():
-                    checksum.update(piece)
-        return {name: checksum.hexdigest() for name, checksum in sums.items()}
-    except OSError as error:
-        raise DownloadError(
-            f"{path} cannot be read: {error.strerror or error}; move it away and fetch again."
-        ) from error
-
-
-def _mismatch(expected: _Expected, path: Path, sums: dict[str, str]) -> str | None:
-    """How a file differs from the published one, or None."""
-    size = path.stat().st_size
-    if expected.size_bytes not in (None, size):
-        return f"{size} bytes, not {expected.size_bytes}"
-    for algorithm in _ALGORITHMS:
-        listed = getattr(expected, algorithm)
-        if listed is not None and sums[algorithm] != listed.lower():
-            return f"{algorithm} {sums[algorithm]}, not {listed.lower()}"
-    return None
 
 
 def _require_space(folder: Path, size: int) -> None:
@@ -256,12 +255,6 @@ def _require_space(folder: Path, size: int) -> None:
             f"{megabytes(size + _SPARE_BYTES)} are needed in {folder} and {megabytes(free)} are free; free some space, or "
             "name another folder in PANNSCOPE_WEIGHTS."
         )
-
-
-def _address(url: str) -> str:
-    """``url``, on the mirror where ``PANNSCOPE_ZENODO`` names one."""
-    home = settings.ZENODO + "/"
-    return f"{settings.zenodo()}/{url.removeprefix(home)}" if url.startswith(home) else url
 
 
 @contextmanager
@@ -287,41 +280,3 @@ def _exclusive(path: Path, cancelled: Cancelled | None) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _expected(wanted: Entry, cancelled: Cancelled | None) -> _Expected:
-    """The manifest's checksum, or else the record's."""
-    if wanted.md5 or wanted.sha256:
-        return _Expected(wanted.size_bytes, wanted.md5, wanted.sha256, "manifest")
-    if wanted.record is None:
-        raise DownloadError(f"{wanted.title} has neither a checksum nor a record; add one to the manifest.")
-    url = _address(f"{settings.ZENODO}/api/records/{wanted.record}")
-    listed = next((file for file in _record_files(url, cancelled) if file.get("key") == wanted.file), None)
-    if listed is None:
-        raise DownloadError(
-            f"{url} lists no file {wanted.file}; and without its checksum nothing is installed."
-        )
-    algorithm, _, value = str(listed.get("checksum") or "").partition(":")
-    if algorithm not in _ALGORITHMS or not value:
-        raise DownloadError(
-            f"{url} lists no md5 or sha256 of {wanted.file}, and without one nothing is installed."
-        )
-    size = listed.get("size")
-    return _Expected(
-        size_bytes=size if isinstance(size, int) and size > 0 else wanted.size_bytes,
-        md5=value if algorithm == "md5" else None,
-        sha256=value if algorithm == "sha256" else None,
-        by=url,
-    )
-
-
-def _record_files(url: str, cancelled: Cancelled | None) -> list[dict[str, Any]]:
-    """``files[]`` of a Zenodo record, from its API."""
-    body = read_text(url, limit=_API_BYTES, accept="application/json", cancelled=cancelled)
-    try:
-        files = json.loads(body)["files"]
-        return [file for file in files if isinstance(file, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DownloadError(
-            f"{url} did not return a record, and without its checksums nothing is installed: fetch again later."
-        ) from error

@@ -1,8 +1,10 @@
-"""``models`` and ``fetch``: what there is, and getting it."""
+"""``models``, ``fetch`` and ``remove``: what there is, getting it, and making room again."""
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("models")(models_command)
     app.command("fetch")(fetch_command)
+    app.command("remove")(remove_command)
 
 
 def models_command(json_output: JsonOption = False) -> None:
@@ -31,19 +34,13 @@ def models_command(json_output: JsonOption = False) -> None:
     if json_output:
         print_json(known)
         return
-    rows = [
-        [
-            model["name"],
-            model["status"],
-            _count(model["params"]),
-            _count(model["macs_10s"]),
-            "-" if model["published_mAP"] is None else f"{model['published_mAP']:.3f}",
-        ]
-        for model in known
-    ]
-    columns = ["name", "status", "parameters", "MACs (10 s)", "published mAP"]
+    rows: list[list[str]] = []
+    for family, models in groupby(known, key=itemgetter("family")):
+        rows.append([family, *[""] * 5])
+        rows += [_row(model) for model in models]
+    columns = ["name", "status", "size", "params", "MACs (10 s)", "mAP"]
     print_table("", columns, rows, text=("status",))
-    say("Architectures, licences and sources: pannscope models --json")
+    say("mAP on AudioSet, as published. Licences, sources: pannscope models --json")
 
 
 def fetch_command(
@@ -70,8 +67,36 @@ def fetch_command(
             say(f"{done.name} is installed: {done.path} (sha256 {done.sha256})")
 
 
-def _count(value: int | None) -> str:
-    return "-" if value is None else prefixed(value)
+def remove_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Fetched models to remove.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Remove fetched models; they can be fetched again."""
+    from core.checkpoints import entry, remove
+
+    for name in names:
+        entry(name)
+    for name in names:
+        freed = remove(name)
+        if json_output:
+            print_json({"name": name, "freed_bytes": freed}, lines=len(names) > 1)
+        else:
+            say(f"{name} is removed: {prefixed(freed, 'B')} are free again.")
+
+
+def _row(model: dict[str, Any]) -> list[str]:
+    return [
+        " " + model["name"],
+        model["status"],
+        _count(model["download_bytes"], "B"),
+        _count(model["params"]),
+        _count(model["macs_10s"]),
+        "-" if model["published_mAP"] is None else f"{model['published_mAP']:.3f}",
+    ]
+
+
+def _count(value: int | None, unit: str = "") -> str:
+    return "-" if value is None else prefixed(value, unit)
 
 
 def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None:
@@ -80,14 +105,22 @@ def _show(bar: Progress, task: TaskID, received: int, total: int | None) -> None
 
 def _describe(model: Entry) -> dict[str, Any]:
     from core.checkpoints import status
+    from core.checkpoints.entries import COUNTED
 
     return {
         "name": model.name,
+        "title": model.title,
+        "family": model.family,
+        "about": model.about,
         "architecture": model.architecture,
         "status": status(model),
         "params": model.params,
         "macs_10s": model.macs_10s,
+        "figures_source": model.figures_source or COUNTED,
         "published_mAP": model.published_mAP,
+        "mAP_source": model.mAP_source,
+        "download_bytes": model.download_bytes if model.kind == "official" else None,
+        "paper": model.paper,
         "licence": model.licence,
         "source": model.source,
     }

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,16 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from core.checkpoints import DownloadCancelledError, Entry, download, fetch, recorded_sha256
+from core.checkpoints import (
+    DownloadCancelledError,
+    Entry,
+    download,
+    entry,
+    fetch,
+    path_of,
+    recorded_sha256,
+    remove,
+)
 from core.errors import CheckpointError, DownloadError
 
 CONTENT = np.random.default_rng(7).bytes(1_000_003)
@@ -358,6 +368,47 @@ def test_without_a_checksum_nothing_is_downloaded(site: Site, weights: Path, rec
     assert not (weights / FILE).exists()
 
 
+def test_without_a_published_checksum_the_tensors_decide(site: Site, weights: Path) -> None:
+    """A release that publishes no checksum: the file has to be the architecture's, and the sha256 of what arrived is recorded."""
+    site.content = path_of(entry("demo-epanns")).read_bytes()
+    unlisted = {"md5": None, "record": None, "size_bytes": None}
+    unlisted |= {"url": f"{site.address}/records/1/files/Small_mAP%3D0.5.pth?download=1"}
+    fetched = fetch(small(**unlisted, params=entry("demo-epanns").params))
+    assert fetched.sha256 == hashlib.sha256(site.content).hexdigest()
+    receipt = json.loads((weights / (FILE + ".json")).read_text())
+    assert receipt["verified_by"] == "its tensors: no checksum is published"
+    remove(small())
+    with pytest.raises(DownloadError, match=r"1,394,402 parameters, not 80,753,615.*nothing was installed"):
+        fetch(small(**unlisted, params=80_753_615))
+    site.content = CONTENT
+    with pytest.raises(DownloadError, match=r"is not the published file .*nothing was installed"):
+        fetch(small(**unlisted, params=1))
+    assert not (weights / FILE).exists()
+
+
+def test_removing_leaves_nothing_and_fetching_again_works(site: Site, weights: Path) -> None:
+    fetch(small())
+    begun(weights, CONTENT[:10])
+    assert remove(small()) > len(CONTENT)
+    assert {file.name for file in weights.iterdir()} <= {FILE + ".lock"}
+    with pytest.raises(DownloadError, match="Small is not installed"):
+        remove(small())
+    assert fetch(small()).sha256 == SHA256
+
+
+def test_what_is_being_fetched_or_was_never_a_file_is_not_removed(site: Site, weights: Path) -> None:
+    part = begun(weights, CONTENT[:10])
+    with (
+        FileLock(weights / (FILE + ".lock")),
+        ThreadPoolExecutor() as other,
+        pytest.raises(DownloadError, match="still fetching"),
+    ):
+        other.submit(remove, small()).result()
+    assert part.exists()
+    with pytest.raises(DownloadError, match="AST is not installed"):
+        remove("ast")
+
+
 def test_a_full_disk_is_found_before_the_request(
     site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -488,11 +539,13 @@ def test_a_folder_without_locks_is_one_line(
 
 
 def test_names_that_cannot_be_fetched() -> None:
-    with pytest.raises(DownloadError, match="was never published; fetch one of cnn14, epanns"):
+    with pytest.raises(
+        DownloadError, match=r"no file to fetch \(weights not published\); fetch one of .*epanns"
+    ):
         fetch("epanns-25")
     with pytest.raises(CheckpointError, match=r"Unknown checkpoint 'cn14'.*Did you mean cnn14\?"):
         fetch("cn14")
-    with pytest.raises(DownloadError, match=r"cannot be used yet.*fetch one of"):
+    with pytest.raises(DownloadError, match=r"does not build its architecture; fetch one of"):
         fetch(small(architecture="not-built"))
 
 

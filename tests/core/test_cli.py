@@ -22,7 +22,7 @@ from core.tagging import load_tagger
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
-    "models", "fetch", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate", "export",
+    "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate", "export",
     "sensitivity", "bench", "serve",
 }  # fmt: skip
 ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
@@ -81,6 +81,7 @@ def test_models(cli):
     for model in listed:
         assert set(model) == {
             "name", "architecture", "status", "params", "macs_10s", "published_mAP", "licence", "source",
+            "title", "family", "about", "paper", "download_bytes", "figures_source", "mAP_source",
         }  # fmt: skip
         assert model["status"] in {"embedded", "installed", "available", "published-only"}
     text = cli("models").out

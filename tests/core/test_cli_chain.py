@@ -190,6 +190,10 @@ def test_fetch_installs_what_tag_then_uses(cli, studio, tmp_path, monkeypatch):
     }
     assert run.err == ""
     assert len(cli("tag", studio / "tone.wav", "-m", "tiny", "--json").document["tags"]) == 527
+    freed = cli("remove", "tiny", "--json").document
+    assert freed["name"] == "tiny"
+    assert freed["freed_bytes"] > file.stat().st_size
+    assert cli("tag", studio / "tone.wav", "-m", "tiny").complaint.endswith("pannscope fetch tiny\n")
 
 
 @pytest.mark.parametrize("word", ["train", "finetune"])

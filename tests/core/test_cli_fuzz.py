@@ -15,6 +15,7 @@ from core.cli.main import app
 COMMANDS = {
     "models": "",
     "fetch": "cnn14",
+    "remove": "cnn14",
     "tag": "{tone} -m {small}",
     "compare": "{tone} -a {small} -b {other}",
     "profile": "-m {small}",
