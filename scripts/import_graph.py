@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.windows", "core.examples", "core.checkpoints", "core.runtime"),
     ("core.tagging", "core.profiling"),
     ("core.compare", "core.training"),
-    ("core.pruning", "core.verdict"),
+    ("core.pruning", "core.verdict", "core.tradeoff"),
     ("core.api", "core.export"),
     ("core.benchmark",),
     ("core.cli",),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.benchmark.bandwidth import read_bandwidth
-from core.runtime.machine import usable_cpus, usable_memory
+from core.runtime.machine import processor, usable_cpus, usable_memory
 from core.runtime.process import VARIABLE
 
 PACKAGES = (
@@ -45,7 +45,7 @@ def host(bandwidth_threads: Sequence[int] = ()) -> dict[str, Any]:
     cores = usable_cpus()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     return {
-        "processor": fields.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "instructions": [
             flag for flag in _FLAGS if flag in fields.get("flags", fields.get("Features", "")).split()
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +39,9 @@ def evaluate_command(
     runtime: RuntimeOption = "auto",
     folds: FoldsOption = None,
     channel: ChannelOption = "mean",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the result, and the time of 10 s, for the trade-off.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Score a model on labelled clips: mAP, AUC and d'.
@@ -53,6 +56,16 @@ def evaluate_command(
     clips = select_folds(read_manifest(manifest, audio, tagger.classes, channel=used), folds)
     with progress("evaluating") as show:
         quality = evaluate(tagger, clips, show)
+    if keep:
+        from core import tradeoff
+
+        tradeoff.keep(
+            tagger,
+            quality.mean_average_precision,
+            clips_name=manifest.name if folds is None else f"{manifest.name}, folds {folds}",
+            clips=quality.clips,
+            classes=len(quality.per_class),
+        )
     if json_output:
         print_json(quality.document())
     else:

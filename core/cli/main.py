@@ -20,6 +20,7 @@ from core.cli import (
     sensitivity,
     serve,
     tagging,
+    tradeoff,
     training,
 )
 from core.cli.output import complain, say
@@ -55,7 +56,19 @@ def common(
         raise typer.Exit
 
 
-for group in (models, tagging, profiling, sensitivity, pruning, training, evaluation, export, bench, serve):
+for group in (
+    models,
+    tagging,
+    profiling,
+    sensitivity,
+    pruning,
+    training,
+    evaluation,
+    export,
+    bench,
+    tradeoff,
+    serve,
+):
     group.register(app)
 
 

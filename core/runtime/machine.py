@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def threads() -> int:
     import torch  # here, since the server needs to know its memory seconds before it has loaded torch
 
     return settings.threads() or min(torch.get_num_threads(), usable_cpus())
+
+
+def processor(root: Path = ROOT) -> str:
+    """The processor's name, as the system states it."""
+    for line in (_read(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _quotas(root: Path) -> Iterator[float]:

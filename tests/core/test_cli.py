@@ -23,7 +23,7 @@ from core.tagging import load_tagger
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate", "export",
-    "sensitivity", "bench", "serve",
+    "sensitivity", "bench", "tradeoff", "serve",
 }  # fmt: skip
 ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {

@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": "-m {small} --manifest {clips} --audio {studio} --steps 1 --batch 2 --seconds 0.5 --out {out}.safetensors",
     "evaluate": "-m {small} --manifest {clips} --audio {studio}",
     "export": "-m {small} --out {out}.zip",
+    "tradeoff": "--stft",
 }
 """A call of each that works. ``serve`` and ``bench`` start processes of their own, and have tests of their own."""
 
