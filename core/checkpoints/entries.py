@@ -185,7 +185,7 @@ def status(checkpoint: Entry) -> str:
     -------
     str
         "embedded" (in the repository), "installed" (downloaded), "available" (``fetch`` gets it), or "published-only" (there
-        is no file to use, or Pannscope does not build its architecture).
+        is nothing to load, or Pannscope does not build its architecture).
 
     Examples
     --------

@@ -71,7 +71,7 @@ def systems(times: Mapping[str, Timed], *, count_stft: bool = False) -> tuple[Sy
     Parameters
     ----------
     times : name -> measured time (``measured()``).
-    count_stft : add every spectrogram's STFT as two Conv1d layers to the counted MACs, whoever computes it by an FFT; without it
+    count_stft : add every spectrogram's STFT as two Conv1d layers to the counted MACs, those that are computed by an FFT too; without it
         none is counted.
 
     Examples
