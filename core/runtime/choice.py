@@ -17,7 +17,7 @@ from core.models.network import Network
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
-from core.runtime.memory import page_out_library, page_out_weights
+from core.runtime.memory import drop_library_pages, page_out_weights, trim_heap, weights_paged_out_after_use
 from core.runtime.ncnn_engine import NcnnEngine
 from core.runtime.profiles import choose_profile
 
@@ -107,8 +107,9 @@ def _checked(model: Any, runtime: str, profile: str | None, thread_count: int, r
         "bf16": lambda: Bf16Engine(model),
     }
     probe = _probe()
-    expected = model.probabilities(probe)
-    page_out_weights(model)  # before the engine takes memory of its own
+    with weights_paged_out_after_use(model):
+        expected = model.probabilities(probe)
+    trim_heap()  # before the engine takes memory of its own
     try:
         engine = engines[runtime]()
         difference = float((engine.probabilities(probe) - expected).abs().max())
@@ -121,9 +122,7 @@ def _checked(model: Any, runtime: str, profile: str | None, thread_count: int, r
             f"{runtime}'s probabilities differ from torch's by {difference:.2g}, more than {allowed:g}."
         )
     page_out_weights(model)
-    page_out_library(
-        "libtorch"
-    )  # 80 MB of code that built and checked the engine, of which 15 are needed again
+    drop_library_pages()  # the code that built and checked the engine
     threads_used = f"{thread_count} thread{'s' if thread_count > 1 else ''}"
     engine.why = "; ".join([reason, *([] if runtime == "bf16" else [why_profile]), threads_used])
     return engine

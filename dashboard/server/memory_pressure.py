@@ -15,7 +15,7 @@ from typing import Any
 
 from core.runtime.background import BackgroundTask
 from core.runtime.machine import usable_memory
-from core.runtime.memory import trim_heap
+from core.runtime.memory import drop_library_pages, trim_heap
 from dashboard.server.cache import ByteLruCache
 
 FLOOR = 256 * 2**20
@@ -62,7 +62,8 @@ class MemoryPressure:
             free = self._free()
             if free is None or free >= FLOOR:
                 return 0
-            freed = 0
+            drop_library_pages()
+            free, freed = self._free() or 0, 0
             while free + freed < FLOOR and (size := self._evict_oldest()):
                 freed += size
             if freed:

@@ -30,6 +30,7 @@ def _load(cancelled: threading.Event) -> None:
 def _steps() -> Iterator[None]:
     """Start the decoder, and compute what the front page opens with: the pair's tags of the first example, and their times."""
     from core.examples import EXAMPLES  # imported here, since torch is what takes the time
+    from core.runtime.memory import drop_library_pages
     from core.tagging import default_pair
     from dashboard.server.server import get_server
     from dashboard.server.source import Source
@@ -44,5 +45,6 @@ def _steps() -> Iterator[None]:
     for library in _LIBRARIES:
         importlib.import_module(library)
         yield
+    drop_library_pages()  # what importing touched
     _ = server.clip(source).sound
     server.latencies(names)

@@ -69,7 +69,7 @@ def test_every_length_equals_torch(make, model, medley, profile):
     engine = make(model, PROFILES[profile], 2)
     lengths = [9_920, round(1.7 * RATE), 10 * RATE, 33 * RATE]
     if min(model.config.widths) < 4:  # the odd one, which is quick
-        lengths += [320 * (511 + extra) for extra in range(8)] + [320 * (32 + extra) for extra in range(33)]
+        lengths += [320 * (775 + extra) for extra in range(8)] + [320 * (32 + extra) for extra in range(33)]
     for samples in lengths:
         clip = medley[:, :samples]
         wanted = model.probabilities(clip)

@@ -6,7 +6,9 @@ import mmap
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -100,15 +102,73 @@ def test_the_wait_policy_is_set_where_there_is_none(monkeypatch: pytest.MonkeyPa
     assert os.environ[VARIABLE] == "passive"
 
 
-def test_a_librarys_mappings_are_paged_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the three mappings are its own: three pages, and one."""
+SMAPS = """\
+7f0000000000-7f0000003000 r-xp 00000000 08:01 7 /usr/lib/liblarge.so
+Rss:                  12 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+7f0000003000-7f0000005000 r--p 00003000 08:01 7 /usr/lib/liblarge.so.1.2
+Rss:                   8 kB
+Anonymous:             4 kB
+7f0000005000-7f0000006000 rw-p 00005000 08:01 7 /usr/lib/liblarge.so
+Rss:                   4 kB
+Anonymous:             0 kB
+7f0000006000-7f0000007000 r--p 00000000 08:01 8 /usr/lib/libother.so.1.2
+Rss:                   4 kB
+Anonymous:             0 kB
+7f0000007000-7f0000008000 r--p 00000000 08:01 9 /srv/weights.bin
+Rss:                   4 kB
+Anonymous:             0 kB
+"""
+
+
+def test_of_a_librarys_mappings_only_what_was_never_written_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not its relocated tables, which are read-only by then, nor its variables, nor other files."""
     library = Library("madvise")
     monkeypatch.setattr(memory, "_libc", lambda: library)
-    maps = (
-        "7f0000000000-7f0000003000 r-xp 00000000 08:01 7 /usr/lib/liblarge.so\n"
-        "7f0000003000-7f0000004000 rw-p 00003000 08:01 7 /usr/lib/liblarge.so\n"
-        "7f0000005000-7f0000006000 r-xp 00000000 08:01 8 /usr/lib/libother.so\n"
+    monkeypatch.setattr(memory.Path, "read_text", lambda path: SMAPS)
+    memory.drop_library_pages()
+    assert library.calls == [(0x7F0000000000, 0x3000, 4), (0x7F0000006000, 0x1000, 4)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_libraries_go_on_working_without_their_pages() -> None:
+    """A regular expression engine, arithmetic and compression from libraries whose pages were dropped."""
+    code = (
+        "import torch, zlib\n"
+        "from pathlib import Path\n"
+        "from core.runtime.memory import drop_library_pages\n"
+        "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1])\n"
+        "before = resident()\n"
+        "drop_library_pages()\n"
+        "assert resident() < 0.85 * before, (before, resident())\n"
+        "assert float(torch.linalg.det(torch.eye(5) * 2)) == 32\n"
+        "assert zlib.decompress(zlib.compress(b'x' * 999)) == b'x' * 999\n"
     )
-    monkeypatch.setattr(memory.Path, "read_text", lambda path: maps)
-    memory.page_out_library("liblarge")
-    assert library.calls == [(0x7F0000000000, 0x3000, 21), (0x7F0000003000, 0x1000, 21)]
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_each_layers_weights_leave_memory_once_it_has_run(tmp_path: Path) -> None:
+    """Four layers of 4 MB each, mapped from a file."""
+    path = tmp_path / "weights"
+    np.ones((4, 1024, 1024), np.float32).tofile(path)
+    mapped = np.memmap(path, np.float32, "c", shape=(4, 1024, 1024))
+    layers = torch.nn.Sequential(*(torch.nn.Linear(1024, 1024, bias=False) for _ in range(4)))
+    for layer, weights in zip(layers, mapped, strict=True):
+        layer.weight = torch.nn.Parameter(torch.from_numpy(weights))
+    seen = []
+    for layer in layers:
+        layer.register_forward_hook(lambda *_: seen.append(_resident(path)))
+    with memory.weights_paged_out_after_use(layers), torch.inference_mode():
+        assert torch.equal(layers(torch.ones(1, 1024)), torch.full((1, 1024), 1024.0**4))
+    assert max(seen) < 9_000  # the layer that has just run and what the system read ahead of the next
+    assert _resident(path) < 1_000
+
+
+def _resident(path: Path) -> int:
+    """Kilobytes of a mapped file in this process's memory."""
+    entry = Path("/proc/self/smaps").read_text().partition(str(path))[2]
+    return int(entry.partition("Rss:")[2].split()[0])

@@ -1,4 +1,8 @@
-"""The engine: a whole CNN14 on the kernels."""
+"""The engine: a whole CNN14 on the kernels.
+
+C1 to C4 hold nearly all of a clip's feature maps: they run on pieces of time that overlap by their convolutions' receptive field, so that
+a window of 30 s takes little more memory than one of 5 s. Convolution being local, the result differs by rounding only.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,8 +20,17 @@ from core.models.folding import band_normalization
 from core.runtime.memory import page_out_weights
 from core.runtime.profiles import Profile
 from core.runtime.winograd.layer import FirstLayer, Layer
-from core.runtime.winograd.maps import Array, Workspace
+from core.runtime.winograd.maps import Array, Workspace, close
 from core.runtime.winograd.native import Native, native
+
+_LOCAL = 4  # C1 to C4, with two poolings
+_POOLED = 4  # frames that two poolings average to one
+_PIECE_FRAMES = 512
+"""Frames of a piece: C1's 64 maps of them are 9 MB, of 30 s they would be 52 MB."""
+
+_STEP = 8
+"""Pieces begin at multiples of it: a tile has four frames at most, and C3's are twice as long as C1's. As halo on either side it covers C1
+and C2, which reach one frame each, and C3 and C4, which reach two each."""
 
 
 class WinogradEngine:
@@ -65,20 +79,56 @@ class WinogradEngine:
 
     def maps(self, logmel: Array, times: dict[str, float] | None = None) -> Tensor:
         """C12's maps (filters, frames, bands) of one log-mel (frames, mel_bins)."""
-        frames, bands = logmel.shape
-        with self._workspace(frames) as space:
-            started = time.perf_counter()
-            maps = self._first.run(logmel * self._scale + self._shift, space, "maps 0")
-            for number, layer in enumerate(self._layers):
-                if times is not None:
-                    times[LAYERS[number]] = 1e3 * (time.perf_counter() - started)
-                    started = time.perf_counter()
-                maps, frames, bands = layer.run(maps, frames, bands, space, f"maps {(number + 1) % 2}")
-            if times is not None:
-                times[LAYERS[-1]] = 1e3 * (time.perf_counter() - started)
+        spent = dict.fromkeys(LAYERS, 0.0) if times is None else times
+        with self._workspace(len(logmel)) as space:
+            maps, frames, bands = self._first_layers(logmel * self._scale + self._shift, space, spent)
+            maps, frames, bands = self._run(LAYERS[_LOCAL:], maps, (frames, bands), space, spent)
             inside = maps[:, 1 : frames + 1, 1 : bands + 1].transpose(0, 3, 1, 2)
             kept = inside.reshape(-1, frames, bands)[: self._model.config.widths[-1]]
             return torch.from_numpy(kept.copy())  # not a view: the buffers are reused
+
+    def _first_layers(
+        self, logmel: Array, space: Workspace, spent: dict[str, float]
+    ) -> tuple[Array, int, int]:
+        """C4's pooled maps of a whole normalized log-mel, with their number of frames and bands."""
+        total = len(logmel) // 2 // 2
+        joined = space.array("joined", 0)
+        bands = 0
+        for start, end in pieces(len(logmel)):
+            begin = max(0, start - _STEP)
+            piece = logmel[begin : end + _STEP]
+            began = time.perf_counter()
+            maps = self._first.run(piece, space, "maps 0")
+            spent[LAYERS[0]] = spent.get(LAYERS[0], 0.0) + 1e3 * (time.perf_counter() - began)
+            maps, frames, bands = self._run(LAYERS[1:_LOCAL], maps, piece.shape, space, spent)
+            if frames == total:  # all in one piece
+                return maps, frames, bands
+            if not joined.size:
+                joined = space.maps("joined", len(maps), total, bands, maps.shape[3], rows=total)
+            first, last = start // _POOLED, min(end // _POOLED, total)
+            inside = (start - begin) // _POOLED + 1
+            joined[:, first + 1 : last + 1, 1:-1] = maps[:, inside : inside + last - first, 1:-1]
+        close(joined, total)
+        return joined, total, bands
+
+    def _run(
+        self,
+        names: tuple[str, ...],
+        maps: Array,
+        size: tuple[int, ...],
+        space: Workspace,
+        spent: dict[str, float],
+    ) -> tuple[Array, int, int]:
+        """The output maps of some of C2 to C12 one after the other, with their number of frames and bands."""
+        frames, bands = size
+        for name in names:
+            number = LAYERS.index(name)
+            began = time.perf_counter()
+            maps, frames, bands = self._layers[number - 1].run(
+                maps, frames, bands, space, f"maps {number % 2}"
+            )
+            spent[name] = spent.get(name, 0.0) + 1e3 * (time.perf_counter() - began)
+        return maps, frames, bands
 
     @contextmanager
     def _workspace(self, frames: int) -> Iterator[Workspace]:
@@ -90,3 +140,14 @@ class WinogradEngine:
             with self._guard:
                 if not self._free:
                     self._free.append(space)
+
+
+def pieces(frames: int) -> list[tuple[int, int]]:
+    """First and last frame (exclusive) of the pieces that C1 to C4 run on.
+
+    >>> pieces(1_001)
+    [(0, 504), (504, 1001)]
+    """
+    count = max(1, round(frames / _PIECE_FRAMES))
+    edges = [round(frames * edge / count / _STEP) * _STEP for edge in range(count)]
+    return list(pairwise([*edges, frames]))

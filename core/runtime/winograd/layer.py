@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.models.folding import folded_bias, norm_scale, plain
-from core.runtime.memory import page_out_weights
+from core.runtime.memory import page_out_array, page_out_weights
 from core.runtime.winograd.algorithms import Algorithm
 from core.runtime.winograd.maps import Array, Workspace, aligned, close
 from core.runtime.winograd.native import Native
 
 _STRIP = 2304
 """Tiles x points of a strip of time: 64 tiles of 36. What a product needs of them at once fits a level-2 cache."""
+
+_PREPARED_BYTES = 16 * 2**20
+"""Weights that are read at a time while they are rearranged, and then paged out: of C12 in one piece they are 151 MB."""
 
 _FEWEST = 28
 """The fewest tiles of a strip for which reading all weights pays; where there are fewer, a thread's task is a panel of filters."""
@@ -121,7 +124,12 @@ class Layer:
         prepare = self._native.kernel("prepare", self.time, self.bands)
         width = self._native.shape.filters
         full = filters // width
-        parts = [(weight, scale, self._weights, full)] if full else []
+        step = max(1, _PREPARED_BYTES // weight[:width].nbytes)
+        parts = []
+        for first in range(0, full, step):
+            rows = slice(first * width, min(full, first + step) * width)
+            count = (rows.stop - rows.start) // width
+            parts.append((weight[rows], scale[rows], self._weights[first:], count))
         if filters > full * width:  # the last panel is not full
             rest = np.zeros((width, channels, 3, 3), np.float32), np.zeros(width, np.float32)
             for filled, short in zip(rest, (weight, scale), strict=True):
@@ -137,6 +145,7 @@ class Layer:
                 "w_channels": self._in_chunks * self._native.shape.lanes,
             }
             together(self._threads, lambda _, values=values: prepare(values))  # type: ignore[misc]
+            page_out_array(kernels)
 
     def run(
         self, maps: Array, frames: int, bands: int, space: Workspace, name: str

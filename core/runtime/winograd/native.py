@@ -13,7 +13,7 @@ import llvmlite
 from llvmlite import binding as llvm
 
 from core.runtime.engine import EngineError
-from core.runtime.memory import page_out_library
+from core.runtime.memory import drop_library_pages
 from core.runtime.winograd.algorithms import DIRECT, F23, F43, PAIR, Algorithm
 from core.runtime.winograd.cache import cached_code
 from core.runtime.winograd.signatures import SIGNATURES, Shape, Signature, exported
@@ -98,11 +98,11 @@ def native() -> Native:
     else:
         raise EngineError(f"This processor ({platform.machine()}) has neither AVX-512 nor AVX2 with FMA.")
     try:
-        kernels = Native(shape, llvm.get_host_cpu_name(), features.flatten())
+        return Native(shape, llvm.get_host_cpu_name(), features.flatten())
     except (RuntimeError, OSError) as error:
         raise EngineError(f"The kernels cannot be compiled here ({error}).") from error
-    page_out_library("llvmlite")
-    return kernels
+    finally:
+        drop_library_pages()  # LLVM: 50 MB that are not needed again
 
 
 def _compiled(machine: llvm.TargetMachine, shape: Shape) -> bytes:
