@@ -245,6 +245,12 @@ def architecture(name: str) -> Architecture:
         ) from None
 
 
+def empty_network(entry: Architecture, config: Any) -> Network:
+    """A network without memory, its front end included, in eval mode."""
+    with torch.device("meta"):
+        return entry.build(config).eval().to("meta")
+
+
 def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """The architectures of which a state dict has exactly the tensors, of shapes that fit each other; several where it is ambiguous.
 

@@ -1,4 +1,4 @@
-"""How many filters stay: the arithmetic from pruning ratios to the widths of C1..C12."""
+"""How many filters stay: the arithmetic from pruning ratios to widths."""
 
 from __future__ import annotations
 
@@ -44,21 +44,23 @@ def kept_count(filters: int, ratio: float, round_to: int = 1) -> int:
     return min(filters, round_to * max(1, multiples))
 
 
-def kept_widths(widths: Sequence[int], ratios: Mapping[str, float], round_to: int = 1) -> tuple[int, ...]:
-    """Widths of C1..C12 after each layer in ``ratios`` is pruned by its own ratio.
+def kept_widths(
+    widths: Sequence[int], ratios: Mapping[str, float], layers: Sequence[str], round_to: int = 1
+) -> tuple[int, ...]:
+    """Widths of ``layers`` after each that is in ``ratios`` is pruned by its own ratio.
 
     Raises ``PruningError`` for an unknown layer, and as ``kept_count`` does.
 
     Examples
     --------
-    >>> kept_widths((64,) * 12, {"C1": 0.5, "C12": 0.75})
-    (32, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 16)
+    >>> kept_widths((64, 64, 128), {"C1": 0.5, "C3": 0.75}, ("C1", "C2", "C3"))
+    (32, 64, 32)
     """
     for layer in ratios:
-        check_layer(layer, LAYERS)
+        check_layer(layer, layers)
     return tuple(
         kept_count(width, ratios[layer], round_to) if layer in ratios else width
-        for layer, width in zip(LAYERS, widths, strict=True)
+        for layer, width in zip(layers, widths, strict=True)
     )
 
 
@@ -68,7 +70,7 @@ def pruned_widths(
     widths: Sequence[int] = CNN14_WIDTHS,
     round_to: int = 1,
 ) -> tuple[int, ...]:
-    """Widths of C1..C12 after all of ``layers`` are pruned by one ratio; raises as ``kept_widths`` does.
+    """Widths of CNN14's C1..C12 after all of ``layers`` are pruned by one ratio; raises as ``kept_widths`` does.
 
     Examples
     --------
@@ -76,7 +78,7 @@ def pruned_widths(
     (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1024)
     """
     check_ratio(ratio)
-    return kept_widths(widths, dict.fromkeys(layers, ratio), round_to)
+    return kept_widths(widths, dict.fromkeys(layers, ratio), LAYERS, round_to)
 
 
 def check_ratio(ratio: float) -> float:
@@ -98,5 +100,7 @@ def check_round_to(round_to: int) -> int:
 def check_layer(layer: str, layers: Sequence[str]) -> str:
     """Raise ``PruningError`` unless ``layer`` is one of ``layers``."""
     if layer not in layers:
-        raise PruningError(f"There is no layer {layer[:20]!r} to prune; CNN14's convolutions are C1 to C12.")
+        raise PruningError(
+            f"There is no layer {layer[:60]!r} to prune; this network's are {layers[0]} to {layers[-1]}."
+        )
     return layer

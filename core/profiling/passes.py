@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from core.models.layers import traced
 from core.models.network import Network
-from core.models.registry import Architecture
+from core.models.registry import Architecture, empty_network
 from core.profiling.counts import (
     COUNTER_BYTES,
     FLOAT16_BYTES,
@@ -103,12 +103,6 @@ def flop_counter_macs(entry: Architecture, config: Any, samples: int) -> int:
         network(torch.empty(1, samples, device="meta"))
     front = counter.get_flop_counts().get(f"{type(network).__name__}.front_end", {})
     return (counter.get_total_flops() - sum(front.values())) // 2
-
-
-def empty_network(entry: Architecture, config: Any) -> Network:
-    """A network without memory, its front end included, in eval mode."""
-    with torch.device("meta"):
-        return entry.build(config).eval().to("meta")
 
 
 class _Layers:

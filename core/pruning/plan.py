@@ -1,4 +1,8 @@
-"""From ratios and scores to the filters that each layer keeps. A plan is data; ``surgery`` applies it."""
+"""From ratios and scores to the filters that stay. A plan is data; ``surgery`` applies it.
+
+What is chosen is a group (``core.models.groups``): layers that share their channels, called by the first of them. CNN14's layers are
+groups of one.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from core.checkpoints import architecture_of
 from core.errors import ModelError, PruningError
-from core.models.cnn import LAYERS, Cnn14
+from core.models.groups import by_group, couplings, group_of, groups, prunable_layers
+from core.models.network import Network
 from core.models.registry import architecture
-from core.models.widths import (
-    PAPER_LAYERS,
-    check_layer,
-    check_ratio,
-    check_round_to,
-    kept_widths,
-)
-from core.pruning.criteria import criterion, layer_importance
+from core.models.widths import check_ratio, check_round_to, kept_count
+from core.pruning.criteria import criterion, group_importance
 from core.pruning.ratios import in_layer_order
-from core.pruning.similarity import similarity_kept
+from core.pruning.similarity import group_similarity_kept
 
-FORMAT = 1
-"""Version of a plan's document; other versions are refused."""
+FORMAT = 2
+"""Version of a plan's document. Version 1, of CNN14 alone, had no groups and is read, too; others are refused."""
+
+_READ = (1, FORMAT)
 
 MAX_BYTES = 4 * 2**20
 """A longer text is not a plan: with every filter of CNN14 kept it has 50 kB."""
-
-_ARCHITECTURE = "cnn14"
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class PruningPlan:
     architecture : str
         The registry's name of the network that it is for.
     widths : tuple of int
-        That network's filters in C1..C12, before pruning.
+        That network's filters in each layer, before pruning.
     criterion : str
         The criterion that ranked the filters.
     ratios : dict of str to float
-        Layer -> pruning ratio, in [0, 1), in the network's order.
+        Group -> pruning ratio, in [0, 1), in the network's order.
     kept : dict of str to tuple of int
-        Layer -> ascending indices of the filters that stay; layers that keep everything are left out.
+        Group -> ascending indices of the filters that stay; groups that keep everything are left out.
     round_to : int
         Kept filters were rounded to a multiple of this (``widths.kept_count``).
     origin : dict
@@ -56,7 +56,7 @@ class PruningPlan:
     Raises
     ------
     PruningError
-        An unknown layer or criterion, indices that do not fit the widths, or a layer without filters.
+        An unknown group or criterion, indices that do not fit the widths, or a layer without filters.
     """
 
     architecture: str
@@ -76,12 +76,12 @@ class PruningPlan:
             )
         criterion(self.criterion)
         check_round_to(self.round_to)
-        for layer, ratio in self.ratios.items():
-            check_layer(layer, layers)
+        for group, ratio in self.ratios.items():
+            _check_group(self.architecture, group)
             check_ratio(ratio)
-        for layer, kept in self.kept.items():
-            check_layer(layer, layers)
-            _check_kept(layer, kept, self.widths[layers.index(layer)])
+        for group, kept in self.kept.items():
+            _check_group(self.architecture, group)
+            _check_kept(group, kept, self.widths[layers.index(group)])
 
     @property
     def ratio(self) -> float | None:
@@ -90,10 +90,20 @@ class PruningPlan:
         return None if len(shared) > 1 else next(iter(shared), 0.0)
 
     @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The layers of each group that has a ratio or loses filters."""
+        touched = {*self.ratios, *self.kept}
+        return {
+            group: layers for group, layers in couplings(self.architecture).items() if group in touched
+        }
+
+    @property
     def after(self) -> tuple[int, ...]:
-        """The widths of C1..C12 after pruning."""
+        """The layers' widths after pruning."""
+        kept = {layer: self.kept.get(group) for group, layers in self.groups.items() for layer in layers}
         return tuple(
-            len(self.kept.get(layer, range(width))) for layer, width in zip(LAYERS, self.widths, strict=True)
+            width if (stays := kept.get(layer)) is None else len(stays)
+            for layer, width in zip(_layers_of(self.architecture), self.widths, strict=True)
         )
 
     def document(self) -> dict[str, Any]:
@@ -105,6 +115,7 @@ class PruningPlan:
             "criterion": self.criterion,
             "ratios": dict(self.ratios),
             "round_to": self.round_to,
+            "groups": {group: list(layers) for group, layers in self.groups.items()},
             "kept": {layer: list(kept) for layer, kept in self.kept.items()},
             "origin": self.origin,
         }
@@ -123,30 +134,33 @@ class PruningPlan:
 
     @classmethod
     def from_document(cls, document: Any) -> PruningPlan:
-        """Read ``document()`` back, ignoring unknown entries; raises ``PruningError`` for a damaged one."""
+        """Read ``document()`` of this or an earlier version, ignoring unknown entries; raises ``PruningError`` for a damaged one."""
         if not isinstance(document, dict) or not {"format", "widths", "kept"} <= document.keys():
             raise PruningError(
                 "This is not a pruning plan; give a JSON file that `pannscope prune --save-plan` wrote."
             )
-        if document["format"] != FORMAT:
+        if document["format"] not in _READ:
             raise PruningError(
-                f"This plan has format {str(document['format'])[:20]!r} and this Pannscope reads {FORMAT}; update Pannscope, or "
-                "make a new plan."
+                f"This plan has format {str(document['format'])[:20]!r} and this Pannscope reads {' and '.join(map(str, _READ))}; "
+                "update Pannscope, or make a new plan."
             )
         try:
-            return cls(
-                architecture=_text(document["architecture"]),
+            name = _text(document["architecture"])
+            layers = _layers_of(name)
+            ratios = {group: _number(share) for group, share in _object(document["ratios"]).items()}
+            kept = {group: _whole(stays) for group, stays in _object(document["kept"]).items()}
+            plan = cls(
+                architecture=name,
                 widths=_whole(document["widths"]),
                 criterion=_text(document["criterion"]),
-                ratios=in_layer_order(
-                    {layer: _number(share) for layer, share in _object(document["ratios"]).items()}
-                ),
-                kept=in_layer_order(
-                    {layer: _whole(kept) for layer, kept in _object(document["kept"]).items()}
-                ),
+                ratios=in_layer_order(ratios, layers),
+                kept=in_layer_order(kept, layers),
                 round_to=_whole([document["round_to"]])[0],
                 origin=_plain(document["origin"]),
             )
+            if document["format"] == FORMAT:
+                _check_groups(_object(document["groups"]), plan)
+            return plan
         except KeyError as error:
             raise PruningError(f"The plan is damaged: it has no {error.args[0]!r}.") from error
         except ValueError as error:
@@ -172,42 +186,42 @@ def keep_best(scores: np.ndarray, count: int) -> tuple[int, ...]:
 
 
 def plan(
-    model: Cnn14,
+    model: Network,
     ratios: float | Mapping[str, float],
-    layers: Sequence[str] = PAPER_LAYERS,
+    layers: Sequence[str] | None = None,
     criterion_name: str = "operator-norm",
     *,
     round_to: int = 1,
     scores: Callable[[str], np.ndarray] | None = None,
     origin: dict[str, Any] | None = None,
 ) -> PruningPlan:
-    """Choose the filters that stay; each layer is scored on its own, from the weights as they are now.
+    """Choose the filters that stay; each group is scored on its own, from the weights as they are now.
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The network, which is not changed.
     ratios : float or mapping of str to float
-        Pruning ratio: one for all of ``layers``, or one per layer (``layers`` is not used then).
-    layers : sequence of str
-        Which layers one ratio applies to.
+        Pruning ratio: one for all of ``layers``, or one per layer (``layers`` is not used then). A layer stands for its group.
+    layers : sequence of str, optional
+        Which layers one ratio applies to; by default those of the architecture's entry.
     criterion_name : str
         How filters are ranked, a key of ``criteria.CRITERIA``.
     round_to : int
         Round the number of kept filters to a multiple of this.
     scores : callable, optional
-        Layer -> (filters,) scores by that criterion, where the caller has them already.
+        Group -> (filters,) scores by that criterion, where the caller has them already.
     origin : dict, optional
         The plan's ``origin``; by default its method is "uniform" or "per-layer".
 
     Raises
     ------
     PruningError
-        An impossible ratio or rounding, an unknown criterion or layer.
+        An impossible ratio or rounding, an unknown criterion or layer, or different ratios for layers of one group.
 
     Examples
     --------
-    >>> from core.models.cnn import Cnn14Config
+    >>> from core.models.cnn import Cnn14, Cnn14Config
     >>> model = Cnn14(Cnn14Config((8,) * 12, classes=2, embedding=4))
     >>> halved = plan(model, 0.5)
     >>> halved.after
@@ -215,45 +229,59 @@ def plan(
     >>> [(layer, len(kept)) for layer, kept in plan(model, {"C1": 0.25, "C2": 0.75}).kept.items()]
     [('C1', 6), ('C2', 2)]
     """
+    name = architecture_of(model)
     if isinstance(ratios, Mapping):
         by_layer, method = dict(ratios), "per-layer"
     else:
-        by_layer, method = dict.fromkeys(layers, check_ratio(ratios)), "uniform"
-    widths = model.config.widths
-    after = kept_widths(widths, by_layer, round_to)
+        by_layer, method = dict.fromkeys(_chosen(name, layers), check_ratio(ratios)), "uniform"
+    chosen = by_group(name, by_layer)
     criterion(criterion_name)
+    check_round_to(round_to)
     kept = {}
-    for layer, width, count in zip(LAYERS, widths, after, strict=True):
-        if count < width:
-            importance = scores(layer) if scores else layer_importance(model, layer, criterion_name)
-            kept[layer] = keep_best(importance, count)
+    for group in groups(name, model.config):
+        count = kept_count(group.channels, chosen.get(group.name, 0.0), round_to)
+        if count < group.channels:
+            importance = (
+                scores(group.name) if scores else group_importance(model, group.name, criterion_name)
+            )
+            kept[group.name] = keep_best(importance, count)
     return PruningPlan(
-        _ARCHITECTURE,
-        widths,
+        name,
+        model.config.widths,
         criterion_name,
-        in_layer_order({layer: float(ratio) for layer, ratio in by_layer.items() if ratio > 0}),
+        {group: float(ratio) for group, ratio in chosen.items() if ratio > 0},
         kept,
         round_to,
         {"method": method} if origin is None else origin,
     )
 
 
-def similarity_plan(model: Cnn14, layers: Sequence[str] = PAPER_LAYERS) -> PruningPlan:
+def similarity_plan(model: Network, layers: Sequence[str] | None = None) -> PruningPlan:
     """The published similarity method, which needs no ratio: of a group of similar filters one stays.
 
-    The plan's ``ratios`` are the resulting ones. Raises ``PruningError`` for an unknown layer.
+    Of layers that share their channels, a channel stays where any of them keeps it. The plan's ``ratios`` are the resulting ones.
+    Raises ``PruningError`` for an unknown layer.
     """
+    name = architecture_of(model)
+    chosen = {group_of(name, layer) for layer in _chosen(name, layers)}
     kept, ratios = {}, {}
-    for layer in LAYERS:
-        if layer in {check_layer(name, LAYERS) for name in layers}:
-            weight = model.convolution(layer).weight.detach().cpu().numpy()
-            indices = similarity_kept(weight)
-            if len(indices) < len(weight):
-                kept[layer] = indices
-                ratios[layer] = 1 - len(indices) / len(weight)
+    for group in groups(name, model.config):
+        if group.name in chosen:
+            indices = similarity_kept(group_weights(model, group.name))
+            if len(indices) < group.channels:
+                kept[group.name] = indices
+                ratios[group.name] = 1 - len(indices) / group.channels
     return PruningPlan(
-        _ARCHITECTURE, model.config.widths, "similarity", ratios, kept, origin={"method": "similarity"}
+        name, model.config.widths, "similarity", ratios, kept, origin={"method": "similarity"}
     )
+
+
+def _chosen(name: str, layers: Sequence[str] | None) -> Sequence[str]:
+    """The layers that a caller named, or those of the entry that can be pruned."""
+    if layers is not None:
+        return layers
+    default = architecture(name).default_layers
+    return [layer for layer in prunable_layers(name) if layer in default]
 
 
 def _layers_of(name: str) -> tuple[str, ...]:
@@ -261,6 +289,22 @@ def _layers_of(name: str) -> tuple[str, ...]:
         return architecture(name).layers
     except ModelError as error:
         raise PruningError(f"The plan is for an architecture that cannot be pruned here: {error}") from error
+
+
+def _check_group(name: str, layer: str) -> None:
+    group = group_of(name, layer)
+    if group != layer:
+        raise PruningError(
+            f"{layer} shares its filters with {group}, and a plan has them under that name; give {group}."
+        )
+
+
+def _check_groups(groups: dict[str, Any], plan: PruningPlan) -> None:
+    for group, layers in plan.groups.items():
+        if groups.get(group) != list(layers):
+            raise PruningError(
+                f"The plan was made where {group} shared its filters with other layers than here; make a new plan."
+            )
 
 
 def _check_kept(layer: str, kept: Sequence[int], filters: int) -> None:

@@ -1,52 +1,54 @@
-"""How a person writes layers and ratios down: ``C7-C12``, ``C7=0.5,C8-C10=0.25``."""
+"""How a person writes layers and ratios down: ``C7-C12``, ``C7=0.5,C8-C10=0.25``, ``resnet.layer4``."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from core.errors import PruningError
-from core.models.cnn import LAYERS
 from core.models.widths import check_ratio
 
 T = TypeVar("T")
 
 
-def parse_layers(text: str) -> tuple[str, ...]:
-    """Read ``C7-C12``, ``C3``, ``C1,C4-C6`` or ``all`` into layer names, in the network's order.
+def parse_layers(text: str, layers: Sequence[str]) -> tuple[str, ...]:
+    """Read names, ranges, parts of a network or patterns of names into some of ``layers``, in their order.
 
-    Raises ``PruningError`` for anything else.
+    ``all`` is all of them, ``C7-C12`` a range, ``resnet.layer4`` every layer inside that module, ``*.conv2`` every name that matches.
+    Raises ``PruningError`` for what is none of ``layers``.
 
     Examples
     --------
-    >>> parse_layers("C12, C1-C2")
+    >>> parse_layers("c12, C1-C2", ("C1", "C2", "C3", "C12"))
     ('C1', 'C2', 'C12')
+    >>> parse_layers("layer1,*.conv2", ("layer1.conv1", "layer1.conv2", "layer2.conv1", "layer2.conv2"))
+    ('layer1.conv1', 'layer1.conv2', 'layer2.conv2')
     """
     if text.strip().lower() == "all":
-        return LAYERS
+        return tuple(layers)
     chosen: set[str] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(C\d+)\s*(?:-\s*(C\d+)\s*)?", part, re.IGNORECASE)
-        first, last = (match[1].upper(), (match[2] or match[1]).upper()) if match else ("", "")
-        if first not in LAYERS or last not in LAYERS or LAYERS.index(first) > LAYERS.index(last):
+        matching = _matching(part.strip().lower(), [layer.lower() for layer in layers])
+        if not matching:
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
             raise PruningError(
-                f"Cannot read the layers {text!r}; give a layer, a range or a list of them from {LAYERS[0]} to {LAYERS[-1]}, "
-                "such as C7-C12 or C7,C9-C11."
+                f"Cannot read the layers {shown!r}; give all, or a layer, a range or a list of them from {layers[0]} to {layers[-1]}, "
+                f"{_example(layers)}."
             )
-        chosen.update(LAYERS[LAYERS.index(first) : LAYERS.index(last) + 1])
-    return tuple(layer for layer in LAYERS if layer in chosen)
+        chosen.update(layers[index] for index in matching)
+    return tuple(layer for layer in layers if layer in chosen)
 
 
-def parse_ratios(text: str) -> dict[str, float]:
+def parse_ratios(text: str, layers: Sequence[str]) -> dict[str, float]:
     """Read ``C7=0.5,C8-C10=0.25`` into a ratio per layer; a layer that is given twice takes its last ratio.
 
     Raises ``PruningError`` for anything else, or a ratio outside [0, 1).
 
     Examples
     --------
-    >>> parse_ratios("C8-C9=0.25,C7=0.5")
+    >>> parse_ratios("C8-C9=0.25,C7=0.5", ("C7", "C8", "C9"))
     {'C7': 0.5, 'C8': 0.25, 'C9': 0.25}
     """
     ratios: dict[str, float] = {}
@@ -60,10 +62,35 @@ def parse_ratios(text: str) -> dict[str, float]:
             raise PruningError(
                 f"Cannot read the ratios {text!r}; give a share for each layer or range of layers, such as C7=0.5,C8-C12=0.25."
             )
-        ratios |= dict.fromkeys(parse_layers(name), check_ratio(ratio))
-    return in_layer_order(ratios)
+        ratios |= dict.fromkeys(parse_layers(name, layers), check_ratio(ratio))
+    return in_layer_order(ratios, layers)
 
 
-def in_layer_order(entries: Mapping[str, T]) -> dict[str, T]:
-    """Entries by layer name, in the network's order."""
-    return {layer: entries[layer] for layer in sorted(entries, key=lambda name: (len(name), name))}
+def in_layer_order(entries: Mapping[str, T], layers: Sequence[str]) -> dict[str, T]:
+    """Entries by layer name, in the order of ``layers``; names that are not among them come last."""
+    position = {layer: index for index, layer in enumerate(layers)}
+    return {layer: entries[layer] for layer in sorted(entries, key=lambda name: position.get(name, len(layers)))}
+
+
+_SHOWN = 60  # characters of a text that is refused
+
+
+def _matching(part: str, layers: Sequence[str]) -> list[int]:
+    """Indices of the layers that a name, a module, a pattern or a range means; empty where it means none."""
+    first, dash, last = (each.strip() for each in part.partition("-"))
+    if dash:
+        if first not in layers or last not in layers:
+            return []
+        return list(range(layers.index(first), layers.index(last) + 1))
+    return [
+        index
+        for index, layer in enumerate(layers)
+        if layer == part or (part and layer.startswith(f"{part}.")) or fnmatchcase(layer, part)
+    ]
+
+
+def _example(layers: Sequence[str]) -> str:
+    if "C7" in layers and "C12" in layers:
+        return "such as C7-C12 or C7,C9-C11"
+    module = layers[-1].rpartition(".")[0]
+    return f"or a part of the network, such as {module}" if module else f"such as {layers[-1]}"

@@ -1,29 +1,33 @@
-"""Removing filters: a plan and a network -> a narrower network of the same class.
+"""Removing filters: a plan and a network -> a narrower network of the same architecture.
 
-Removing filter j of a layer removes output channel j of its convolution, entry j of its batch norm and input channel j of
-the next layer (after C12: of fc1). Nothing else changes: the output is that of the wide network with the removed feature
-maps set to zero.
+Removing a channel of a group removes it from every module that has it (``core.models.groups``): the filter of each of the group's
+layers, the entries of the batch norms and depthwise convolutions that follow, and the inputs of what comes next. Nothing else changes:
+the output is that of the wide network with the removed feature maps set to zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from core.checkpoints import architecture_of
 from core.errors import PruningError
-from core.models.cnn import LAYERS, Cnn14, config_from_state, layer_modules
+from core.models.groups import groups, narrow
+from core.models.network import Network
+from core.models.registry import architecture
 from core.pruning.plan import PruningPlan
 
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
-def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
+
+def prune(model: AnyNetwork, plan: PruningPlan, *, share: bool = False) -> AnyNetwork:
     """Apply a plan.
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The network that the plan was made for; it stays as it is.
     plan : PruningPlan
         Which filters stay.
@@ -33,7 +37,7 @@ def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
 
     Returns
     -------
-    Cnn14
+    Network
         The new network, in eval mode.
 
     Raises
@@ -43,7 +47,7 @@ def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
 
     Examples
     --------
-    >>> from core.models.cnn import Cnn14Config
+    >>> from core.models.cnn import Cnn14, Cnn14Config
     >>> from core.pruning.plan import plan
     >>> model = Cnn14(Cnn14Config((8,) * 12, classes=2, embedding=4))
     >>> narrow = prune(model, plan(model, {"C12": 0.75}))
@@ -51,18 +55,20 @@ def prune(model: Cnn14, plan: PruningPlan, *, share: bool = False) -> Cnn14:
     ((2, 8, 3, 3), (4, 2))
     """
     check_fits(plan, model)
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    for layer, kept in plan.kept.items():
-        _remove(state, layer, torch.tensor(kept))
-    with torch.device("meta"):
-        pruned = Cnn14(config_from_state(state))
+    entry = architecture(plan.architecture)
+    before = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    state = narrow(before, groups(plan.architecture, model.config), plan.kept)
     if not share:
-        state = {name: tensor.clone() for name, tensor in state.items()}
-    pruned.load_state_dict({name: tensor.contiguous() for name, tensor in state.items()}, assign=True)
-    return pruned.eval()
+        state = {
+            name: tensor.clone() if tensor is before[name] else tensor for name, tensor in state.items()
+        }
+    with torch.device("meta"):
+        pruned = entry.build(entry.from_state(state))
+    pruned.load_state_dict(state, assign=True)
+    return pruned.eval()  # type: ignore[return-value]
 
 
-def check_fits(plan: PruningPlan, model: Cnn14) -> None:
+def check_fits(plan: PruningPlan, model: Network) -> None:
     """Raise ``PruningError`` unless the plan is for a network of this architecture and these widths."""
     name = architecture_of(model)
     if plan.architecture != name:
@@ -90,22 +96,6 @@ def compose(earlier: Mapping[str, Sequence[int]], plan: PruningPlan) -> dict[str
         base = kept.get(layer)
         kept[layer] = [base[index] for index in indices] if base else list(indices)
     return kept
-
-
-def _remove(state: dict[str, Tensor], layer: str, kept: Tensor) -> None:
-    block, conv, norm = layer_modules(layer)
-    state[f"{block}.{conv}.weight"] = state[f"{block}.{conv}.weight"][kept]
-    for entry in ("weight", "bias", "running_mean", "running_var"):
-        state[f"{block}.{norm}.{entry}"] = state[f"{block}.{norm}.{entry}"][kept]
-    next_weight = _next_weight(layer)
-    state[next_weight] = state[next_weight][:, kept]
-
-
-def _next_weight(layer: str) -> str:
-    if layer == LAYERS[-1]:
-        return "fc1.weight"
-    block, conv, _ = layer_modules(LAYERS[LAYERS.index(layer) + 1])
-    return f"{block}.{conv}.weight"
 
 
 def _join(widths: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ from core.models.fitting import depthwise
 from core.models.network import Network
 from core.models.registry import ARCHITECTURES, architecture, recognize
 from core.profiling import profile
-from core.profiling.passes import count_pass, empty_network
+from core.profiling.passes import count_pass
 
 # A depthwise, a residual, a one-dimensional, a concatenating and a flattening one, and the smallest tagger.
 VARIED = (

@@ -1,0 +1,267 @@
+"""Which channels of a network are one: layers whose filters can only be removed together, and every tensor that has these channels.
+
+Two layers whose outputs are added share their channels; a depthwise convolution has those of the layer before it; a linear layer after a
+flattening has several inputs a channel. All of that is read off Torch-Pruning's dependency graph (Fang et al., "DepGraph: Towards Any
+Structural Pruning", CVPR 2023) on torch's meta device; nothing is written by hand for an architecture.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import PruningError
+from core.models.fitting import Sized, sizes_of
+from core.models.network import Network
+from core.models.registry import Architecture, architecture, empty_network
+from core.models.widths import check_layer, kept_count
+
+OUTPUTS, INPUTS = 0, 1
+"""A ``Member``'s axis: rows of a weight, its bias and a batch norm's vectors; columns of a weight."""
+
+_PARTS = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A module that has a group's channels.
+
+    Attributes
+    ----------
+    path : str
+        The module.
+    axis : int
+        ``OUTPUTS`` or ``INPUTS``.
+    index : (channels, copies) int64 Tensor
+        The positions along that axis that belong to each channel; more than one where feature maps were flattened.
+    """
+
+    path: str
+    axis: int
+    index: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Layers that share their channels; most are groups of one.
+
+    Attributes
+    ----------
+    name : str
+        Its first layer's.
+    layers : tuple of str
+        The layers, in the network's order.
+    channels : int
+        Filters of each of them.
+    members : tuple of Member
+        Every module that has these channels: the layers, what follows them, and what they feed.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    channels: int
+    members: tuple[Member, ...]
+
+
+@lru_cache(maxsize=32)
+def groups(name: str, config: Any) -> tuple[Group, ...]:
+    """The groups of a network that need not exist, in the order of their first layers.
+
+    A layer that cannot lose a single filter is in none: a Wavegram's ``pre_block3.conv2`` loses 32 at once, since its channels become
+    bands. The graph is built for the published network (0.1 to 0.3 s, once), and narrowed from there to ``config``.
+
+    Parameters
+    ----------
+    name : str
+        The architecture.
+    config : object
+        The network's configuration.
+
+    Raises
+    ------
+    ModelError
+        An unknown architecture.
+
+    Examples
+    --------
+    >>> config = architecture("resnet22").configure(classes=2)
+    >>> [group.layers for group in groups("resnet22", config)][2]
+    ('resnet.layer1.0.conv2', 'resnet.layer1.1.conv2')
+    """
+    entry = architecture(name)
+    network, published = (empty_network(entry, each) for each in (config, entry.configure()))
+    widths = dict(zip(entry.layers, config.widths, strict=True))
+    whole = _published(name)
+    gone = _gone(whole, {group.name: range(min(widths[group.name], group.channels)) for group in whole})
+    for member in (member for group in whole for member in group.members):
+        before, now = (sizes_of(each.get_submodule(member.path))[1 - member.axis] for each in (published, network))
+        if now != before - len(gone.get((member.path, member.axis), ())):
+            # It was not made by pruning the published network; it may be wider.
+            return _graph(entry, network)
+    return tuple(_narrowed(group, widths[group.name], gone) for group in whole)
+
+
+def couplings(name: str) -> dict[str, tuple[str, ...]]:
+    """The layers of each group of an architecture; they are the same at any widths.
+
+    Examples
+    --------
+    >>> couplings("cnn6")
+    {'C1': ('C1',), 'C2': ('C2',), 'C3': ('C3',), 'C4': ('C4',)}
+    """
+    return {group.name: group.layers for group in _published(name)}
+
+
+def prunable_layers(name: str) -> tuple[str, ...]:
+    """The layers of an architecture that are in a group, in the network's order."""
+    inside = {layer for layers in couplings(name).values() for layer in layers}
+    return tuple(layer for layer in architecture(name).layers if layer in inside)
+
+
+def group_of(name: str, layer: str) -> str:
+    """The group that a layer of an architecture is in; raises ``PruningError`` where it is in none.
+
+    Examples
+    --------
+    >>> group_of("resnet22", "resnet.layer1.1.conv2")
+    'resnet.layer1.0.conv2'
+    """
+    for group, layers in couplings(name).items():
+        if layer in layers:
+            return group
+    check_layer(layer, architecture(name).layers)
+    raise PruningError(f"{layer} cannot lose single filters; prune other layers.")
+
+
+def by_group(name: str, ratios: Mapping[str, float]) -> dict[str, float]:
+    """Ratios by group, in the network's order, from ratios by layer; a layer stands for its group.
+
+    Raises ``PruningError`` for an unknown layer, and for layers that share their channels and have different ratios.
+
+    Examples
+    --------
+    >>> by_group("resnet22", {"resnet.layer1.1.conv2": 0.5, "resnet.conv_block1.conv1": 0.25})
+    Traceback (most recent call last):
+    core.errors.PruningError: There is no layer 'resnet.conv_block1.conv1' to prune; this network's are conv_block1.conv1 to conv_block_after1.conv2.
+    >>> by_group("resnet22", {"resnet.layer1.1.conv2": 0.5, "conv_block1.conv1": 0.25})
+    {'conv_block1.conv1': 0.25, 'resnet.layer1.0.conv2': 0.5}
+    """
+    chosen: dict[str, tuple[str, float]] = {}
+    for layer, ratio in ratios.items():
+        group = group_of(name, layer)
+        other, its = chosen.setdefault(group, (layer, ratio))
+        if its != ratio:
+            raise PruningError(
+                f"{other} and {layer} share their filters and lose them together, so {its:g} and {ratio:g} cannot both be; give one "
+                "ratio."
+            )
+    return {group: chosen[group][1] for group in couplings(name) if group in chosen}
+
+
+def pruned_config(name: str, config: Any, ratios: Mapping[str, float], round_to: int = 1) -> Any:
+    """The configuration after pruning by a ratio a layer, as the pruned network's shapes show it; raises as ``by_group`` does.
+
+    Examples
+    --------
+    >>> config = architecture("cnn6").configure(classes=2)
+    >>> pruned_config("cnn6", config, {"C4": 0.75}).widths
+    (64, 128, 256, 128)
+    """
+    entry, chosen = architecture(name), by_group(name, ratios)
+    found = groups(name, config)
+    kept = {
+        group.name: range(kept_count(group.channels, chosen[group.name], round_to))
+        for group in found
+        if group.name in chosen
+    }
+    return entry.from_state(narrow(empty_network(entry, config).state_dict(), found, kept))
+
+
+def narrow(
+    state: Mapping[str, Tensor], found: Sequence[Group], kept: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """A state dict without the channels that ``kept``, ascending indices a group, leaves out; other tensors are the same objects."""
+    result = dict(state)
+    for (path, axis), gone in _gone(found, kept).items():
+        for part in _PARTS:
+            key = f"{path}.{part}"
+            if key in result and result[key].ndim > axis:
+                stays = torch.ones(result[key].shape[axis], dtype=torch.bool)
+                stays[gone] = False
+                index = stays.nonzero()[:, 0].to(result[key].device)
+                result[key] = result[key].index_select(axis, index)
+    return result
+
+
+def _gone(found: Sequence[Group], kept: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Tensor]:
+    """Ascending positions that go, for every module and axis that loses some."""
+    gone: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    for group in found:
+        goes = torch.ones(group.channels, dtype=torch.bool)
+        goes[list(kept.get(group.name, range(group.channels)))] = False
+        if goes.any():
+            for member in group.members:
+                gone[member.path, member.axis].append(member.index[goes].flatten())
+    return {key: torch.cat(parts).unique() for key, parts in gone.items()}
+
+
+def _narrowed(group: Group, width: int, gone: Mapping[tuple[str, int], Tensor]) -> Group:
+    """A group's first ``width`` channels, at their positions when those that are ``gone`` are missing."""
+    members = []
+    for member in group.members:
+        index = member.index[:width].contiguous()
+        if (before := gone.get((member.path, member.axis))) is not None:
+            index = index - torch.searchsorted(before, index)
+        members.append(Member(member.path, member.axis, index))
+    return Group(group.name, group.layers, width, tuple(members))
+
+
+@cache
+def _published(name: str) -> tuple[Group, ...]:
+    entry = architecture(name)
+    return _graph(entry, empty_network(entry, entry.configure()))
+
+
+def _graph(entry: Architecture, network: Network) -> tuple[Group, ...]:
+    """The groups of a network on the meta device."""
+    import torch_pruning  # imports numpy's and torch's parts that nothing else needs
+
+    # Two seconds: of one segment alone, decision-level networks' transposition would look like a flattening.
+    waveform = torch.empty(1, entry.window_samples or 2 * entry.sample_rate, device="meta")
+    graph = torch_pruning.DependencyGraph()
+    with torch.inference_mode(False), torch.enable_grad():  # it follows the gradients' functions
+        graph.build_dependency(network, waveform, verbose=False)
+    paths = {module: path for path, module in network.named_modules()}
+    layers = {layer.convolution: name for name, layer in entry.modules().items()}
+    result: list[Group] = []
+    for path, name in layers.items():
+        convolution = network.get_submodule(path)
+        if any(name in group.layers for group in result):
+            continue
+        remove = torch_pruning.prune_conv_out_channels
+        if len(set(graph.get_pruning_group(convolution, remove, idxs=[0])[0].idxs)) > 1:
+            continue  # a channel cannot go alone
+        channels = sizes_of(convolution)[1]
+        members = []
+        for dependency, index in graph.get_pruning_group(convolution, remove, idxs=list(range(channels))):
+            module = dependency.target.module
+            if isinstance(module, Sized):
+                axis = OUTPUTS if "out_channels" in dependency.handler.__name__ else INPUTS
+                members.append(Member(paths[module], axis, torch.tensor(index).view(channels, -1)))
+        coupled = [member for member in members if member.axis == OUTPUTS and member.path in layers]
+        if all(_whole(member, network.get_submodule(member.path)) for member in coupled):
+            inside = {layers[member.path] for member in coupled}
+            names = tuple(each for each in entry.layers if each in inside)
+            result.append(Group(names[0], names, channels, tuple(members)))
+    return tuple(result)
+
+
+def _whole(member: Member, module: nn.Module) -> bool:
+    """Whether each of a layer's filters is one channel of the group, which it is not where the layer is added to a concatenation."""
+    return sorted(member.index.flatten().tolist()) == list(range(sizes_of(module)[1]))
