@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.audio import DecodedClip
+from core.models.groups import prunable_layers
 from core.profiling import Profile, profile_model
 from core.pruning.plan import PruningPlan
 from core.pruning.plan import plan as plan_network
@@ -21,7 +22,7 @@ from core.tagging import Tagger
 def plan(
     tagger: Tagger,
     ratio: float | Mapping[str, float],
-    layers: str = "C7-C12",
+    layers: str | None = None,
     *,
     criterion: str = "operator-norm",
     round_to: int = 1,
@@ -35,8 +36,9 @@ def plan(
     ratio : float or mapping of str to float
         Fraction of the filters to remove from each of ``layers``, 0 to below 1, or one fraction per layer (``{"C7": 0.5, "C8": 0.25}``;
         ``layers`` is not used then).
-    layers : str
-        Convolutions by the paper's names: ``"C7-C12"``, ``"C9"``, ``"C7,C9-C11"`` or ``"all"``.
+    layers : str, optional
+        ``"C7-C12"``, ``"C9"``, ``"C7,C9-C11"`` or ``"all"``; of architectures whose layers have no numbers, their module paths, parts of
+        those or patterns: ``"resnet.layer4"``, ``"*.conv2"``. By default C7 to C12 of CNN14, and all layers of other architectures.
     criterion : str
         How filters are ranked; the default is the one of E-PANNs. docs/criteria.md compares them.
     round_to : int
@@ -45,7 +47,8 @@ def plan(
     Returns
     -------
     PruningPlan
-        ``ratios``, ``kept`` (layer -> indices of the kept filters) and ``after`` (the widths of C1 to C12); ``text()`` is its JSON.
+        ``ratios``, ``kept`` (layer -> indices of the kept filters) and ``after`` (the layers' widths); ``text()`` is its JSON. Layers that
+        share their channels are one entry, under the first one's name; ``groups`` lists them.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def plan(
     >>> pannscope.plan(tagger, {"C11": 0.25, "C12": 0.75}).after[-2:]
     (384, 128)
     """
-    return plan_network(tagger.model, ratio, parse_layers(layers), criterion, round_to=round_to)
+    chosen = None if layers is None else parse_layers(layers, prunable_layers(tagger.info.architecture))
+    return plan_network(tagger.model, ratio, chosen, criterion, round_to=round_to)
 
 
 def prune(tagger: Tagger, plan: PruningPlan) -> Tagger:

@@ -25,8 +25,13 @@ RuntimeOption = Annotated[
     ),
 ]
 LayersOption = Annotated[
-    str,
-    typer.Option("--layers", metavar="LAYERS", help="Layers to prune: C7-C12, C9, C7,C9-C11, or all."),
+    str | None,
+    typer.Option(
+        "--layers",
+        metavar="LAYERS",
+        help="Layers to prune: C7-C12, C9, C7,C9-C11, a module as resnet.layer4, a pattern as *.conv2, or all.",
+        show_default=False,
+    ),
 ]
 MaxSecondsOption = Annotated[
     float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ def profile_command(
         float | None,
         typer.Option("--ratio", metavar="SHARE", help="Count as if this share of the filters were gone."),
     ] = None,
-    layers: LayersOption = "C7-C12",
+    layers: LayersOption = None,
     seconds: Annotated[
         float,
         typer.Option("--seconds", metavar="S", help="Length of the clip that MACs are counted for."),
@@ -42,25 +42,20 @@ def profile_command(
     A known model need not be installed.
     """
     from core.checkpoints import manifest
+    from core.models.groups import prunable_layers
     from core.profiling import measure, profile
     from core.pruning.ratios import parse_layers
 
-    chosen = parse_layers(layers)
     model, architecture = network.model, network.architecture
     if architecture is not None and model is None and network.checkpoint is None:
-        counted = profile(architecture, ratio=ratio, layers=chosen, seconds=seconds)
+        of: dict[str, Any] = {"architecture": architecture}
     elif network.checkpoint is None and (model is None or model in manifest()):
-        counted = _profile_known("cnn14" if model is None else model, architecture, ratio, chosen, seconds)
+        of = _known("cnn14" if model is None else model, architecture)
     else:
-        config = network.load().model.config
-        counted = profile(
-            widths=config.widths,
-            classes=config.classes,
-            embedding=config.embedding,
-            ratio=ratio,
-            layers=chosen,
-            seconds=seconds,
-        )
+        loaded = network.load().model
+        of = {"architecture": loaded.architecture, "config": loaded.config}
+    chosen = None if layers is None else parse_layers(layers, prunable_layers(of["architecture"]))
+    counted = profile(**of, ratio=ratio, layers=chosen, seconds=seconds)
     taken = measure(counted.architecture, counted.config, seconds) if measured else None
     if json_output:
         print_json(counted.document() | ({"measured": taken.document()} if taken else {}))
@@ -70,27 +65,21 @@ def profile_command(
         _print_measured(taken)
 
 
-def _profile_known(
-    name: str, architecture: str | None, ratio: float | None, layers: tuple[str, ...], seconds: float
-) -> Profile:
+def _known(name: str, architecture: str | None) -> dict[str, Any]:
+    """What ``profile`` is to count for a model of the manifest."""
     from core.checkpoints import entry
-    from core.profiling import profile
 
     known = entry(name)
     if architecture not in (None, known.architecture):
         raise ModelError(
             f"{name} is a {known.architecture}, not a {architecture}; leave the architecture out."
         )
-    classes = 527 if known.classes == "audioset" else len(known.classes)
-    return profile(
-        known.architecture,
-        widths=known.widths,
-        classes=classes,
-        embedding=known.embedding,
-        ratio=ratio,
-        layers=layers,
-        seconds=seconds,
-    )
+    return {
+        "architecture": known.architecture,
+        "widths": known.widths,
+        "classes": 527 if known.classes == "audioset" else len(known.classes),
+        "embedding": known.embedding,
+    }
 
 
 def _print_profile(counted: Profile) -> None:

@@ -37,7 +37,12 @@ def register(app: typer.Typer) -> None:
 
 
 def importance_command(
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="A convolution, C1 to C12, or all.")],
+    layer: Annotated[
+        str,
+        typer.Option(
+            "--layer", metavar="LAYER", help="A convolution, as C12 or resnet.layer4.0.conv1, or all of them."
+        ),
+    ],
     network: NetworkOptions,
     criterion: CriterionOption = "operator-norm",
     ratio: Annotated[
@@ -47,21 +52,26 @@ def importance_command(
     json_output: JsonOption = False,
 ) -> None:
     """Score and rank the filters of a layer, or of all."""
-    from core.models.cnn import LAYERS
+    from core.models.groups import couplings, group_of, prunable_layers
     from core.models.widths import check_ratio
-    from core.pruning.criteria import layer_importance
+    from core.pruning.criteria import group_importance
     from core.pruning.ranking import RankedLayer
+    from core.pruning.ratios import parse_layers
 
     check_ratio(ratio)
     tagger = network.load()
-    name = layer.upper()
-    ranked = [
-        RankedLayer(each, layer_importance(tagger.model, each, criterion), ratio)
-        for each in (LAYERS if name == "ALL" else (name,))
-    ]
+    name = tagger.info.architecture
+    whole = layer.lower() == "all"
+    known = prunable_layers(name)
+    chosen = (
+        couplings(name)
+        if whole
+        else dict.fromkeys(group_of(name, each) for each in parse_layers(layer, known))
+    )
+    ranked = [RankedLayer(each, group_importance(tagger.model, each, criterion), ratio) for each in chosen]
     if json_output:
         documents = [each.document() for each in ranked]
-        of_layers = {"layers": documents} if name == "ALL" else documents[0]
+        of_layers = {"layers": documents} if whole or len(documents) > 1 else documents[0]
         print_json({"model": tagger.name, "criterion": criterion} | of_layers)
         return
     for each in ranked:

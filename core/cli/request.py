@@ -59,7 +59,8 @@ class PruneRequest:
         typer.Option(
             "--layers",
             metavar="LAYERS",
-            help="Layers to prune: C7-C12 (the default for a ratio), C9, C7,C9-C11, or all (for a search).",
+            help="Layers to prune: C7-C12, C9, C7,C9-C11, a module as resnet.layer4, a pattern as *.conv2, or all. For a ratio the "
+            "default is C7-C12 of CNN14, and all of other architectures; for a search, all.",
         ),
     ] = None
     criterion: Annotated[
@@ -118,6 +119,7 @@ class PruneRequest:
         self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None
     ) -> PruningPlan:
         """The plan for a network; a search uses the clips (``CalibrationOptions.read``)."""
+        from core.models.groups import prunable_layers
         from core.pruning.plan import plan, similarity_plan
         from core.pruning.plan_file import load_plan
         from core.pruning.ratios import parse_layers, parse_ratios
@@ -129,8 +131,9 @@ class PruneRequest:
             return loaded
         if self.search:
             return self._search(tagger, waveforms, targets)
-        layers = parse_layers(self.layers or "C7-C12")
-        ratios = self.ratio if self.ratios is None else parse_ratios(self.ratios)
+        known = prunable_layers(tagger.info.architecture)
+        layers = None if self.layers is None else parse_layers(self.layers, known)
+        ratios = self.ratio if self.ratios is None else parse_ratios(self.ratios, known)
         if ratios is None:
             return similarity_plan(tagger.model, layers)
         name = self.criterion or "operator-norm"
@@ -139,13 +142,14 @@ class PruneRequest:
         )
 
     def _search(self, tagger: Tagger, waveforms: list[np.ndarray], targets: np.ndarray | None) -> PruningPlan:
+        from core.models.groups import prunable_layers
         from core.models.widths import check_round_to
         from core.pruning.ratios import parse_layers
         from core.pruning.repair.config import RepairConfig
         from core.pruning.search.budget import check_tolerance
         from core.pruning.search.search import find_plan
 
-        layers = parse_layers(self.layers or "all")
+        layers = parse_layers(self.layers or "all", prunable_layers(tagger.info.architecture))
         round_to = check_round_to(1 if self.round_to is None else self.round_to)
         if self.tolerance is not None:
             check_tolerance(self.tolerance)

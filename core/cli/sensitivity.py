@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def sensitivity_command(
     calibration: CalibrationOptions,
     network: NetworkOptions,
-    layers: LayersOption = "all",
+    layers: LayersOption = None,
     criterion: CriterionOption = "operator-norm",
     json_output: JsonOption = False,
 ) -> None:
@@ -33,13 +33,14 @@ def sensitivity_command(
 
     The loss is the divergence from the unpruned network, in nats a clip; with labelled clips also mAP.
     """
+    from core.models.groups import prunable_layers
     from core.pruning.criteria import criterion as known_criterion
     from core.pruning.ratios import parse_layers
 
     calibration.check("sensitivity")
-    chosen = parse_layers(layers)
     known_criterion(criterion)
     tagger = network.load()
+    chosen = parse_layers(layers or "all", prunable_layers(tagger.info.architecture))
     waveforms, targets = calibration.read(tagger)
     result = measured_sensitivity(tagger, waveforms, targets, chosen, criterion)
     if json_output:

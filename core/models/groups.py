@@ -100,7 +100,9 @@ def groups(name: str, config: Any) -> tuple[Group, ...]:
     whole = _published(name)
     gone = _gone(whole, {group.name: range(min(widths[group.name], group.channels)) for group in whole})
     for member in (member for group in whole for member in group.members):
-        before, now = (sizes_of(each.get_submodule(member.path))[1 - member.axis] for each in (published, network))
+        before, now = (
+            sizes_of(each.get_submodule(member.path))[1 - member.axis] for each in (published, network)
+        )
         if now != before - len(gone.get((member.path, member.axis), ())):
             # It was not made by pruning the published network; it may be wider.
             return _graph(entry, network)
@@ -122,6 +124,12 @@ def prunable_layers(name: str) -> tuple[str, ...]:
     """The layers of an architecture that are in a group, in the network's order."""
     inside = {layer for layers in couplings(name).values() for layer in layers}
     return tuple(layer for layer in architecture(name).layers if layer in inside)
+
+
+def chosen_layers(name: str, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """``layers`` themselves, or without any those of the architecture that one ratio applies to by default."""
+    default = architecture(name).default_layers
+    return tuple(layers) if layers is not None else tuple(x for x in prunable_layers(name) if x in default)
 
 
 def group_of(name: str, layer: str) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.errors import ModelError, PruningError
+from core.errors import ModelError
 from core.models.cnn import Cnn14Config
+from core.models.groups import chosen_layers, pruned_config
 from core.models.network import Network
 from core.models.registry import Architecture
 from core.models.registry import architecture as known_architecture
-from core.models.widths import PAPER_LAYERS, kept_widths, pruned_widths
+from core.models.widths import check_ratio
 from core.profiling.counts import LayerProfile, samples_of
 from core.profiling.passes import count_pass, flop_counter_macs
 from core.profiling.published import (
@@ -79,11 +80,12 @@ class Profile:
 def profile(
     architecture: str = "cnn14",
     *,
+    config: Any = None,
     widths: Sequence[int] | None = None,
     classes: int | None = None,
     embedding: int | None = None,
     ratio: float | Mapping[str, float] | None = None,
-    layers: Sequence[str] = PAPER_LAYERS,
+    layers: Sequence[str] | None = None,
     seconds: float = 10.0,
 ) -> Profile:
     """Count a network that need not exist yet.
@@ -92,12 +94,14 @@ def profile(
     ----------
     architecture : str
         A name of the registry.
+    config : object, optional
+        The configuration of a network of this architecture, such as ``model.config``.
     widths, classes, embedding : sequence of int, int, int, optional
-        Its configuration, by default the published one. Of architectures other than CNN14 only the classes can be chosen.
+        Without ``config``: what differs from the published one. Of architectures other than CNN14 only the classes can be chosen.
     ratio : float or mapping of str to float, optional
-        Prune it first: by one ratio for all of ``layers``, or one per layer (``layers`` is not used then). CNN14 only.
-    layers : sequence of str
-        Which layers one ratio applies to.
+        Prune it first: by one ratio for all of ``layers``, or one per layer (``layers`` is not used then).
+    layers : sequence of str, optional
+        Which layers one ratio applies to; by default those of the architecture's entry.
     seconds : float
         Length of the clip that MACs and memory are counted for.
 
@@ -112,21 +116,20 @@ def profile(
     23205839
     """
     entry = known_architecture(architecture)
-    base = entry.configure(**({} if classes is None else {"classes": classes}))
+    base = config or entry.configure(**({} if classes is None else {"classes": classes}))
     given = {"widths": widths, "embedding": embedding}
     changes = {name: value for name, value in given.items() if value is not None}
     if changes and not isinstance(base, Cnn14Config):
         raise ModelError(f"{architecture} is counted as published; leave its widths and its embedding out.")
     base = replace(base, **changes)
-    if ratio is None:
-        return _count(entry, base, seconds)
-    if not isinstance(base, Cnn14Config):
-        raise PruningError(f"{architecture} is counted as published; leave the ratio out.")
-    if isinstance(ratio, Mapping):
-        pruned = kept_widths(base.widths, ratio)
-    else:
-        pruned = pruned_widths(ratio, layers, base.widths)
-    return _count(entry, replace(base, widths=pruned), seconds)
+    if ratio is not None:
+        ratios = (
+            ratio
+            if isinstance(ratio, Mapping)
+            else dict.fromkeys(chosen_layers(architecture, layers), check_ratio(ratio))
+        )
+        base = pruned_config(architecture, base, ratios)
+    return _count(entry, base, seconds)
 
 
 def profile_model(model: Network, seconds: float = 10.0) -> Profile:

@@ -1,9 +1,11 @@
 """Importance of a convolution's filters: which of them can be removed.
 
 Everything is computed in float64, from the weights as they are, layer by layer; batch norm is ignored. A criterion turns a
-layer's weights (filters, input channels, height, width) into one score per filter, divided by the largest: 1 is the most
-important. ``operator-norm`` is the criterion of E-PANNs (Singh & Plumbley, "Efficient CNNs via Passive Filter Pruning",
-arXiv 2304.02319); ``core.pruning.similarity`` has the one of the authors' earlier work.
+layer's weights (filters, input channels, taps of the kernel in one dimension or two) into one score per filter, divided by the largest:
+1 is the most important. ``operator-norm`` is the criterion of E-PANNs (Singh & Plumbley, "Efficient CNNs via Passive Filter Pruning",
+arXiv 2304.02319); ``core.pruning.similarity`` has two of the authors' other work.
+
+Layers that share their channels (``core.models.groups``) lose them together, by the sum of the layers' scores.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.checkpoints import architecture_of
 from core.errors import PruningError
-from core.models.cnn import LAYERS, Cnn14
-from core.pruning.similarity import similarity_order
+from core.models.groups import OUTPUTS, groups
+from core.models.network import Network
+from core.models.registry import architecture
+from core.models.widths import check_layer
+from core.pruning.similarity import distances, similarity_order
 
 _CHANNEL_BLOCK = 128  # input channels at a time: C12 in float64 would take 300 MB at once
 
@@ -31,7 +37,7 @@ class Criterion:
     about : str
         What it measures, in one sentence.
     score : callable
-        (filters, input channels, height, width) -> (filters,) float64, at least 0.
+        (filters, input channels, taps) or (filters, input channels, height, width) -> (filters,) float64, at least 0.
     """
 
     name: str
@@ -48,7 +54,8 @@ def responses(weight: np.ndarray) -> np.ndarray:
 
     For input channel c, A_c holds the filters' kernels (flattened, mean over filters removed) as rows, and v_c is its top right
     singular vector; P_c = A_c v_c. v_c is computed as the top eigenvector of the K x K matrix A_c^T A_c (K = height x width, 9
-    here): exact, and a hundred times faster than the singular value decomposition of A_c (2048 x 9).
+    here): exact, and a hundred times faster than the singular value decomposition of A_c (2048 x 9). Of a 1 x 1 kernel there is one
+    direction, and the response is the weight itself, the mean over the filters removed.
     """
     filters, channels = weight.shape[:2]
     projections = np.empty((channels, filters))
@@ -104,6 +111,17 @@ def _geometric_mean(weight: np.ndarray) -> np.ndarray:
     return np.asarray((np.exp(logs.mean()) - np.exp(logs.mean(axis=1))) ** 2)
 
 
+def _graph_centrality(weight: np.ndarray) -> np.ndarray:
+    """Filters as a graph's nodes, similarities as its edges' weights: a node's weighted degree says how much it has in common with the rest.
+
+    King et al., "Compressing Audio CNNs with Graph Centrality Based Filter Pruning" (arXiv 2305.03391): the most central filters are
+    removed first. The score is the sum of the distances 1 - similarity, which is the number of the others less the degree.
+    """
+    apart = distances(weight)
+    np.fill_diagonal(apart, 0.0)
+    return np.asarray(apart.sum(axis=1))
+
+
 def _random(weight: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).permutation(len(weight)) + 1.0
 
@@ -152,6 +170,11 @@ CRITERIA: dict[str, Criterion] = {
             _similarity,
         ),
         Criterion(
+            "graph-centrality",
+            "How unlike all the others a filter is: one that is central among them is represented by them, and is removed first.",
+            _graph_centrality,
+        ),
+        Criterion(
             "random", "A fixed random selection: the control that every criterion has to beat.", _random
         ),
     )
@@ -167,15 +190,37 @@ def criterion(name: str) -> Criterion:
         raise PruningError(f"Unknown criterion {name!r}; known: {', '.join(CRITERIA)}.") from None
 
 
-def layer_importance(model: Cnn14, layer: str, name: str = "operator-norm") -> np.ndarray:
+def layer_weight(model: Network, layer: str) -> np.ndarray:
+    """A layer's weights, (filters, input channels, taps) or (filters, input channels, height, width); raises ``PruningError`` for none."""
+    modules = architecture(architecture_of(model)).modules()
+    weight = model.get_parameter(f"{modules[check_layer(layer, tuple(modules))].convolution}.weight")
+    return np.asarray(weight.detach().cpu().numpy())
+
+
+def group_weights(model: Network, group: str) -> dict[str, np.ndarray]:
+    """The weights of each layer of a group, their filters in the order of the group's channels; depthwise convolutions are no layers.
+
+    Raises ``PruningError`` for a layer that names no group.
+    """
+    name = architecture_of(model)
+    modules = architecture(name).modules()
+    found = next((each for each in groups(name, model.config) if each.name == group), None)
+    if found is None:
+        check_layer(group, tuple(modules))
+        raise PruningError(f"{group} names no group of layers that lose their filters together.")
+    order = {member.path: member.index[:, 0].numpy() for member in found.members if member.axis == OUTPUTS}
+    return {layer: layer_weight(model, layer)[order[modules[layer].convolution]] for layer in found.layers}
+
+
+def layer_importance(model: Network, layer: str, name: str = "operator-norm") -> np.ndarray:
     """Importance of one layer's filters.
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The network.
     layer : str
-        C1..C12.
+        One of its architecture's ``layers``.
     name : str
         A key of ``CRITERIA``.
 
@@ -192,21 +237,55 @@ def layer_importance(model: Cnn14, layer: str, name: str = "operator-norm") -> n
     Examples
     --------
     >>> import torch
-    >>> from core.models.cnn import Cnn14Config
+    >>> from core.models.cnn import Cnn14, Cnn14Config
     >>> model = Cnn14(Cnn14Config((2,) * 12, classes=1, embedding=2))
     >>> _ = model.convolution("C5").weight.data.copy_(torch.ones(2, 2, 3, 3) * torch.tensor([1.0, 4.0]).view(2, 1, 1, 1))
     >>> layer_importance(model, "C5", "l1")
     array([0.25, 1.  ])
     """
-    if layer not in LAYERS:
-        raise PruningError(f"There is no layer {layer!r}; CNN14's convolutions are C1 to C12.")
-    return criterion(name)(model.convolution(layer).weight.detach().cpu().numpy())
+    return criterion(name)(layer_weight(model, layer))
+
+
+def group_importance(model: Network, group: str, name: str = "operator-norm") -> np.ndarray:
+    """Importance of a group's channels: the sum of its layers' scores, divided by the largest; of a layer alone, ``layer_importance``.
+
+    Parameters
+    ----------
+    model : Network
+        The network.
+    group : str
+        The group: its first layer.
+    name : str
+        A key of ``CRITERIA``.
+
+    Returns
+    -------
+    (channels,) float64
+        Scores in [0, 1], 1 for the most important channel.
+
+    Raises
+    ------
+    PruningError
+        No group has that name, an unknown criterion, or weights that are NaN or infinite.
+
+    Examples
+    --------
+    >>> from core.models.registry import architecture
+    >>> entry = architecture("resnet22")
+    >>> model = entry.build(entry.configure(classes=2))
+    >>> summed = sum(layer_importance(model, f"resnet.layer1.{block}.conv2", "l1") for block in (0, 1))
+    >>> bool(np.allclose(group_importance(model, "resnet.layer1.0.conv2", "l1"), summed / summed.max()))
+    True
+    """
+    score = criterion(name)
+    return _relative(np.sum([score(weight) for weight in group_weights(model, group).values()], axis=0))
 
 
 def _checked(weight: np.ndarray) -> np.ndarray:
-    if weight.ndim != 4 or 0 in weight.shape:
+    if weight.ndim not in (3, 4) or 0 in weight.shape:
         raise PruningError(
-            f"A convolution's weights are (filters, input channels, height, width); got an array of shape {weight.shape}."
+            "A convolution's weights are (filters, input channels) and the kernel's one or two axes; got an array of shape "
+            f"{weight.shape}."
         )
     if not np.isfinite(weight).all():
         raise PruningError(

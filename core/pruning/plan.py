@@ -15,13 +15,13 @@ import numpy as np
 
 from core.checkpoints import architecture_of
 from core.errors import ModelError, PruningError
-from core.models.groups import by_group, couplings, group_of, groups, prunable_layers
+from core.models.groups import by_group, chosen_layers, couplings, group_of, groups
 from core.models.network import Network
 from core.models.registry import architecture
 from core.models.widths import check_ratio, check_round_to, kept_count
-from core.pruning.criteria import criterion, group_importance
+from core.pruning.criteria import criterion, group_importance, group_weights
 from core.pruning.ratios import in_layer_order
-from core.pruning.similarity import group_similarity_kept
+from core.pruning.similarity import similarity_kept
 
 FORMAT = 2
 """Version of a plan's document. Version 1, of CNN14 alone, had no groups and is read, too; others are refused."""
@@ -93,9 +93,7 @@ class PruningPlan:
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The layers of each group that has a ratio or loses filters."""
         touched = {*self.ratios, *self.kept}
-        return {
-            group: layers for group, layers in couplings(self.architecture).items() if group in touched
-        }
+        return {group: layers for group, layers in couplings(self.architecture).items() if group in touched}
 
     @property
     def after(self) -> tuple[int, ...]:
@@ -233,7 +231,7 @@ def plan(
     if isinstance(ratios, Mapping):
         by_layer, method = dict(ratios), "per-layer"
     else:
-        by_layer, method = dict.fromkeys(_chosen(name, layers), check_ratio(ratios)), "uniform"
+        by_layer, method = dict.fromkeys(chosen_layers(name, layers), check_ratio(ratios)), "uniform"
     chosen = by_group(name, by_layer)
     criterion(criterion_name)
     check_round_to(round_to)
@@ -241,9 +239,7 @@ def plan(
     for group in groups(name, model.config):
         count = kept_count(group.channels, chosen.get(group.name, 0.0), round_to)
         if count < group.channels:
-            importance = (
-                scores(group.name) if scores else group_importance(model, group.name, criterion_name)
-            )
+            importance = scores(group.name) if scores else group_importance(model, group.name, criterion_name)
             kept[group.name] = keep_best(importance, count)
     return PruningPlan(
         name,
@@ -259,29 +255,19 @@ def plan(
 def similarity_plan(model: Network, layers: Sequence[str] | None = None) -> PruningPlan:
     """The published similarity method, which needs no ratio: of a group of similar filters one stays.
 
-    Of layers that share their channels, a channel stays where any of them keeps it. The plan's ``ratios`` are the resulting ones.
+    Layers that share their channels are decided together (``similarity.similarity_kept``). The plan's ``ratios`` are the resulting ones.
     Raises ``PruningError`` for an unknown layer.
     """
     name = architecture_of(model)
-    chosen = {group_of(name, layer) for layer in _chosen(name, layers)}
+    chosen = {group_of(name, layer) for layer in chosen_layers(name, layers)}
     kept, ratios = {}, {}
     for group in groups(name, model.config):
         if group.name in chosen:
-            indices = similarity_kept(group_weights(model, group.name))
+            indices = similarity_kept(*group_weights(model, group.name).values())
             if len(indices) < group.channels:
                 kept[group.name] = indices
                 ratios[group.name] = 1 - len(indices) / group.channels
-    return PruningPlan(
-        name, model.config.widths, "similarity", ratios, kept, origin={"method": "similarity"}
-    )
-
-
-def _chosen(name: str, layers: Sequence[str] | None) -> Sequence[str]:
-    """The layers that a caller named, or those of the entry that can be pruned."""
-    if layers is not None:
-        return layers
-    default = architecture(name).default_layers
-    return [layer for layer in prunable_layers(name) if layer in default]
+    return PruningPlan(name, model.config.widths, "similarity", ratios, kept, origin={"method": "similarity"})
 
 
 def _layers_of(name: str) -> tuple[str, ...]:

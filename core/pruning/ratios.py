@@ -69,7 +69,9 @@ def parse_ratios(text: str, layers: Sequence[str]) -> dict[str, float]:
 def in_layer_order(entries: Mapping[str, T], layers: Sequence[str]) -> dict[str, T]:
     """Entries by layer name, in the order of ``layers``; names that are not among them come last."""
     position = {layer: index for index, layer in enumerate(layers)}
-    return {layer: entries[layer] for layer in sorted(entries, key=lambda name: position.get(name, len(layers)))}
+    return {
+        layer: entries[layer] for layer in sorted(entries, key=lambda name: position.get(name, len(layers)))
+    }
 
 
 _SHOWN = 60  # characters of a text that is refused

@@ -11,14 +11,21 @@ import numpy as np
 
 
 def prototypes(weight: np.ndarray) -> np.ndarray:
-    """Rank-1 prototypes: (filters, input channels, height, width) -> (filters, height x width), of length 1."""
+    """Directions of length 1: (filters, input channels, taps or height and width) -> (filters, K).
+
+    Kernels of a single tap have one direction, which would tell filters apart by a sign alone. There a filter is represented by its
+    weights over the input channels, (filters, input channels): ours, since the papers have no such layers.
+    """
     filters, channels = weight.shape[:2]
     taps = weight.astype(np.float64).reshape(filters, channels, -1).transpose(0, 2, 1)  # F: (N, K, C)
+    if taps.shape[1] == 1:
+        lengths = np.linalg.norm(taps[:, 0], axis=1, keepdims=True)
+        return np.asarray(taps[:, 0] / np.where(lengths > 0, lengths, 1.0))
     _, vectors = np.linalg.eigh(taps @ taps.transpose(0, 2, 1))  # of the K x K matrices F F^T
     top = vectors[:, :, -1]
     # v_i = F_i^T u_i / sigma: its first entry has the sign of <first kernel, u_i>
     first = np.einsum("nk,nk->n", taps[:, :, 0], top)
-    return np.where(first < 0, -1.0, 1.0)[:, None] * top
+    return np.asarray(np.where(first < 0, -1.0, 1.0)[:, None] * top)
 
 
 def distances(weight: np.ndarray) -> np.ndarray:
@@ -29,15 +36,18 @@ def distances(weight: np.ndarray) -> np.ndarray:
     return result
 
 
-def similarity_kept(weight: np.ndarray) -> tuple[int, ...]:
+def similarity_kept(*weights: np.ndarray) -> tuple[int, ...]:
     """The published method, without a ratio: the data decide how many filters stay.
 
     Filters are visited by the distance to their nearest neighbour, nearest first; one that is not redundant yet is kept, and
     makes its neighbour redundant. Redundant filters that were never kept are removed. Returns the kept indices, ascending.
+
+    The weights of several layers are those of a group that shares its channels: two channels are then as far apart as their filters are
+    on average (ours: the paper's networks have no such layers).
     """
-    if len(weight) < 2:
-        return tuple(range(len(weight)))
-    apart = distances(weight)
+    if len(weights[0]) < 2:
+        return tuple(range(len(weights[0])))
+    apart = np.mean([distances(weight) for weight in weights], axis=0)
     nearest = apart.argmin(axis=1)
     redundant: set[int] = set()
     kept: set[int] = set()
@@ -45,7 +55,7 @@ def similarity_kept(weight: np.ndarray) -> tuple[int, ...]:
         if index not in redundant:
             kept.add(index)
             redundant.add(int(nearest[index]))
-    return tuple(sorted(set(range(len(weight))) - (redundant - kept)))
+    return tuple(sorted(set(range(len(weights[0]))) - (redundant - kept)))
 
 
 def similarity_order(weight: np.ndarray, importance: np.ndarray) -> list[int]:

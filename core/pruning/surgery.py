@@ -59,9 +59,7 @@ def prune(model: AnyNetwork, plan: PruningPlan, *, share: bool = False) -> AnyNe
     before = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     state = narrow(before, groups(plan.architecture, model.config), plan.kept)
     if not share:
-        state = {
-            name: tensor.clone() if tensor is before[name] else tensor for name, tensor in state.items()
-        }
+        state = {name: tensor.clone() if tensor is before[name] else tensor for name, tensor in state.items()}
     with torch.device("meta"):
         pruned = entry.build(entry.from_state(state))
     pruned.load_state_dict(state, assign=True)

@@ -56,7 +56,7 @@ class Cut:
         widths = (
             settings.plan.after
             if settings.plan
-            else kept_widths(before.widths, dict(settings.ratios), settings.round_to)
+            else kept_widths(before.widths, dict(settings.ratios), LAYERS, settings.round_to)
         )
         return Cnn14Config(widths, before.classes, before.embedding)
 

@@ -57,7 +57,7 @@ class Pin:
         if not known or round_to not in map(str, settings.ROUNDINGS):
             return None
         try:
-            parse_ratios(ratios or f"{LAYERS[0]}=0")
+            parse_ratios(ratios or f"{LAYERS[0]}=0", LAYERS)
         except PannscopeError:
             return None
         return cls(network, criterion, ratios, int(round_to), repair)
@@ -67,7 +67,7 @@ class Pin:
 
     def cut(self, now: Cut) -> Cut:
         """On the present clip and recordings. Raises ``CheckpointError``."""
-        ratios = parse_ratios(self.ratios) if self.ratios else {}
+        ratios = parse_ratios(self.ratios, LAYERS) if self.ratios else {}
         pinned, plan = st.session_state.get(_PLAN) or (None, None)
         plan = plan if pinned == self else None  # the address has its ratios alone
         chosen = PruneSettings(self.criterion, tuple(ratios.items()), round_to=self.round_to, plan=plan)

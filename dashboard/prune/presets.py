@@ -30,7 +30,7 @@ def half_the_macs(before: Cnn14Config) -> int | None:
     """
     limit = count(before, TIMED_SECONDS).macs / 2
     for percent in range(1, settings.HIGHEST + 1):
-        widths = kept_widths(before.widths, dict.fromkeys(LAYERS, percent / 100))
+        widths = kept_widths(before.widths, dict.fromkeys(LAYERS, percent / 100), LAYERS)
         if count(Cnn14Config(widths, before.classes, before.embedding), TIMED_SECONDS).macs <= limit:
             return percent
     return None

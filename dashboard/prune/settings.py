@@ -224,7 +224,7 @@ def _own_ratios(
 
 def _read_ratios(text: str) -> dict[str, float] | None:
     try:
-        return parse_ratios(text)
+        return parse_ratios(text, LAYERS)
     except PruningError:
         return None
 

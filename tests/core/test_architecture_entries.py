@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.errors import ModelError, PruningError
+from core.errors import ModelError
 from core.models.fitting import depthwise
 from core.models.network import Network
-from core.models.registry import ARCHITECTURES, architecture, recognize
+from core.models.registry import ARCHITECTURES, architecture, empty_network, recognize
 from core.profiling import profile
 from core.profiling.passes import count_pass
 
@@ -213,8 +213,6 @@ def test_a_state_dict_is_recognized_by_its_tensors():
 
 
 def test_what_other_networks_cannot_do_yet_is_said():
-    with pytest.raises(PruningError, match="resnet38 is counted as published; leave the ratio out"):
-        profile("resnet38", ratio=0.5)
     with pytest.raises(ModelError, match="counted as published"):
         profile("resnet38", widths=(1, 2))
     with pytest.raises(ModelError, match="at least one class"):

@@ -107,7 +107,7 @@ WORDS: dict[str, str] = {
     "profile -m cnn14 --architecture vgg": "cnn14 is a cnn14, not a vgg",
     "profile -m resnet38 --ratio 0.5": "resnet38 cannot be pruned yet",
     "profile --architecture dcase2021-task1a --seconds 9": "takes clips of 10 s and no others; got 9 s",
-    "importance -m {small} --layer C0": "There is no layer 'C0'; CNN14's convolutions are C1 to C12.",
+    "importance -m {small} --layer C0": "Cannot read the layers 'C0'; give all, or a layer, a range or a list of them from C1 to C12",
     "importance -m {small} --layer C1 --ratio 1": "A pruning ratio is a share from 0 up to, but not including, 1; got 1.",
     "importance -m {small} --layer C1 --criterion fame": "Unknown criterion 'fame'; known: operator-norm",
     "fetch resnet99": "Unknown checkpoint 'resnet99'",

@@ -40,9 +40,9 @@ def test_impossible_ratios_are_refused(ratio):
 
 
 def test_layers_are_read():
-    assert parse_layers("C7-C12") == PAPER_LAYERS == ("C7", "C8", "C9", "C10", "C11", "C12")
-    assert parse_layers("c12, C1-C2") == ("C1", "C2", "C12")
-    assert len(parse_layers("all")) == 12
+    assert parse_layers("C7-C12", LAYERS) == PAPER_LAYERS == ("C7", "C8", "C9", "C10", "C11", "C12")
+    assert parse_layers("c12, C1-C2", LAYERS) == ("C1", "C2", "C12")
+    assert len(parse_layers("all", LAYERS)) == 12
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_layers_are_read():
 )
 def test_unreadable_layers_are_refused(text):
     with pytest.raises(PruningError, match="C1 to C12"):
-        parse_layers(text)
+        parse_layers(text, LAYERS)
 
 
 def test_epanns_widths():
@@ -107,8 +107,8 @@ def test_impossible_roundings_are_refused(round_to):
 
 
 def test_ratios_are_read():
-    assert parse_ratios("C8=0.25, c7=0.5") == {"C7": 0.5, "C8": 0.25}
-    assert list(parse_ratios("C10-C12=0.1,C2=0.5,C11=0.9").items()) == [
+    assert parse_ratios("C8=0.25, c7=0.5", LAYERS) == {"C7": 0.5, "C8": 0.25}
+    assert list(parse_ratios("C10-C12=0.1,C2=0.5,C11=0.9", LAYERS).items()) == [
         ("C2", 0.5), ("C10", 0.1), ("C11", 0.9), ("C12", 0.1),
     ]  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_ratios_are_read():
 )
 def test_unreadable_ratios_are_refused(text, said):
     with pytest.raises(PruningError, match=said):
-        parse_ratios(text)
+        parse_ratios(text, LAYERS)
 
 
 def test_a_ratio_per_layer():
@@ -137,7 +137,7 @@ def test_a_ratio_per_layer():
     assert (
         made.after
         == (4, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 8)
-        == kept_widths(MODEL.config.widths, made.ratios)
+        == kept_widths(MODEL.config.widths, made.ratios, LAYERS)
     )
     assert (made.ratio, made.origin) == (None, {"method": "per-layer"})
     assert made.kept["C2"] == plan(MODEL, 0.4, ("C2",), "l1").kept["C2"]

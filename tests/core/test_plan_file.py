@@ -42,7 +42,7 @@ def test_a_plan_survives_its_file(made, tmp_path):
     assert document == made.document() == PruningPlan.from_text(path.read_text()).document()
     assert document["kept"]["C12"] == list(made.kept["C12"])
     assert (document["format"], document["widths"], document["round_to"]) == (
-        1,
+        2,
         [4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16],
         2,
     )
@@ -108,7 +108,7 @@ def test_what_is_no_plan_is_refused(tmp_path, name):
 
 
 CHANGES = {
-    "format": (2, "this Pannscope reads 1"),
+    "format": (3, "this Pannscope reads 1 and 2"),
     "architecture": ("vgg16", "Unknown architecture"),
     "widths": ([4.0] * 12, "whole numbers expected"),
     "criterion": (3, "text expected"),
@@ -116,6 +116,7 @@ CHANGES = {
     "round_to": (True, "whole numbers expected"),
     "kept": ({"C12": [0, 99]}, "from 0 to 15"),
     "origin": ([], "an object expected"),
+    "groups": ({"C3": ["C3"], "C12": ["C12", "C11"]}, "C12 shared its filters with other layers"),
 }
 
 

@@ -52,7 +52,7 @@ def masked_logits(model: Cnn14, waveform: torch.Tensor, kept: dict[str, tuple[in
 @pytest.mark.parametrize("layers", ["C7-C12", "all", "C1", "C12", "C2,C6,C11"])
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
 def test_equals_the_network_with_the_feature_maps_set_to_zero(model, layers, ratio):
-    made = plan(model, ratio, parse_layers(layers))
+    made = plan(model, ratio, parse_layers(layers, LAYERS))
     waveform = 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         pruned = prune(model, made)(waveform)

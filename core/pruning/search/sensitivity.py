@@ -114,7 +114,7 @@ def measure_sensitivity(
         No clips, no ratio, an impossible ratio, an unknown layer or criterion, or targets that do not fit the clips.
     """
     criterion(criterion_name)
-    rows = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}))
+    rows = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}, LAYERS))
     columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
     if not waveforms or not rows or not columns:
         raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
