@@ -91,8 +91,8 @@ def groups(name: str, config: Any) -> tuple[Group, ...]:
     Examples
     --------
     >>> config = architecture("resnet22").configure(classes=2)
-    >>> [group.layers for group in groups("resnet22", config)][2]
-    ('resnet.layer1.0.conv2', 'resnet.layer1.1.conv2')
+    >>> [group.layers for group in groups("resnet22", config)][:2]
+    [('conv_block1.conv1',), ('conv_block1.conv2', 'resnet.layer1.0.conv2', 'resnet.layer1.1.conv2')]
     """
     entry = architecture(name)
     network, published = (empty_network(entry, each) for each in (config, entry.configure()))
@@ -138,7 +138,7 @@ def group_of(name: str, layer: str) -> str:
     Examples
     --------
     >>> group_of("resnet22", "resnet.layer1.1.conv2")
-    'resnet.layer1.0.conv2'
+    'conv_block1.conv2'
     """
     for group, layers in couplings(name).items():
         if layer in layers:
@@ -154,11 +154,8 @@ def by_group(name: str, ratios: Mapping[str, float]) -> dict[str, float]:
 
     Examples
     --------
-    >>> by_group("resnet22", {"resnet.layer1.1.conv2": 0.5, "resnet.conv_block1.conv1": 0.25})
-    Traceback (most recent call last):
-    core.errors.PruningError: There is no layer 'resnet.conv_block1.conv1' to prune; this network's are conv_block1.conv1 to conv_block_after1.conv2.
     >>> by_group("resnet22", {"resnet.layer1.1.conv2": 0.5, "conv_block1.conv1": 0.25})
-    {'conv_block1.conv1': 0.25, 'resnet.layer1.0.conv2': 0.5}
+    {'conv_block1.conv1': 0.25, 'conv_block1.conv2': 0.5}
     """
     chosen: dict[str, tuple[str, float]] = {}
     for layer, ratio in ratios.items():
@@ -172,7 +169,7 @@ def by_group(name: str, ratios: Mapping[str, float]) -> dict[str, float]:
     return {group: chosen[group][1] for group in couplings(name) if group in chosen}
 
 
-def pruned_config(name: str, config: Any, ratios: Mapping[str, float], round_to: int = 1) -> Any:
+def pruned_config(name: str, config: Any, ratios: Mapping[str, float]) -> Any:
     """The configuration after pruning by a ratio a layer, as the pruned network's shapes show it; raises as ``by_group`` does.
 
     Examples
@@ -184,7 +181,7 @@ def pruned_config(name: str, config: Any, ratios: Mapping[str, float], round_to:
     entry, chosen = architecture(name), by_group(name, ratios)
     found = groups(name, config)
     kept = {
-        group.name: range(kept_count(group.channels, chosen[group.name], round_to))
+        group.name: range(kept_count(group.channels, chosen[group.name]))
         for group in found
         if group.name in chosen
     }

@@ -273,8 +273,9 @@ def group_importance(model: Network, group: str, name: str = "operator-norm") ->
     >>> from core.models.registry import architecture
     >>> entry = architecture("resnet22")
     >>> model = entry.build(entry.configure(classes=2))
-    >>> summed = sum(layer_importance(model, f"resnet.layer1.{block}.conv2", "l1") for block in (0, 1))
-    >>> bool(np.allclose(group_importance(model, "resnet.layer1.0.conv2", "l1"), summed / summed.max()))
+    >>> coupled = ("resnet.layer2.0.conv2", "resnet.layer2.0.downsample.1", "resnet.layer2.1.conv2")
+    >>> summed = sum(layer_importance(model, layer, "l1") for layer in coupled)
+    >>> bool(np.allclose(group_importance(model, "resnet.layer2.0.conv2", "l1"), summed / summed.max()))
     True
     """
     score = criterion(name)

@@ -92,11 +92,13 @@ def test_surgery_equals_the_network_with_the_feature_maps_set_to_zero(name, data
 
 
 def test_layers_whose_outputs_are_added_are_one_group():
-    assert group_of("resnet22", "resnet.layer1.1.conv2") == group_of("resnet22", "resnet.layer1.0.conv2")
+    stage = ("resnet.layer2.0.conv2", "resnet.layer2.0.downsample.1", "resnet.layer2.1.conv2")
+    assert couplings("resnet22")["resnet.layer2.0.conv2"] == stage
+    assert {group_of("resnet22", layer) for layer in stage} == {"resnet.layer2.0.conv2"}
     assert couplings("resnet22")["resnet.layer1.0.conv1"] == ("resnet.layer1.0.conv1",)
 
 
 def test_a_plan_does_not_need_names_of_groups():
     network = small("resnet22")
-    made = plan(network, {"resnet.layer1.1.conv2": 0.5}, criterion_name="l1")
-    assert made.ratios == {"resnet.layer1.0.conv2": 0.5}
+    made = plan(network, {"resnet.layer2.1.conv2": 0.5}, criterion_name="l1")
+    assert made.ratios == {"resnet.layer2.0.conv2": 0.5}
