@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
+from core.checkpoints.info import NUMBERED, Checkpoint, CheckpointInfo, Metadata
 from core.checkpoints.opening import open_weights
 from core.checkpoints.origin import assumed
 from core.checkpoints.selection import class_names, select
@@ -22,6 +22,7 @@ from core.models.frontend import FRONT_END, mel_matrix
 from core.models.network import Network
 from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
+from core.units import plural
 
 _BINS = FRONT_END.n_fft // 2 + 1
 MEL_KEY = "logmel_extractor.melW"
@@ -260,11 +261,10 @@ def _classes(
     elif outputs == len(ClassSet.audioset()):
         chosen = ClassSet.audioset()
     else:
-        note = f"Its {outputs} outputs have no class names in the file, so that they are numbered; `--labels FILE` names them."
-        return ClassSet.unnamed(outputs), [note]
+        return ClassSet.unnamed(outputs), [NUMBERED]
     if len(chosen) != outputs:
         raise CheckpointError(
-            f"{file.path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
+            f"{file.path} has {plural(outputs, 'output')} and {len(chosen)} classes were given; give one each."
         )
     return chosen, []
 
