@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from core.checkpoints.info import NUMBERED, Checkpoint, CheckpointInfo, Metadata
+from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
 from core.checkpoints.opening import open_weights
-from core.checkpoints.origin import assumed
+from core.checkpoints.origin import choose, contradiction
 from core.checkpoints.selection import class_names, select
 from core.checkpoints.weights import WeightFile
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.files import file_sha256
-from core.models.cnn import CNN14_WIDTHS
-from core.models.frontend import FRONT_END, mel_matrix
+from core.models.fitting import counted, is_counter, learned
+from core.models.frontend import FrontEnd, mel_matrix
 from core.models.network import Network
+from core.models.recognition import recognize
+from core.models.registry import ARCHITECTURES, Architecture
 from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
-from core.units import plural
 
-_BINS = FRONT_END.n_fft // 2 + 1
 MEL_KEY = "logmel_extractor.melW"
-FRONT_END_SHAPES = {
-    "spectrogram_extractor.stft.conv_real.weight": (_BINS, 1, FRONT_END.n_fft),
-    "spectrogram_extractor.stft.conv_imag.weight": (_BINS, 1, FRONT_END.n_fft),
-    MEL_KEY: (_BINS, FRONT_END.mel_bins),
-}
-"""The official layout's frozen front end. Pannscope computes the same by FFT, so these tensors are checked and dropped."""
-
-_PUBLISHED_RATES = {257: "a 16 kHz network: ", 129: "an 8 kHz network: "}
-"""PANNs' Cnn14_16k and Cnn14_8k, by the bins of their spectrum."""
-
 _MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -102,9 +94,14 @@ def load_checkpoint(
             key: torch.empty(claim.shape, dtype=claim.dtype, device="meta")
             for key, claim in selected.claims.items()
         }
-        chosen = architecture or (meta.architecture if meta else _recognise(shapes))
-        notes = [*selected.notes, *([] if meta else assumed(file, sha256, chosen, stated=architecture))]
-        model = _fit(source, chosen, shapes)
+        stated = meta.architecture if meta else architecture
+        fitting = recognize(shapes) if stated is None else {stated: _configuration(stated, shapes)}
+        if stated is None:
+            chosen, assumed = choose(file, sha256, tuple(fitting))
+        else:
+            chosen, assumed = stated, [] if meta else contradiction(file, stated)
+        notes = [*selected.notes, *assumed]
+        model = _empty(known_architecture(chosen), fitting[chosen], shapes)
         outputs, note = _classes(file, model.config.classes, classes)
     except ModelError as error:
         raise CheckpointError(f"{source}: {error}") from error
@@ -113,9 +110,9 @@ def load_checkpoint(
     if meta and (meta.widths, meta.embedding) != (model.config.widths, model.config.embedding):
         raise CheckpointError(f"{source} is damaged: its weights have other widths than its metadata.")
     if ratio is not None:
-        _check_ratio(source, chosen, model.config.widths, ratio)
+        _check_ratio(source, known_architecture(chosen), model.config.widths, ratio)
     state = selected.tensors(file, [*model.state_dict(), MEL_KEY])
-    _check_front_end(source, state)
+    _check_front_end(source, state, known_architecture(chosen), model.published_front_end)
     weights = {
         key: _ready(source, key, state.get(key, torch.zeros(()))) for key in model.state_dict()
     }  # only counters may be missing
@@ -133,99 +130,56 @@ def load_checkpoint(
     return Checkpoint(model.eval(), info)
 
 
-def _recognise(shapes: dict[str, Tensor]) -> str:
-    """The first architecture whose tensors the file has."""
-    known_architecture("cnn14").from_state(shapes)
-    return "cnn14"
-
-
-def _fit(path: Path, name: str, shapes: dict[str, Tensor]) -> Network:
-    """An empty network (on the meta device) that the tensors fit; the error lists those that do not."""
-    for key, wanted in FRONT_END_SHAPES.items():
-        if key in shapes and tuple(shapes[key].shape) != wanted:
-            rate = _PUBLISHED_RATES.get(shapes[key].shape[0], "")
-            _other_front_end(path, f"{rate}{key} is {tuple(shapes[key].shape)}, Pannscope has {wanted}")
-    weights = {key: value for key, value in shapes.items() if key not in FRONT_END_SHAPES}
-    for key in [key for key in weights if _is_counter(key)]:
-        del weights[key]
-    config = known_architecture(name).from_state(weights)
+def _configuration(name: str, shapes: dict[str, Tensor]) -> Any:
+    """The configuration of an architecture that was named; the error lists the tensors that do not fit, and names the one that does."""
     try:
-        with torch.device("meta"):
-            model = known_architecture(name).build(config)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} claims impossible widths {list(config.widths)}.") from error
-    expected = {key: value for key, value in model.state_dict().items() if not _is_counter(key)}
-    problems = [
-        _listed("missing", [key for key in expected if key not in weights]),
-        _listed("unexpected", [key for key in weights if key not in expected]),
-        _listed(
-            "of another shape",
-            [
-                f"{key} {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
-                for key, value in expected.items()
-                if key in weights and weights[key].shape != value.shape
-            ],
-        ),
-        _listed(
-            "of another type",
-            [
-                f"{key} {weights[key].dtype} instead of {value.dtype}".replace("torch.", "")
-                for key, value in expected.items()
-                if key in weights and not _same_kind(weights[key].dtype, value.dtype)
-            ],
-        ),
+        return known_architecture(name).from_state(shapes)
+    except ModelError as error:
+        if name not in ARCHITECTURES:
+            raise
+        with contextlib.suppress(ModelError):
+            raise ModelError(f"it is no {name} but {' or '.join(recognize(shapes))}: {error}") from error
+        raise ModelError(f"it does not fit {name}: {error}") from error
+
+
+def _empty(entry: Architecture, config: Any, shapes: dict[str, Tensor]) -> Network:
+    """A network on the meta device; the error lists the tensors whose types do not fit."""
+    with torch.device("meta"):
+        model = entry.build(config)
+    wrong = [
+        f"{key} {shapes[key].dtype} instead of {value.dtype}".replace("torch.", "")
+        for key, value in learned(model.state_dict()).items()
+        if not _same_kind(shapes[key].dtype, value.dtype)
     ]
-    problems = [problem for problem in problems if problem]
-    if problems:
-        raise CheckpointError(
-            f"{path} does not fit {name} with widths {list(config.widths)}: {'; '.join(problems)}."
-        )
+    if wrong:
+        raise ModelError(f"it does not fit {entry.name}: {counted('of another type', wrong)}.")
     return model
-
-
-def _is_counter(name: str) -> bool:
-    """Whether a tensor counts a batch norm's training batches, which no output depends on."""
-    return name.endswith("num_batches_tracked")
 
 
 def _same_kind(stored: torch.dtype, wanted: torch.dtype) -> bool:
     return stored in _FLOATS if wanted.is_floating_point else stored == wanted
 
 
-def _listed(what: str, items: list[str]) -> str:
-    """``2 missing (a, b)``, with the first three named; empty where there are none."""
-    if not items:
-        return ""
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return f"{len(items)} {what} ({', '.join(_plain(item[:120]) for item in items[:3])}{more})"
-
-
-def _plain(text: str) -> str:
-    """A name from a file as it can be shown on one line, without control characters."""
-    return text if text.isprintable() else ascii(text)
-
-
-def _check_front_end(path: Path, state: dict[str, Tensor]) -> None:
-    if MEL_KEY in state:
-        stored, ours = state[MEL_KEY], torch.tensor(mel_matrix())
-        difference = (stored.float() - ours).abs()
-        # A copy in half precision differs by its rounding.
-        if not bool((difference <= _MEL_TOLERANCE + torch.finfo(stored.dtype).eps * ours).all()):
-            detail = f"its mel filters differ from Pannscope's by up to {difference.max():.2g}"
-            _other_front_end(path, detail)
-
-
-def _other_front_end(path: Path, detail: str) -> None:
-    front = FRONT_END
-    raise CheckpointError(
-        f"{path} was trained with another front end ({detail}); Pannscope's is {front.sample_rate} Hz, windows of "
-        f"{front.n_fft}, {front.mel_bins} mel bands from {front.fmin:g} to {front.fmax:g} Hz. Use a checkpoint trained with that."
-    )
+def _check_front_end(
+    path: Path, state: dict[str, Tensor], entry: Architecture, front: FrontEnd | None
+) -> None:
+    """Refuse mel filters of other bands than the architecture's; their shape was compared before."""
+    if MEL_KEY not in state or front is None:
+        return
+    stored, ours = state[MEL_KEY], torch.tensor(mel_matrix(front))
+    difference = (stored.float() - ours).abs()
+    # A copy in half precision differs by its rounding.
+    if not bool((difference <= _MEL_TOLERANCE + torch.finfo(stored.dtype).eps * ours).all()):
+        raise CheckpointError(
+            f"{path} was trained with another front end (its mel filters differ by up to {difference.max():.2g}); that of {entry.title} is "
+            f"{front.sample_rate} Hz, windows of {front.n_fft}, {front.mel_bins} mel bands from {front.fmin:g} to {front.fmax:g} Hz. "
+            "Use a checkpoint trained with that."
+        )
 
 
 def _ready(path: Path, name: str, tensor: Tensor) -> Tensor:
     """A tensor in the network's form."""
-    if _is_counter(name):
+    if is_counter(name):
         return tensor.reshape(()).to(torch.int64)
     ready = tensor.to(torch.float32).contiguous()
     if tensor.dtype == torch.float64 and not bool(torch.isfinite(ready).all()):
@@ -261,22 +215,24 @@ def _classes(
     elif outputs == len(ClassSet.audioset()):
         chosen = ClassSet.audioset()
     else:
-        return ClassSet.unnamed(outputs), [NUMBERED]
+        note = f"Its {outputs} outputs have no class names in the file, so that they are numbered; `--labels FILE` names them."
+        return ClassSet.unnamed(outputs), [note]
     if len(chosen) != outputs:
         raise CheckpointError(
-            f"{file.path} has {plural(outputs, 'output')} and {len(chosen)} classes were given; give one each."
+            f"{file.path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
         )
     return chosen, []
 
 
-def _check_ratio(path: Path, name: str, widths: tuple[int, ...], ratio: float) -> None:
-    """Compare a pruning ratio with the widths of the tensors: floor(n (1 - p)) filters stay of C7..C12."""
+def _check_ratio(path: Path, entry: Architecture, widths: tuple[int, ...], ratio: float) -> None:
+    """Compare a pruning ratio with the widths of the tensors: floor(n (1 - p)) filters stay of the layers that the paper prunes."""
     if not 0 <= ratio < 1:
         raise CheckpointError(f"A pruning ratio is at least 0 and under 1; got {ratio}.")
-    if name != "cnn14":
+    published = entry.configure().widths
+    if not entry.paper_layers:
         return
-    unpruned = [full * widths[0] // CNN14_WIDTHS[0] for full in CNN14_WIDTHS]
-    expected = pruned_widths(ratio, known_architecture(name).default_layers, unpruned)
+    unpruned = [full * widths[0] // published[0] for full in published]
+    expected = pruned_widths(ratio, entry.default_layers, unpruned)
     if widths != expected:
         raise CheckpointError(
             f"{path} has widths {list(widths)}, which do not follow from a ratio of {ratio} ({list(expected)}); leave the ratio out: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ from core.checkpoints.claims import Skipped, StorageClaim, TensorClaim
 from core.checkpoints.info import KEY
 from core.checkpoints.weights import WeightFile
 from core.errors import CheckpointError
+from core.models.recognition import anchors
 
 _USUAL = ("model", "state_dict", "model_state_dict")
 """Where PANNs, Lightning and PyTorch's own tutorials put a state dict; looked at before other places."""
@@ -21,9 +22,6 @@ _USUAL = ("model", "state_dict", "model_state_dict")
 _DEPTH = 4
 _MOST_DESCRIPTIONS = 100
 _CLASS_KEYS = ("classes", "class_names", "labels", "label_names", "id2label", "index_to_label")
-_ANCHOR = "bn0.weight"
-"""Every PANNs network has it outside its blocks: what stands before it is the prefix of all names."""
-
 _HEAD, _TRANSFER_HEAD = "fc_audioset.", "fc_transfer."
 """The output layer; PANNs' Transfer_Cnn14 keeps the original one inside its ``base`` and adds its own."""
 
@@ -65,12 +63,11 @@ def select(file: WeightFile) -> Selection:
     holding = [place for place in places(file.root) if any(map(_is_tensor, place[1].values()))]
     if not holding:
         raise CheckpointError(_without_weights(file.root))
-    path, state = next((place for place in holding if any(map(_is_anchor, place[1]))), holding[0])
+    path, state, prefix, others = _start(holding) if file.metadata is None else (*holding[0], "", ())
     notes = []
     beside = _beside(file.root, path)
     if beside:
         notes.append(f"Read from {'.'.join(path)!r}; skipped without running anything: {_named(beside)}.")
-    prefix, others = _prefixes(state)
     inside = {
         name.removeprefix(prefix): value
         for name, value in state.items()
@@ -119,8 +116,19 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, TensorClaim)
 
 
-def _is_anchor(name: Any) -> bool:
-    return isinstance(name, str) and (name == _ANCHOR or name.endswith("." + _ANCHOR))
+def _start(
+    holding: Sequence[tuple[tuple[str, ...], dict[Any, Any]]],
+) -> tuple[tuple[str, ...], dict[Any, Any], str, tuple[str, ...]]:
+    """The first place that holds a network, and ``_prefixes`` of its names; the first of all where none is known."""
+    for anchor in anchors():
+        for path, state in holding:
+            if any(_is_anchor(name, anchor) for name in state):
+                return path, state, *_prefixes(state, anchor)
+    return *holding[0], "", ()
+
+
+def _is_anchor(name: Any, anchor: str) -> bool:
+    return isinstance(name, str) and (name == anchor or name.endswith("." + anchor))
 
 
 def places(root: Any) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
@@ -155,9 +163,11 @@ def _beside(root: dict[Any, Any], path: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _prefixes(state: Mapping[Any, Any]) -> tuple[str, tuple[str, ...]]:
+def _prefixes(state: Mapping[Any, Any], anchor: str) -> tuple[str, tuple[str, ...]]:
     """What stands before the network's names, and what stands before those of copies inside it (an average of the weights)."""
-    prefixes = sorted((name.removesuffix(_ANCHOR) for name in state if _is_anchor(name)), key=len) or [""]
+    prefixes = sorted((name.removesuffix(anchor) for name in state if _is_anchor(name, anchor)), key=len) or [
+        ""
+    ]
     first, *others = prefixes
     if not all(other.startswith(first) for other in others):
         listed = _named([repr(prefix) for prefix in prefixes[:6]])

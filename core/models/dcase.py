@@ -89,7 +89,8 @@ class LogMelMagnitude(MelModule):
 
     def __init__(self) -> None:
         # The baseline's "hamming_asymmetric" is the periodic window.
-        super().__init__(torch.hamming_window(_WINDOW, periodic=True, device="cpu"), _mel_matrix())
+        window = torch.hamming_window(_WINDOW, periodic=True, device="cpu")
+        super().__init__(window, (_BANDS, _N_FFT // 2 + 1), _mel_matrix)
 
     def forward(self, waveform: Tensor) -> Tensor:
         spectrum = torch.stft(

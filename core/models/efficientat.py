@@ -171,7 +171,8 @@ class PreemphasizedMel(MelModule):
     """Waveform (batch, samples) -> log mel energies (batch, 1, bands, frames), about -1 to 1."""
 
     def __init__(self) -> None:
-        super().__init__(torch.hann_window(_WINDOW, periodic=False, device="cpu"), kaldi_mel_matrix())
+        window = torch.hann_window(_WINDOW, periodic=False, device="cpu")
+        super().__init__(window, (_BANDS, _N_FFT // 2 + 1), kaldi_mel_matrix)
 
     def forward(self, waveform: Tensor) -> Tensor:
         emphasized = waveform[:, 1:] - _PREEMPHASIS * waveform[:, :-1]

@@ -6,7 +6,7 @@ which computes shapes and no values, shows whether they fit each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 import torch
@@ -34,7 +34,7 @@ def fit(network: Network, state: Mapping[str, Tensor], samples: int) -> tuple[tu
     Parameters
     ----------
     network : Network
-        The published network; it is changed.
+        The published network with its front end (``frontend.shapes_only``); it is changed.
     state : mapping of str to Tensor
         A state dict; only shapes are looked at. The published front end's frozen tensors are left out, or fit the network's.
     samples : int
@@ -56,11 +56,10 @@ def fit(network: Network, state: Mapping[str, Tensor], samples: int) -> tuple[tu
     check_shapes(network, state)
     try:
         with torch.no_grad():
-            # The front end's buffers are on the CPU: a copy of it on the meta device takes their place for the pass.
-            network.eval().to("meta")(torch.empty(1, samples, device="meta"))
+            network.eval()(torch.empty(1, samples, device="meta"))
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"The tensors' shapes do not fit each other: {str(error).splitlines()[0]}"
+            f"the tensors' shapes do not fit each other: {str(error).splitlines()[0]}"
         ) from error
     return sizes
 
@@ -104,30 +103,50 @@ def sizes_of(module: nn.Module) -> tuple[int, int]:
 
 
 def check_keys(network: Network, state: Mapping[str, Tensor]) -> None:
-    """Raise ``ModelError`` unless the tensors have the network's names, ranks and kernel sizes, and its front end's shapes."""
-    expected = network.state_dict()
-    front = network.published_front_end
-    own = {key for key in state if key not in FRONT_END_KEYS}
-    missing, unexpected = [key for key in expected if key not in own], sorted(own - set(expected))
-    if missing or unexpected:
-        raise ModelError(
-            "; ".join(filter(None, (_counted("missing", missing), _counted("unexpected", unexpected))))
-        )
+    """Raise ``ModelError`` unless the tensors have the network's names, ranks and kernel sizes, and its front end's shapes.
+
+    Counters of training batches, which no output depends on, may be missing.
+    """
+    expected = learned(network.state_dict())
+    differing = difference(expected, learned(state))
+    if differing:
+        raise ModelError(f"{differing}.")
     wrong = [key for key, value in expected.items() if _kernel(state[key]) != _kernel(value)]
+    if wrong:
+        raise ModelError(f"{counted('of another kind', [_shape(key, state[key]) for key in wrong])}.")
+    front = network.published_front_end
     for key, shape in FRONT_END_KEYS.items():
         if key in state and (front is None or tuple(state[key].shape) != shape(front)):
-            wrong.append(key)
-    if wrong:
-        raise ModelError(f"of another kind: {_some([_shape(key, state[key]) for key in wrong])}")
+            ours = f"instead of {shape(front)}" if front else "and the network has none"
+            raise ModelError(f"it was trained with another front end: {_shape(key, state[key])} {ours}.")
+
+
+def is_counter(name: str) -> bool:
+    """Whether a tensor counts a batch norm's training batches, which no output depends on."""
+    return name.endswith("num_batches_tracked")
+
+
+def learned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without its counters and the front end's frozen tensors."""
+    return {key: value for key, value in state.items() if key not in FRONT_END_KEYS and not is_counter(key)}
+
+
+def difference(expected: Iterable[str], names: Iterable[str]) -> str:
+    """What is missing and what is unexpected in ``names``, in words; empty where they are the expected ones."""
+    expected, own = list(expected), set(names)
+    missing, unexpected = [key for key in expected if key not in own], sorted(own.difference(expected))
+    return "; ".join(filter(None, (counted("missing", missing), counted("unexpected", unexpected))))
 
 
 def check_shapes(network: Network, state: Mapping[str, Tensor]) -> None:
     """Raise ``ModelError`` unless the tensors, whose names are the network's, have its shapes."""
-    wrong = [key for key, value in network.state_dict().items() if value.shape != state[key].shape]
+    wrong = [
+        f"{_shape(key, state[key])} instead of {tuple(value.shape)}"
+        for key, value in learned(network.state_dict()).items()
+        if value.shape != state[key].shape
+    ]
     if wrong:
-        raise ModelError(
-            f"These tensors have impossible shapes: {_some([_shape(key, state[key]) for key in wrong])}."
-        )
+        raise ModelError(f"{counted('of another shape', wrong)}.")
 
 
 def _changed(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[str, int, int]]:
@@ -153,7 +172,8 @@ def _kernel(tensor: Tensor) -> tuple[int, ...]:
     return (tensor.ndim, *tensor.shape[2:])
 
 
-def _counted(what: str, keys: list[str]) -> str:
+def counted(what: str, keys: list[str]) -> str:
+    """``2 missing (a, b)``, with the first three named; empty where there are none."""
     return f"{len(keys)} {what} ({_some(keys)})" if keys else ""
 
 

@@ -7,8 +7,11 @@ the rounding differs, which ``tests/core/test_frontend.py`` bounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from itertools import pairwise
 
@@ -117,6 +120,23 @@ def mel_centers() -> np.ndarray:
     return _filterbank(FRONT_END)[1]
 
 
+_shapes_only = ContextVar("_shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Inside the ``with`` block networks are built without memory: names and shapes alone, their front ends' filters included.
+
+    Filters of another front end than the published one need librosa, which is 130 MB and a second.
+    """
+    token = _shapes_only.set(True)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _shapes_only.reset(token)
+
+
 class MelModule(nn.Module):
     """A front end's window and mel matrix, as buffers.
 
@@ -127,16 +147,19 @@ class MelModule(nn.Module):
     Parameters
     ----------
     window : (window samples,) tensor
-    mel : mel filters, two-dimensional array; copied.
+    shape : of the mel filters.
+    filters : () -> the mel filters, which are copied; not called inside ``shapes_only``.
     """
 
     window: Tensor
     mel: Tensor
 
-    def __init__(self, window: Tensor, mel: np.ndarray) -> None:
+    def __init__(self, window: Tensor, shape: tuple[int, int], filters: Callable[[], np.ndarray]) -> None:
         super().__init__()
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("mel", torch.from_numpy(mel.copy()), persistent=False)
+        bare = _shapes_only.get()
+        mel = torch.empty(shape, device="meta") if bare else torch.from_numpy(filters().copy())
+        self.register_buffer("window", window.to("meta") if bare else window, persistent=False)
+        self.register_buffer("mel", mel, persistent=False)
 
 
 class LogMel(MelModule):
@@ -152,7 +175,8 @@ class LogMel(MelModule):
 
     def __init__(self, front_end: FrontEnd = FRONT_END) -> None:
         window = torch.hann_window(front_end.n_fft, periodic=True, device="cpu")
-        super().__init__(window, mel_matrix(front_end))
+        shape = (front_end.n_fft // 2 + 1, front_end.mel_bins)
+        super().__init__(window, shape, partial(mel_matrix, front_end))
         self.front_end = front_end
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from core.errors import ModelError
 from core.models.fitting import fit, resize, sizes_of
+from core.models.frontend import shapes_only
 from core.models.layers import LayerModules, convolutions
 from core.models.network import Network
 
@@ -73,10 +73,10 @@ class Published:
 
     @cached_property
     def _template(self) -> Network:
-        return self._empty(self.outputs).eval().to("meta")
+        return self._empty(self.outputs).eval()
 
     def _empty(self, classes: int) -> Network:
-        with torch.device("meta"):
+        with shapes_only():
             return self.make(classes)
 
     def _describe(self, network: Network, sizes: tuple[tuple[str, int, int], ...]) -> NetworkConfig:

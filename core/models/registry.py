@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from core.errors import ModelError
@@ -29,7 +28,7 @@ from core.models.efficientat import MIN_SAMPLES as MN_MIN_SAMPLES
 from core.models.efficientat import EfficientAt
 from core.models.erann import ERANN_FRONT_END, Erann
 from core.models.fitting import check_keys, check_shapes
-from core.models.frontend import FRONT_END, FrontEnd
+from core.models.frontend import FRONT_END, FrontEnd, shapes_only
 from core.models.layers import LayerModules
 from core.models.mobilenet import MobileNetV1, MobileNetV2
 from core.models.network import Network
@@ -57,7 +56,8 @@ class Architecture:
     title, paper : for people.
     configure : keyword arguments -> configuration (``Cnn14Config``, ``NetworkConfig``).
     make : configuration -> network with random weights; ``build`` is what others call.
-    from_state : state dict -> configuration, read off the tensors' shapes.
+    from_state : state dict -> configuration, read off the tensors' shapes; ``ModelError`` where they are not this architecture's.
+    template : () -> the published network, with the entry's number of classes.
     modules : () -> the layers that can be pruned, in order, each with its convolution and batch norm.
     sample_rate : Hz, of the waveforms that it takes.
     least_samples : shortest waveform.
@@ -73,6 +73,7 @@ class Architecture:
     configure: Callable[..., Any]
     make: Callable[[Any], Network]
     from_state: Callable[[dict[str, Tensor]], Any]
+    template: Callable[[], Network]
     modules: Callable[[], Mapping[str, LayerModules]]
     sample_rate: int = FRONT_END.sample_rate
     least_samples: int = MIN_SAMPLES
@@ -118,6 +119,7 @@ def _published(
         published.configure,
         published.build,
         published.from_state,
+        partial(make, published.outputs),
         lambda: published.modules,
         least_samples=least_samples,
         scenes=scenes,
@@ -127,18 +129,32 @@ def _published(
 
 def _cnn14(name: str, title: str, front_end: FrontEnd = FRONT_END) -> Architecture:
     """An entry of CNN14 on one of the front ends that it was published with."""
+    configure = Cnn14Config if front_end == FRONT_END else partial(Cnn14Config, front_end=front_end)
     return Architecture(
         name,
         title,
         _PANNS,
-        Cnn14Config if front_end == FRONT_END else partial(Cnn14Config, front_end=front_end),
+        configure,
         Cnn14,
-        partial(config_from_state, front_end=front_end),
+        partial(_cnn14_from_state, front_end),
+        lambda: Cnn14(configure()),
         _cnn14_modules,
         sample_rate=front_end.sample_rate,
         least_samples=MIN_SAMPLES // FRONT_END.hop * front_end.hop,
         paper_layers=PAPER_LAYERS,
     )
+
+
+def _cnn14_from_state(front_end: FrontEnd, state: dict[str, Tensor]) -> Cnn14Config:
+    with shapes_only():
+        check_keys(Cnn14(Cnn14Config(front_end=front_end)), state)
+        config = config_from_state(state, front_end)
+        try:
+            network = Cnn14(config)
+        except RuntimeError as error:
+            raise ModelError(f"its widths are impossible: {list(config.widths)}.") from error
+        check_shapes(network, state)
+    return config
 
 
 def _cnn14_modules() -> Mapping[str, LayerModules]:
@@ -247,28 +263,5 @@ def architecture(name: str) -> Architecture:
 
 def empty_network(entry: Architecture, config: Any) -> Network:
     """A network without memory, its front end included, in eval mode."""
-    with torch.device("meta"):
-        return entry.build(config).eval().to("meta")
-
-
-def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The architectures of which a state dict has exactly the tensors, of shapes that fit each other; several where it is ambiguous.
-
-    Only names and shapes are looked at. Networks that differ in what they compute alone, as ``cnn14`` and
-    ``cnn14-decision-level-max`` do, have the same tensors; so have 16 kHz and 32 kHz where a file lacks the front end.
-    Where the shapes are some architecture's published ones, those that only fit when narrowed are left out.
-    """
-    published: list[str] = []
-    narrowed: list[str] = []
-    for name, entry in ARCHITECTURES.items():
-        try:
-            config = entry.from_state(dict(state))
-            with torch.device("meta"):
-                model = entry.build(config)
-            check_keys(model, state)
-            check_shapes(model, state)
-        except ModelError:
-            continue
-        whole = config.widths == entry.configure(classes=config.classes).widths
-        (published if whole else narrowed).append(name)
-    return tuple(published or narrowed)
+    with shapes_only():
+        return entry.build(config).eval()

@@ -259,7 +259,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "cut short": (lambda path, own: path.write_bytes(own.read_bytes()[:-1000]), "truncated"),
     "foreign": (
         lambda path, own: torch.save({"weight": torch.zeros(3)}, path),
-        "These weights are not a CNN14's",
+        "none of them has a name that any of these has",
     ),
     "malicious": (lambda path, own: torch.save({"model": Payload()}, path), "nothing was executed"),
     "malicious pickle": (lambda path, own: path.write_bytes(pickle.dumps(Payload())), "nothing was executed"),
