@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.pruning.criteria import CRITERIA
 from core.pruning.ranking import kept_in_common, rank_correlations, ranks
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
@@ -18,7 +19,7 @@ from dashboard.server.server import get_server
 from dashboard.server.time_left import TimeLeft
 from dashboard.widgets.theme import palette
 
-_TABLE_PX = 353  # the header and nine criteria
+_TABLE_PX = 38 + 35 * len(CRITERIA)  # the header, and a row a criterion
 
 
 def agreement(view: LayerView) -> None:

@@ -106,3 +106,43 @@ def test_every_criterion_gives_float64_between_0_and_1(name):
 def test_one_filter_and_equal_filters_are_no_trouble(name):
     assert np.array_equal(CRITERIA[name](WEIGHT[:1]), [1.0])
     assert np.isfinite(CRITERIA[name](np.ones((3, 2, 3, 3)))).all()
+
+
+def test_the_most_central_filter_goes_first():
+    """Filters at 0, 60 and 90 degrees: cosines 0.5, 0 and 0.866. The middle one has most in common with the others."""
+    angles = np.radians([0.0, 60.0, 90.0])
+    weight = np.stack([np.cos(angles), np.sin(angles)], axis=1).reshape(3, 1, 2)
+    degrees = np.array([0.5 + 0.0, 0.5 + np.sqrt(3) / 2, np.sqrt(3) / 2])
+    assert np.allclose(CRITERIA["graph-centrality"](5 * weight), (2 - degrees) / (2 - degrees).max())
+
+
+def test_graph_centrality_is_the_authors_weighted_degree():
+    """Their script sums each filter's cosine similarities to all others and removes the largest sums first."""
+    directions = prototypes(WEIGHT)
+    cosines = 1 - cdist(directions, directions, "cosine")
+    removed_first = np.argsort(-(cosines.sum(axis=1) - 1), kind="stable")
+    assert np.array_equal(np.argsort(CRITERIA["graph-centrality"](WEIGHT), kind="stable"), removed_first)
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_a_kernel_in_one_dimension_is_one_of_height_one(name):
+    weight = WEIGHT.reshape(24, 5, 8)
+    assert np.array_equal(CRITERIA[name](weight), CRITERIA[name](WEIGHT.reshape(24, 5, 1, 8)))
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+@pytest.mark.parametrize("shape", [(6, 1, 3, 3), (6, 4, 1, 1), (6, 1, 1), (6, 4, 1), (1, 1, 1, 1)])
+def test_single_channels_and_single_taps_are_ranked(name, shape):
+    scores = CRITERIA[name](np.random.default_rng(0).standard_normal(shape))
+    assert (scores.shape, scores.max()) == (shape[:1], 1.0)
+    assert np.isfinite(scores).all()
+    assert scores.min() >= 0
+
+
+def test_single_taps_by_hand():
+    """Two channels of weights (1, 2, 6) and (4, 0, -1): less their means 3 and 1, both oriented so that filter 0 is positive."""
+    weight = np.array([[1.0, 4.0], [2.0, 0.0], [6.0, -1.0]]).reshape(3, 2, 1, 1)
+    totals = np.array([2.0 + 3.0, 1.0 - 1.0, -3.0 - 2.0])
+    assert np.allclose(CRITERIA["operator-norm"](weight), totals**2 / 25)
+    # Filters are compared by their weights over the channels, not by a sign that nearly all of them share.
+    assert np.allclose(distances(weight)[0, 1], 1 - 2 / (np.sqrt(17) * 2))

@@ -35,6 +35,7 @@ CRITERIA = [
     "geometric-median",
     "geometric-mean",
     "similarity",
+    "graph-centrality",
     "random",
 ]
 
