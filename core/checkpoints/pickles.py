@@ -167,7 +167,7 @@ class _Reader:
     def run(self, opcodes: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
         for count, (opcode, argument, _) in enumerate(opcodes):
             if opcode.name == "STOP":
-                return self.stack.pop()
+                return self.take(1)[0]
             if count == self.most:
                 raise CheckpointError(
                     f"is not a state dict: its pickle has over {self.most:,} steps; save model.state_dict() alone"
