@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -166,12 +165,12 @@ class ClassSet:
 
 
 def read_labels(path: Path) -> ClassSet:
-    """The classes that a file names: one name a line, or AudioSet's table with the columns ``index``, ``mid`` and ``display_name``.
+    """The classes that a file names, see ``parse_labels``.
 
     Raises
     ------
     ModelError
-        The file cannot be read, is not text, or names a class twice or none.
+        The file cannot be read, or as ``parse_labels``.
 
     Examples
     --------
@@ -184,22 +183,45 @@ def read_labels(path: Path) -> ClassSet:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(_MAX_LABEL_BYTES + 1).decode("utf-8-sig")
-        if len(text) > _MAX_LABEL_BYTES or "\0" in text:
-            raise ModelError(f"{path} is no list of names: it is not text, or over 1 MB.")
-        first, _, _ = text.partition("\n")
-        if "display_name" not in first.split(","):
-            return ClassSet.named(line for line in text.splitlines() if line.strip())
-        table = list(csv.DictReader(io.StringIO(text)))
-        table.sort(key=lambda row: int(row["index"]))
-        if [int(row["index"]) for row in table] != list(range(len(table))):
-            raise ModelError(f"{path} has to number its classes from 0 on, each once, in its column index.")
-        return ClassSet.named(row["display_name"] or "" for row in table)
+            content = file.read(_MAX_LABEL_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return parse_labels(content, str(path))
+
+
+def parse_labels(content: bytes, source: str) -> ClassSet:
+    """The classes that a file's bytes name: one name a line, or AudioSet's table with the columns ``index``, ``mid`` and ``display_name``.
+
+    Parameters
+    ----------
+    content : bytes
+    source : what to call the file.
+
+    Raises
+    ------
+    ModelError
+        It is not text, over 1 MB, or names a class twice or none.
+
+    Examples
+    --------
+    >>> parse_labels(b"index,mid,display_name\\n1,/m/02,Rain\\n0,/m/01,Drone\\n", "labels.csv").names
+    ('Drone', 'Rain')
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        if len(content) > _MAX_LABEL_BYTES or "\0" in text:
+            raise ModelError(f"{source} is no list of names: it is not text, or over 1 MB.")
+        lines = text.splitlines()
+        if not lines or "display_name" not in lines[0].split(","):
+            return ClassSet.named(line for line in lines if line.strip())
+        table = list(csv.DictReader(lines))
+        table.sort(key=lambda row: int(row["index"]))
+        if [int(row["index"]) for row in table] != list(range(len(table))):
+            raise ModelError(f"{source} has to number its classes from 0 on, each once, in its column index.")
+        return ClassSet.named(row["display_name"] or "" for row in table)
     except (UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise ModelError(
-            f"{path} is no list of names; give a text file with one name a line, or AudioSet's class_labels_indices.csv."
+            f"{source} is no list of names; give a text file with one name a line, or AudioSet's class_labels_indices.csv."
         ) from error
 
 

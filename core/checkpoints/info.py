@@ -19,6 +19,9 @@ FORMAT = 1
 
 MAX_NAME = 120
 
+NUMBERED = "Its outputs have no class names in the file, so that they are numbered."
+"""The note of a checkpoint whose classes nothing names."""
+
 
 @dataclass(frozen=True)
 class CheckpointInfo:

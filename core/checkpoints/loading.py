@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoints.info import Checkpoint, CheckpointInfo, Metadata
+from core.checkpoints.info import NUMBERED, Checkpoint, CheckpointInfo, Metadata
 from core.checkpoints.opening import open_weights
 from core.checkpoints.origin import choose, contradiction
 from core.checkpoints.selection import class_names, select
@@ -26,6 +26,7 @@ from core.models.recognition import recognize
 from core.models.registry import ARCHITECTURES, Architecture
 from core.models.registry import architecture as known_architecture
 from core.models.widths import pruned_widths
+from core.units import plural
 
 MEL_KEY = "logmel_extractor.melW"
 _MEL_TOLERANCE = 1e-5  # the matrix's largest entry is 0.03; librosa's versions differ by rounding only
@@ -215,11 +216,10 @@ def _classes(
     elif outputs == len(ClassSet.audioset()):
         chosen = ClassSet.audioset()
     else:
-        note = f"Its {outputs} outputs have no class names in the file, so that they are numbered; `--labels FILE` names them."
-        return ClassSet.unnamed(outputs), [note]
+        return ClassSet.unnamed(outputs), [NUMBERED]
     if len(chosen) != outputs:
         raise CheckpointError(
-            f"{file.path} has {outputs} outputs and {len(chosen)} classes were given; give one each."
+            f"{file.path} has {plural(outputs, 'output')} and {len(chosen)} classes were given; give one each."
         )
     return chosen, []
 

@@ -122,6 +122,13 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
+_OPTIONS = {
+    "so that they are numbered": " --labels FILE names them.",
+    "that was assumed": " --architecture NAME states it.",
+}
+"""What settles something that a note says of a network."""
+
+
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network: a name of the manifest or a checkpoint file; without any the best installed baseline."""
@@ -166,7 +173,8 @@ class NetworkOptions:
             runtime=runtime,
         )
         for note in tagger.info.notes:
-            typer.echo(f"{tagger.name}: {note}", err=True)
+            option = next((option for said, option in _OPTIONS.items() if said in note), "")
+            typer.echo(f"{tagger.name}: {note}{option}", err=True)
         return tagger
 
 

@@ -34,6 +34,9 @@ _LOCAL = (
     "0.0.0.0",
 )  # what Streamlit allows in any case; a development server runs there
 
+_FORWARDED = "x-forwarded-host"
+"""The host that a proxy was asked for, where it asks this server for another one."""
+
 _CLOUD = ".streamlit.app"
 _CLOUD_FRAMES = "https://*.streamlit.app https://share.streamlit.io"
 """Streamlit Community Cloud shows an app in a frame of its own page."""
@@ -102,7 +105,8 @@ def _is_closed(path: str) -> bool:
 def _with_allowed_origin(scope: Scope) -> Scope | None:
     """The handshake as Streamlit is to see it, or None where its Origin is foreign and not configured.
 
-    A configured Origin is replaced by the server's own: Streamlit would look it up outside before it reads the configuration.
+    Configured is what the options name, and the host that a proxy was asked for: no page can make a browser send that header. Such an
+    Origin is replaced by the server's own: Streamlit would look it up outside before it reads the configuration.
     """
     headers = Headers(scope=scope)
     origin, host = headers.get("origin"), headers.get("host", "")
@@ -116,7 +120,7 @@ def _with_allowed_origin(scope: Scope) -> Scope | None:
         return scope
     known = {urlsplit(each).hostname or each for each in config.get_option("server.corsAllowedOrigins")}
     known |= {*_LOCAL, config.get_option("browser.serverAddress")}
-    if not parts.hostname or parts.hostname not in known:
+    if not parts.hostname or (parts.hostname not in known and parts.netloc != headers.get(_FORWARDED)):
         return None
     replaced = MutableHeaders(raw=list(scope["headers"]))
     replaced["origin"] = f"{parts.scheme}://{host}"
@@ -125,7 +129,7 @@ def _with_allowed_origin(scope: Scope) -> Scope | None:
 
 def _with_headers(scope: Scope, send: Send) -> Send:
     request = Headers(scope=scope)
-    on_cloud = request.get("host", "").endswith(_CLOUD)
+    on_cloud = request.get(_FORWARDED, request.get("host", "")).endswith(_CLOUD)
     frames = f"'self' {_CLOUD_FRAMES}" if on_cloud else "'self'"
     scripts = " ".join(("'self'", "blob:", *_inline_scripts()))
     policy = {**_POLICY, "script-src": scripts, "frame-ancestors": frames}

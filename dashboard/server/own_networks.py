@@ -5,6 +5,7 @@ The session holds its networks. Here they are found by their names as long as a 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import weakref
@@ -12,8 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import checkpoints
-from core.errors import CheckpointError, PannscopeError
+from core.audio.messages import display_name
+from core.checkpoints.info import NUMBERED
+from core.classes import parse_labels
+from core.errors import CheckpointError, ModelError, PannscopeError
 from core.tagging import Tagger, load_tagger
+from core.units import plural
 
 SUFFIXES = ("safetensors", "pth", "pt", "ckpt", "bin")
 
@@ -65,6 +70,29 @@ def load_own(file_name: str, content: bytes) -> OwnNetwork:
     info = replace(loaded.info, name=name, path=Path(path.name))
     own = OwnNetwork(name, path.name, Tagger(loaded.model, info))
     return _known.setdefault(name, own)
+
+
+def with_labels(own: OwnNetwork, file_name: str, content: bytes) -> OwnNetwork:
+    """A network whose outputs have the names that an uploaded file lists, as the command line's ``--labels`` reads them.
+
+    Raises
+    ------
+    ModelError
+        The file is no list of names, or has another number of them than there are outputs.
+    """
+    shown = display_name(file_name)
+    classes, outputs = parse_labels(content, shown), len(own.tagger.classes)
+    if len(classes) != outputs:
+        raise ModelError(
+            f"{shown} has {plural(len(classes), 'name')} and {own.title} has {plural(outputs, 'output')}; give one name an output."
+        )
+    names = hashlib.sha256("\n".join(classes.names).encode()).hexdigest()
+    name = (
+        f"{own.name}-{names[:_HASH_DIGITS]}"  # another network to the caches: their results have class names
+    )
+    notes = tuple(note for note in own.tagger.info.notes if note != NUMBERED)
+    info = replace(own.tagger.info, name=name, classes=classes, notes=notes)
+    return _known.setdefault(name, OwnNetwork(name, own.title, Tagger(own.tagger.model, info)))
 
 
 def find_own(name: str) -> OwnNetwork | None:

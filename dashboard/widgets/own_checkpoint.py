@@ -5,16 +5,18 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.errors import CheckpointError
+from core.checkpoints.info import NUMBERED
+from core.errors import CheckpointError, ModelError
 from dashboard import formats
 from dashboard.server.models import usable_models
-from dashboard.server.own_networks import SUFFIXES, OwnNetwork, load_own
+from dashboard.server.own_networks import SUFFIXES, OwnNetwork, load_own, with_labels
 from dashboard.server.server import get_server
 
 MOST = 2
 """Own networks of a session at a time, the latest: one to compare with another."""
 
 _NAMES_SHOWN = 8
+_SELECTS = ("baseline", "candidate", "network")
 _OWN, _READ, _ERROR = "own_networks", "own_checkpoint_read", "own_checkpoint_error"
 
 
@@ -43,8 +45,10 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
             _load(file.name, file.getvalue(), chosen)
         if error := st.session_state.get(_ERROR):
             st.error(formats.escaped(error), icon=":material/error:")
-        for own in _own().values():
+        for own in list(_own().values()):
             _describe(own)
+            if NUMBERED in own.tagger.info.notes:
+                _name_outputs(own)
         if _own():
             st.button("Remove", key="remove_own", icon=":material/close:", type="tertiary", on_click=_remove)
 
@@ -61,10 +65,37 @@ def _load(name: str, content: bytes, chosen: str) -> None:
     except CheckpointError as error:
         st.session_state[_ERROR] = str(error)
         return
-    get_server().forget_with(own)
-    kept = {other: network for other, network in _own().items() if other != own.name}
-    st.session_state[_OWN] = dict(list(kept.items())[1 - MOST :]) | {own.name: own}
+    _hold(own, own.name)
     st.session_state[chosen] = own.name
+
+
+def _hold(own: OwnNetwork, replaced: str) -> None:
+    """Keep a network for the session, in place of the one of the name ``replaced`` or else of the oldest."""
+    get_server().forget_with(own)
+    kept = {name: network for name, network in _own().items() if name not in (own.name, replaced)}
+    st.session_state[_OWN] = dict(list(kept.items())[1 - MOST :]) | {own.name: own}
+
+
+def _name_outputs(own: OwnNetwork) -> None:
+    """Draw the upload of a list of names; a network that gets them takes the unnamed one's place, in the selects too."""
+    file = st.file_uploader(
+        f"Names of the outputs of {formats.escaped(own.title)}",
+        type=["txt", "csv"],
+        key=f"labels {own.name}",
+        help="A text file with one name a line, in the order of the outputs, or AudioSet's class_labels_indices.csv.",
+    )
+    if file is None:
+        return
+    try:
+        named = with_labels(own, file.name, file.getvalue())
+    except ModelError as error:
+        st.error(formats.escaped(str(error)), icon=":material/error:")
+        return
+    _hold(named, own.name)
+    for select in _SELECTS:
+        if st.session_state.get(select) == own.name:
+            st.session_state[select] = named.name
+    st.rerun()
 
 
 def _describe(own: OwnNetwork) -> None:

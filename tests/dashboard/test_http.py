@@ -121,6 +121,18 @@ def test_the_server_s_own_and_configured_origins_pass_as_its_own(
     assert dict(inner.scopes[0]["headers"])[b"origin"] == seen.encode()
 
 
+def test_a_proxy_s_host_is_the_server_s_own(configured: dict[str, Any], no_network: None) -> None:
+    """As where a proxy asks for http://app:8501 in place of the address that the visitor sees."""
+    handshake = {"host": "app:8501", "x-forwarded-host": "pannscope.streamlit.app"}
+    inner = Inner()
+    own = call(FrontDoor(inner), {"type": "websocket"}, **handshake, origin="https://pannscope.streamlit.app")
+    assert own == [{"type": "websocket.accept"}]
+    assert dict(inner.scopes[0]["headers"])[b"origin"] == b"https://app:8501"
+    for origin in ("https://other.streamlit.app", "https://pannscope.streamlit.app.evil.example", "null"):
+        (sent,) = call(FrontDoor(Inner()), {"type": "websocket"}, **handshake, origin=origin)
+        assert sent["type"] == "websocket.close"
+
+
 def test_without_an_origin_or_protection_everyone_passes(configured: dict[str, Any]) -> None:
     assert call(FrontDoor(Inner()), {"type": "websocket"}, host="here") == [{"type": "websocket.accept"}]
     configured["server.enableCORS"] = False
@@ -148,8 +160,12 @@ def test_every_answer_has_the_headers() -> None:
     assert "http" not in headers["content-security-policy"]
 
 
-def test_community_cloud_may_frame_its_own_apps() -> None:
-    headers = headers_of(call(FrontDoor(Inner()), {"type": "http"}, host="pannscope.streamlit.app"))
+@pytest.mark.parametrize(
+    "asked",
+    [{"host": "pannscope.streamlit.app"}, {"host": "app", "x-forwarded-host": "pannscope.streamlit.app"}],
+)
+def test_community_cloud_may_frame_its_own_apps(asked: dict[str, str]) -> None:
+    headers = headers_of(call(FrontDoor(Inner()), {"type": "http"}, **asked))
     assert "x-frame-options" not in headers
     assert headers["content-security-policy"].endswith(
         "frame-ancestors 'self' https://*.streamlit.app https://share.streamlit.io"

@@ -13,10 +13,10 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, ModelError
 from core.models.cnn import Cnn14, Cnn14Config
 from dashboard.server import own_networks
-from dashboard.server.own_networks import OwnNetwork, find_own, load_own
+from dashboard.server.own_networks import OwnNetwork, find_own, load_own, with_labels
 from dashboard.server.server import Server
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
@@ -24,16 +24,61 @@ NAMES = ["Drone", "Rain", "Door of the shed"]
 PAGES = {"compare": "candidate", "prune": "network", "filters": "network"}
 
 
-def checkpoint(seed: int = 0, **beside: Any) -> bytes:
+def checkpoint(seed: int = 0, classes: list[str] | None = NAMES, **beside: Any) -> bytes:
     torch.manual_seed(seed)
     state = Cnn14(Cnn14Config((8,) * 12, 3, 8)).state_dict()
     file = io.BytesIO()
-    torch.save({"model": OrderedDict(state), "classes": NAMES, **beside}, file)
+    torch.save({"model": OrderedDict(state), "classes": classes, **beside}, file)
     return file.getvalue()
 
 
-def uploader(app: AppTest) -> Any:
-    return next(widget for widget in app.get("file_uploader") if widget.key == "own_checkpoint")
+def uploader(app: AppTest, key: str = "own_checkpoint") -> Any:
+    return next(widget for widget in app.get("file_uploader") if widget.key.startswith(key))
+
+
+def captions(app: AppTest) -> str:
+    """Without the escapes of what Markdown would read, and without the spaces at which no line breaks."""
+    return " ".join(text.value.replace("\\", "").replace("\xa0", " ") for text in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("names.txt", NAMES),
+        (
+            "class_labels_indices.csv",
+            ["index,mid,display_name", *(f"{i},/m/0,{n}" for i, n in enumerate(NAMES))],
+        ),
+    ],
+)
+def test_outputs_without_names_get_those_of_a_file(file: str, lines: list[str], embedded: None) -> None:
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    uploader(app).upload("net.pth", checkpoint(classes=None)).run()
+    assert "3 outputs (output 1, output 2, output 3)" in captions(app)
+    assert "--labels" not in captions(app)
+    uploader(app, "labels").upload(file, "\r\n".join(lines[:-1]).encode()).run()
+    assert [error.value.replace("\\", "") for error in app.error] == [
+        f"{file} has 2 names and net.pth has 3 outputs; give one name an output."
+    ]
+    unnamed = app.selectbox(key="candidate").value
+    uploader(app, "labels").upload(file, "\r\n".join(lines).encode()).run()
+    assert not app.exception
+    assert not app.error
+    assert "3 outputs (Drone, Rain, Door of the shed)" in captions(app)
+    assert "numbered" not in captions(app)
+    assert app.selectbox(key="candidate").value.startswith(f"{unnamed}-")
+    assert app.selectbox(key="candidate").options.count("net.pth") == 1
+    with pytest.raises(StopIteration):
+        uploader(app, "labels")
+
+
+@pytest.mark.parametrize("content", [b"a\0b", b"\xff\xfea\0", b"", b"Rain\nRain\nDog", b"x" * (1 << 21)])
+def test_a_list_of_names_that_is_none_is_one_line(content: bytes) -> None:
+    own = load_own("net.pth", checkpoint(classes=None))
+    with pytest.raises(ModelError) as caught:
+        with_labels(own, "../../etc/na\nmes.txt", content)
+    assert "\n" not in str(caught.value)
+    assert "/" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", PAGES)
