@@ -50,7 +50,7 @@ class FilterSettings:
 
 def choose() -> FilterSettings:
     """Draw the widgets and read them."""
-    with st.grid(3, min_column_width=220, gap="medium", vertical_alignment="bottom"):
+    with st.grid(4, min_column_width=220, gap="medium", vertical_alignment="bottom"):
         network = network_select.choose_network()
         first = next(iter(CRITERIA))
         query_params.follow("ranked_by", query_params.named({name: name for name in CRITERIA}), first)

@@ -51,7 +51,7 @@ def page() -> None:
     st.title("Prune a network, and hear what it costs", anchor=False)
     st.caption(_WORDS)
     first = st.container()
-    row = st.grid(4, min_column_width=150, gap="small", vertical_alignment="bottom")
+    row = st.grid(5, min_column_width=150, gap="small", vertical_alignment="bottom")
     finding = st.container()
     main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
     folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
@@ -104,12 +104,13 @@ def _result(cut: Cut) -> None:
     time_card = sections.metric_cards(cut)
     sections.paper(cut)
     pinned = pins.frame(cut)
-    left, right = st.columns([5, 7], gap="large")
+    # The answer comes first in the columns' order, which is the order of a phone.
+    left, right = st.columns([7, 5], gap="large")
     with left:
+        tags_frame = tags.frame(cut)
+    with right:
         sections.architecture(cut)
         layers.links(cut)
-    with right:
-        tags_frame = tags.frame(cut)
     all_recordings = recordings.frame(cut)
     left, right = st.columns(2, gap="large")
     with left:

@@ -57,8 +57,8 @@ def test_outputs_without_names_get_those_of_a_file(file: str, lines: list[str], 
     assert "3 outputs (output 1, output 2, output 3)" in captions(app)
     assert "--labels" not in captions(app)
     uploader(app, "labels").upload(file, "\r\n".join(lines[:-1]).encode()).run()
-    assert [error.value.replace("\\", "") for error in app.error] == [
-        f"{file} has 2 names and net.pth has 3 outputs; give one name an output."
+    assert f"{file} has 2 names and net.pth has 3 outputs; give one name an output." in [
+        error.value.replace("\\", "") for error in app.error
     ]
     unnamed = app.selectbox(key="candidate").value
     uploader(app, "labels").upload(file, "\r\n".join(lines).encode()).run()
