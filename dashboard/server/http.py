@@ -20,8 +20,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
+from core.runtime.machine import total_memory
+
 COOKIE = "pannscope_visitor"
 """Names a browser to this server, so that its recordings outlive a reload. Nobody else can guess it, and no script can read it."""
+
+FULL = "This server has as many visitors as its memory allows just now. Try again in a minute.\n"
 
 _TOKEN = re.compile(r"[\w-]{32}", re.ASCII)  # token_urlsafe(24)
 
@@ -70,8 +74,10 @@ class FrontDoor:
     anew for every handshake. Here it is compared with what is configured alone, before Streamlit sees it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, most_sessions: int | None = None) -> None:
         self._app = app
+        self._most = most_sessions or sessions_of_memory(total_memory())
+        self._sessions = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with headers added to its answer, or refuse it."""
@@ -80,13 +86,33 @@ class FrontDoor:
             if allowed is None:
                 await receive()
                 await send({"type": "websocket.close", "code": 1008, "reason": "Origin not allowed"})
+            elif self._sessions >= self._most:
+                await receive()
+                await send({"type": "websocket.close", "code": 1013, "reason": FULL.strip()})
             else:
-                await self._app(allowed, receive, send)
+                self._sessions += 1
+                try:
+                    await self._app(allowed, receive, send)
+                finally:
+                    self._sessions -= 1
         elif scope["type"] == "http":
-            answer = PlainTextResponse("Not Found", 404) if _is_closed(scope["path"]) else self._app
+            answer: ASGIApp = self._app
+            if _is_closed(scope["path"]):
+                answer = PlainTextResponse("Not Found", 404)
+            elif self._sessions >= self._most and _is_page(scope):
+                answer = PlainTextResponse(FULL, 503, {"Retry-After": "60"})
             await answer(scope, receive, _with_headers(scope, send))
         else:
             await self._app(scope, receive, send)
+
+
+def sessions_of_memory(memory: int | None) -> int:
+    """Sessions at a time: one for each 10 MB of memory, three times what one takes, but 50 at least and 2,000 at most.
+
+    >>> sessions_of_memory(10**9), sessions_of_memory(None)
+    (100, 2000)
+    """
+    return 2_000 if memory is None else min(max(memory // 10_000_000, 50), 2_000)
 
 
 def visitor(cookies: str) -> str | None:
@@ -100,6 +126,11 @@ def visitor(cookies: str) -> str | None:
 
 def _is_closed(path: str) -> bool:
     return path.rstrip("/").endswith(_CLOSED)
+
+
+def _is_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page, rather than for something on one."""
+    return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def _with_allowed_origin(scope: Scope) -> Scope | None:

@@ -98,15 +98,15 @@ class Jobs:
         with self._lock:
             if key in self._tasks or self._results.get(key) is not None:
                 return
+            ended = [other for other, status in self._statuses.items() if not status.active]
+            for old in ended[:-_STATUSES_KEPT]:
+                del self._statuses[old]
             if len(self._tasks) >= MAX_ACTIVE:
                 self._statuses[key] = JobStatus(
                     active=False,
                     message="This server is busy with other measurements. Try again in a minute.",
                 )
                 return
-            ended = [other for other, status in self._statuses.items() if not status.active]
-            for old in ended[:-_STATUSES_KEPT]:
-                del self._statuses[old]
             self._statuses[key] = JobStatus(doing=doing)
             self._times_left[key] = TimeLeft()
             self._tasks[key] = BackgroundTask(

@@ -1,6 +1,7 @@
 """Visitors' own checkpoints: loaded by the rules of any file, and each for the session that uploaded it.
 
-The session holds its networks. Here they are found by their names as long as a session does, so that one is freed with its session.
+The session holds its networks. Here they are found by their names as long as a session does, so that one is freed with its session, or
+earlier, once others need the memory and its own visitors have been away for a while.
 """
 
 from __future__ import annotations
@@ -8,21 +9,38 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
+import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+
+from streamlit import config
 
 from core import checkpoints
 from core.audio.messages import display_name
 from core.checkpoints.info import NUMBERED
 from core.classes import parse_labels
 from core.errors import CheckpointError, ModelError, PannscopeError
+from core.runtime.machine import total_memory
 from core.tagging import Tagger, load_tagger
 from core.units import plural
 
 SUFFIXES = ("safetensors", "pth", "pt", "ckpt", "bin")
 
 _HASH_DIGITS = 16
+
+IDLE_S = 120.0
+"""A network whose visitor's page ran less long ago stays, even where others need room; as with recordings."""
+
+_SHARE = 4
+"""All visitors' networks may take one part in so many of the memory, their engines included."""
+
+_UNKNOWN_MEMORY = 4 * 2**30
+
+FULL = "This server's memory for visitors' own networks is in use just now: try again in a few minutes, or use the command line."
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +57,81 @@ class OwnNetwork:
     name: str
     title: str
     tagger: Tagger
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights, and as much again for its engine."""
+        return 2 * sum(parameter.nbytes for parameter in self.tagger.model.parameters())
+
+
+class Hold:
+    """A session's hold on a network of its own: ``network`` is None once the server needed its memory for others."""
+
+    def __init__(self, network: OwnNetwork, now: float) -> None:
+        self.title = network.title
+        self.network: OwnNetwork | None = network
+        self.used = now
+
+
+class Holds:
+    """Every session's holds, and how much they may take together. A session that ends releases its own.
+
+    Parameters
+    ----------
+    most : bytes of all networks together.
+    clock : seconds, as ``time.monotonic``.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
+        self._holds: weakref.WeakSet[Hold] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def hold(self, network: OwnNetwork) -> Hold:
+        """Hold a network for a session; what has been idle longest is released where there is no room.
+
+        Raises
+        ------
+        CheckpointError
+            No room, and nothing idle.
+        """
+        with self._lock:
+            while True:
+                last_used: dict[OwnNetwork, float] = {}
+                for hold in self._holds:
+                    if hold.network is not None:
+                        last_used[hold.network] = max(hold.used, last_used.get(hold.network, 0.0))
+                sizes = {each.tagger.model: each.nbytes for each in (*last_used, network)}
+                if sum(sizes.values()) <= self._most:
+                    break
+                oldest = min(
+                    (each for each in last_used if each is not network),
+                    key=last_used.__getitem__,
+                    default=None,
+                )
+                if oldest is None or self._clock() - last_used[oldest] < IDLE_S:
+                    raise CheckpointError(FULL)
+                for hold in self._holds:
+                    if hold.network is oldest:
+                        hold.network = None
+            held = Hold(network, self._clock())
+            self._holds.add(held)
+            return held
+
+    def touch(self, hold: Hold) -> OwnNetwork | None:
+        """The network, noting that its visitor is there; None where it was released."""
+        with self._lock:
+            hold.used = self._clock()
+            return hold.network
+
+
+def most_bytes(memory: int | None, largest_file: int) -> int:
+    """Bytes that all visitors' networks may take: a quarter of the memory, and at least one of the largest file, in half precision.
+
+    >>> most_bytes(10**9, largest_file=50 * 2**20), most_bytes(None, largest_file=200 * 2**20)
+    (250000000, 1073741824)
+    """
+    return max((memory or _UNKNOWN_MEMORY) // _SHARE, 4 * largest_file)
 
 
 _known: weakref.WeakValueDictionary[str, OwnNetwork] = weakref.WeakValueDictionary()
@@ -115,3 +208,9 @@ def file_bytes(name: str) -> int:
 def is_demonstration(name: str) -> bool:
     """Whether a network is one of the embedded pair."""
     return find_own(name) is None and checkpoints.entry(name).kind == "embedded"
+
+
+@lru_cache(maxsize=1)
+def get_holds() -> Holds:
+    """The process's one ``Holds``."""
+    return Holds(most_bytes(total_memory(), config.get_option("server.maxUploadSize") * 2**20))

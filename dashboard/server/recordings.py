@@ -25,6 +25,10 @@ IDLE_S = 120.0
 KEPT_S = 3600.0
 """What nobody has used for so long is dropped."""
 
+MOST_OWNERS = 10_000
+"""Visitors whose last use is remembered; of more, the one who has been idle longest is forgotten with the recordings. A cookie is
+easily made up."""
+
 _SHARE = 5
 """Recordings may take one part in so many of the memory: of 1 GB, where the app takes 400 MB and a pass some 150, 200 MB."""
 
@@ -154,9 +158,10 @@ class Recordings:
     def touch(self, owner: str) -> None:
         """Note that the owner is there, and drop what nobody has used for ``KEPT_S``."""
         with self._lock:
-            self._used[owner] = self._clock()
-            for other in [other for other in self._used if self._idle_s(other) >= KEPT_S]:
-                self._drop(other)
+            self._used.pop(owner, None)
+            self._used[owner] = self._clock()  # the latest last
+            while len(self._used) > MOST_OWNERS or self._idle_s(next(iter(self._used))) >= KEPT_S:
+                self._drop(next(iter(self._used)))
 
     @property
     def nbytes(self) -> int:

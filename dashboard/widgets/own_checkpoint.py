@@ -9,7 +9,7 @@ from core.checkpoints.info import NUMBERED
 from core.errors import CheckpointError, ModelError
 from dashboard import formats
 from dashboard.server.models import usable_models
-from dashboard.server.own_networks import SUFFIXES, OwnNetwork, load_own, with_labels
+from dashboard.server.own_networks import SUFFIXES, Hold, OwnNetwork, get_holds, load_own, with_labels
 from dashboard.server.server import get_server
 
 MOST = 2
@@ -38,42 +38,53 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
             "when the session ends or you upload a third one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
         )
         if file is None:
-            st.session_state.pop(_ERROR, None)
-            st.session_state.pop(_READ, None)
+            if st.session_state.pop(_READ, None) is not None:  # the file was removed from the widget
+                st.session_state.pop(_ERROR, None)
         elif st.session_state.get(_READ) != file.file_id:
             st.session_state[_READ] = file.file_id
             _load(file.name, file.getvalue(), chosen)
+        own = _own()
         if error := st.session_state.get(_ERROR):
             st.error(formats.escaped(error), icon=":material/error:")
-        for own in list(_own().values()):
-            _describe(own)
-            if NUMBERED in own.tagger.info.notes:
-                _name_outputs(own)
-        if _own():
+        for network in own.values():
+            _describe(network)
+            if NUMBERED in network.tagger.info.notes:
+                _name_outputs(network)
+        if own:
             st.button("Remove", key="remove_own", icon=":material/close:", type="tertiary", on_click=_remove)
 
 
 def _own() -> dict[str, OwnNetwork]:
-    networks: dict[str, OwnNetwork] = st.session_state.setdefault(_OWN, {})
-    return networks
+    """The session's networks by name; those that the server has released are listed as gone."""
+    holds: dict[str, Hold] = st.session_state.setdefault(_OWN, {})
+    found = {name: get_holds().touch(hold) for name, hold in holds.items()}
+    gone = [holds[name].title for name, network in found.items() if network is None]
+    if gone:
+        st.session_state[_OWN] = {name: hold for name, hold in holds.items() if found[name] is not None}
+        st.session_state[_ERROR] = (
+            f"{' and '.join(gone)}: no longer in this server's memory, which others needed while you were away. Upload it again."
+        )
+    return {name: network for name, network in found.items() if network is not None}
 
 
 def _load(name: str, content: bytes, chosen: str) -> None:
     st.session_state.pop(_ERROR, None)
     try:
         own = load_own(name, content)
+        _hold(own, own.name)
     except CheckpointError as error:
         st.session_state[_ERROR] = str(error)
         return
-    _hold(own, own.name)
     st.session_state[chosen] = own.name
 
 
 def _hold(own: OwnNetwork, replaced: str) -> None:
-    """Keep a network for the session, in place of the one of the name ``replaced`` or else of the oldest."""
+    """Keep a network for the session, in place of the one of the name ``replaced`` or else of the oldest. Raises ``CheckpointError``."""
+    hold = get_holds().hold(own)
     get_server().forget_with(own)
-    kept = {name: network for name, network in _own().items() if name not in (own.name, replaced)}
-    st.session_state[_OWN] = dict(list(kept.items())[1 - MOST :]) | {own.name: own}
+    holds: dict[str, Hold] = st.session_state.get(_OWN, {})
+    kept = {name: held for name, held in holds.items() if name not in (own.name, replaced)}
+    st.session_state[_OWN] = dict(list(kept.items())[1 - MOST :]) | {own.name: hold}
 
 
 def _name_outputs(own: OwnNetwork) -> None:
@@ -88,10 +99,10 @@ def _name_outputs(own: OwnNetwork) -> None:
         return
     try:
         named = with_labels(own, file.name, file.getvalue())
-    except ModelError as error:
+        _hold(named, own.name)
+    except (ModelError, CheckpointError) as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    _hold(named, own.name)
     for select in _SELECTS:
         if st.session_state.get(select) == own.name:
             st.session_state[select] = named.name
@@ -108,3 +119,4 @@ def _describe(own: OwnNetwork) -> None:
 
 def _remove() -> None:
     st.session_state[_OWN] = {}
+    st.session_state.pop(_ERROR, None)

@@ -237,3 +237,46 @@ def test_an_upload_that_brings_more_than_it_declared_is_cut_off(
 def test_the_policy_names_the_scripts_of_streamlit_s_page() -> None:
     assert http._inline_scripts()
     assert all(each.startswith("'sha256-") for each in http._inline_scripts())
+
+
+def test_more_sessions_than_the_memory_allows_are_refused_in_one_line() -> None:
+    """The second of two sessions fits, a third does not, and a page says so; after the end of one there is room again."""
+
+    async def visits() -> list[Any]:
+        end, seen = asyncio.Event(), []
+
+        async def session(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await end.wait()
+            else:
+                await Inner()(scope, receive, send)
+
+        door = FrontDoor(session, most_sessions=2)
+
+        async def ask(kind: str, path: str, **headers: str) -> dict[str, Any]:
+            sent: list[Message] = []
+
+            async def receive() -> Message:
+                return {"type": "http.request", "body": b""}
+
+            async def send(message: Message) -> None:
+                sent.append(dict(message))
+
+            raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+            await door({"type": kind, "path": path, "method": "GET", "headers": raw}, receive, send)
+            return sent[0] | {"body": sent[-1].get("body")} if sent else {}
+
+        open_sessions = [asyncio.create_task(ask("websocket", "/_stcore/stream")) for _ in range(2)]
+        await asyncio.sleep(0)
+        seen.append(await ask("websocket", "/_stcore/stream"))
+        seen.append(await ask("http", "/prune", accept="text/html,*/*"))
+        seen.append(await ask("http", "/_stcore/health", accept="*/*"))
+        end.set()
+        await asyncio.gather(*open_sessions)
+        seen.append(await ask("http", "/", accept="text/html"))
+        return seen
+
+    refused, page, health, later = asyncio.run(visits())
+    assert (refused["type"], refused["code"]) == ("websocket.close", 1013)
+    assert (page["status"], page["body"].decode()) == (503, http.FULL)
+    assert health["status"] == later["status"] == 200

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import CheckpointError, ModelError
 from core.models.cnn import Cnn14, Cnn14Config
 from dashboard.server import own_networks
-from dashboard.server.own_networks import OwnNetwork, find_own, load_own, with_labels
+from dashboard.server.own_networks import FULL, IDLE_S, Holds, OwnNetwork, find_own, load_own, with_labels
 from dashboard.server.server import Server
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
@@ -152,3 +152,58 @@ def test_a_network_lives_as_long_as_a_session_holds_it(monkeypatch: pytest.Monke
 
 class _Sized:
     nbytes = 8
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_all_visitors_networks_together_have_a_bound() -> None:
+    """Room for two: a third waits until the visitor of one of them has been away for a while; that one is released, and freed."""
+    first, second, third = (load_own("x.pth", checkpoint(seed)) for seed in range(3))
+    clock = Clock()
+    holds = Holds(2 * first.nbytes, clock)
+    held, shared = holds.hold(first), holds.hold(first)  # one file of two visitors counts once
+    clock.now += 1
+    kept = holds.hold(second)
+    clock.now += IDLE_S - 1.5
+    assert holds.touch(kept) is second
+    with pytest.raises(CheckpointError, match=FULL[:20]):
+        holds.hold(third)
+    clock.now += 0.5
+    assert holds.hold(third).network is third
+    assert (holds.touch(held), holds.touch(shared), holds.touch(kept)) == (None, None, second)
+    name = first.name
+    del first
+    gc.collect()
+    assert find_own(name) is None
+
+
+def test_a_session_that_ends_makes_room() -> None:
+    first, second = (load_own("x.pth", checkpoint(seed)) for seed in range(2))
+    holds = Holds(first.nbytes, Clock())
+    held = holds.hold(first)
+    with pytest.raises(CheckpointError):
+        holds.hold(second)
+    del held
+    gc.collect()
+    assert holds.hold(second).network is second
+
+
+def test_a_page_says_that_its_network_is_gone(embedded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    uploader(app).upload("mine.pth", checkpoint()).run()
+    assert "mine.pth" in app.selectbox(key="candidate").options
+    for hold in own_networks.get_holds()._holds:
+        hold.network = None
+    app.run()
+    assert any(
+        error.value.replace("\\", "").startswith("mine.pth: no longer in this server") for error in app.error
+    )
+    assert "mine.pth" not in app.selectbox(key="candidate").options
+    assert not app.exception

@@ -139,3 +139,19 @@ def test_what_nobody_used_for_long_is_dropped(recordings: Recordings, clock: Clo
     recordings.touch("bob")
     assert recordings.nbytes == 0
     assert recordings.find("ann", [kept.address_key]) == []
+
+
+def test_made_up_visitors_are_not_remembered_without_end(
+    recordings: Recordings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.server.recordings.MOST_OWNERS", 3)
+    recordings.keep("first", source(10))
+    for number in range(2):
+        recordings.touch(f"made up {number}")
+    assert recordings.nbytes == 10
+    recordings.touch("first")  # who is there stays
+    for number in range(2, 4):
+        recordings.touch(f"made up {number}")
+    assert recordings.nbytes == 10
+    recordings.touch("made up 4")
+    assert recordings.nbytes == 0
