@@ -179,6 +179,11 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
     if not 0 < threshold < 1:
         raise ModelError(f"A threshold is a probability between 0 and 1; got {threshold:g}.")
     shared = sorted(set(baseline.classes.indices) & set(candidate.classes.indices))
+    if baseline.output != candidate.output:
+        scenes, tags = sorted((baseline, candidate), key=lambda each: each.output)
+        raise ModelError(
+            f"{scenes.model} outputs the one scene of a clip and {tags.model} its tags, so they cannot be compared."
+        )
     if not shared:
         raise ModelError(
             f"{baseline.model} and {candidate.model} have no class in common, so they cannot be compared."

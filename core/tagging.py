@@ -16,13 +16,14 @@ from core.audio import SAMPLE_RATE, Clip
 from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, status
 from core.classes import ClassSet
 from core.errors import CheckpointError
-from core.models.cnn import MIN_SAMPLES
 from core.models.network import Network
+from core.models.registry import Architecture
+from core.models.registry import architecture as known_architecture
 from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import trim_heap
-from core.windows import length_notes, mean_probabilities, window_mean, windows
+from core.windows import clip_windows, input_notes, least_samples, mean_probabilities, window_mean
 
 EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
 OFFICIAL_PAIR = ("cnn14", "epanns")
@@ -47,7 +48,7 @@ class Tags:
     classes : ClassSet
         The classes of ``probabilities``, in order.
     probabilities : (classes,) float32
-        Sigmoid of each class's logit: a clip can have many tags.
+        Sigmoid of each class's logit: a clip can have many tags. Where ``output`` is "scenes" their softmax: a clip is one scene.
     runtime : str
         The engine that ran it: "torch" …
     latency_ms : float
@@ -58,6 +59,8 @@ class Tags:
         What was done to the clip to make it fit, in sentences.
     model_notes : tuple of str
         What was skipped in the network's file, and what was assumed where it does not say.
+    output : str
+        "tags", or "scenes" of a network that classifies whole clips.
 
     Examples
     --------
@@ -77,6 +80,7 @@ class Tags:
     windows_s: tuple[tuple[float, float], ...]
     notes: tuple[str, ...] = ()
     model_notes: tuple[str, ...] = ()
+    output: str = "tags"
 
     def top(self, k: int = 10) -> list[Tag]:
         """The ``k`` likeliest tags, likeliest first; of equal probabilities the class that comes first."""
@@ -97,6 +101,7 @@ class Tags:
         return {
             "model": self.model,
             "runtime": self.runtime,
+            "output": self.output,
             "latency_ms": round(self.latency_ms, 3),
             "windows_s": [list(window) for window in self.windows_s],
             "notes": [*clip.notes, *self.notes, *self.model_notes],
@@ -193,6 +198,11 @@ class Tagger:
         return self.info.name
 
     @property
+    def entry(self) -> Architecture:
+        """The network's architecture: its rate, its lengths, and what it outputs."""
+        return known_architecture(self.model.architecture)
+
+    @property
     def classes(self) -> ClassSet:
         """The classes of the outputs, in order."""
         return self.info.classes
@@ -203,8 +213,8 @@ class Tagger:
         Parameters
         ----------
         waveform : (samples,) array of float
-            At 32 kHz, full scale at ±1. Under 0.31 s it is padded with silence; over 30 s the probabilities of its equal windows
-            are averaged.
+            At 32 kHz, full scale at ±1, whatever the network's own rate is. It is padded with silence to the shortest length that the
+            network takes (CNN14: 0.31 s); over 30 s, or over the only length that it takes, the probabilities of its windows are averaged.
 
         Returns
         -------
@@ -221,7 +231,7 @@ class Tagger:
         >>> tagger.probabilities(np.zeros(32_000)).shape
         (18,)
         """
-        probabilities = mean_probabilities(self.engine.probabilities, waveform)
+        probabilities = mean_probabilities(self.engine.probabilities, waveform, self.entry)
         self._request_engine()
         return probabilities
 
@@ -236,11 +246,12 @@ class Tagger:
         'Rain'
         """
         engine = self.engine  # built before the clock starts
-        spans = windows(max(clip.samples, MIN_SAMPLES))
+        entry = self.entry
+        spans = clip_windows(max(clip.samples, least_samples(entry)), entry)
         outputs, latency_ms = [], 0.0
         for part in clip.segments(spans):  # a long clip decodes here, outside the time that is measured
             started = time.perf_counter()
-            outputs.append(mean_probabilities(engine.probabilities, part))
+            outputs.append(mean_probabilities(engine.probabilities, part, entry))
             latency_ms += 1e3 * (time.perf_counter() - started)
             if len(spans) > 1:
                 trim_heap()  # otherwise every window leaves memory in the allocator of another thread
@@ -254,8 +265,9 @@ class Tagger:
             engine.name,
             latency_ms,
             seconds,
-            length_notes(clip),
+            input_notes(clip, entry),
             self.info.notes,
+            "scenes" if entry.output == "scenes" else "tags",
         )
 
     def _request_engine(self) -> None:

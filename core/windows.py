@@ -12,10 +12,53 @@ from torch import Tensor
 from core.audio import SAMPLE_RATE, Clip
 from core.errors import AudioError
 from core.models.cnn import MIN_SAMPLES
+from core.models.registry import Architecture, architecture
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
 takes about 190 MB) and keeps short events from being averaged away."""
+
+
+_CNN14 = architecture("cnn14")
+
+
+def least_samples(entry: Architecture) -> int:
+    """Samples at 32 kHz of the shortest waveform that an architecture takes: shorter ones are padded with silence."""
+    return -(-entry.least_samples * SAMPLE_RATE // entry.sample_rate)
+
+
+def clip_windows(samples: int, entry: Architecture = _CNN14) -> list[tuple[int, int]]:
+    """The windows of a clip of ``samples`` at 32 kHz for an architecture, start and end in samples.
+
+    Equal windows of at most 30 s. Of an architecture that takes one length alone windows of that length; what is left at the end is
+    padded with silence where it is half a window or more, and left out where it is less.
+
+    Examples
+    --------
+    >>> clip_windows(25 * 32_000, architecture("dcase2021-task1a"))
+    [(0, 320000), (320000, 640000), (640000, 800000)]
+    """
+    if entry.window_samples is None:
+        return windows(samples)
+    length = least_samples(entry)
+    count = max(1, (samples + length // 2) // length)
+    return [(start * length, min((start + 1) * length, max(samples, length))) for start in range(count)]
+
+
+def fitted(waveform: np.ndarray, entry: Architecture) -> Tensor:
+    """One window as a network takes it: (samples,) at 32 kHz -> (1, samples) float32 at the architecture's rate.
+
+    It is resampled (soxr, its HQ setting) and padded with silence to the shortest length, or to the only one, that the network takes.
+    """
+    samples = np.array(waveform, np.float32)
+    if entry.sample_rate != SAMPLE_RATE:
+        import soxr  # only networks of another rate need it
+
+        samples = soxr.resample(samples, SAMPLE_RATE, entry.sample_rate, "HQ")
+    if entry.window_samples is not None:
+        samples = samples[: entry.window_samples]
+    missing = entry.least_samples - len(samples)
+    return torch.from_numpy(np.pad(samples, (0, missing)) if missing > 0 else samples)[None]
 
 
 def windows(samples: int, longest_s: float = WINDOW_SECONDS) -> list[tuple[int, int]]:
@@ -36,7 +79,7 @@ def windows(samples: int, longest_s: float = WINDOW_SECONDS) -> list[tuple[int, 
     return list(pairwise(edges))
 
 
-def validate_waveform(waveform: np.ndarray) -> np.ndarray:
+def validate_waveform(waveform: np.ndarray, least: int = MIN_SAMPLES) -> np.ndarray:
     """Check a caller's waveform and make it what the networks accept.
 
     Parameters
@@ -47,7 +90,7 @@ def validate_waveform(waveform: np.ndarray) -> np.ndarray:
     Returns
     -------
     (samples,) float32
-        Padded with silence to at least ``MIN_SAMPLES``.
+        Padded with silence to at least ``least``.
 
     Raises
     ------
@@ -72,7 +115,7 @@ def validate_waveform(waveform: np.ndarray) -> np.ndarray:
         samples = array.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
         raise AudioError("The waveform has NaN or infinite samples; check where they come from.")
-    return samples if len(samples) >= MIN_SAMPLES else np.pad(samples, (0, MIN_SAMPLES - len(samples)))
+    return samples if len(samples) >= least else np.pad(samples, (0, least - len(samples)))
 
 
 def split_windows(waveform: np.ndarray, longest_s: float = WINDOW_SECONDS) -> list[Tensor]:
@@ -95,7 +138,9 @@ def window_mean(outputs: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(np.mean(outputs, axis=0, dtype=np.float64), np.float32)
 
 
-def mean_probabilities(network: Callable[[Tensor], Tensor], waveform: np.ndarray) -> np.ndarray:
+def mean_probabilities(
+    network: Callable[[Tensor], Tensor], waveform: np.ndarray, entry: Architecture = _CNN14
+) -> np.ndarray:
     """Probabilities of one waveform of any length.
 
     Parameters
@@ -103,8 +148,9 @@ def mean_probabilities(network: Callable[[Tensor], Tensor], waveform: np.ndarray
     network : callable
         (1, samples) float32 -> (1, classes) probabilities.
     waveform : (samples,) array of float
-        At 32 kHz. Under 0.31 s it is padded with silence to what the network needs; over 30 s the probabilities of its equal
-        windows are averaged.
+        At 32 kHz. It is cut into ``clip_windows``, whose probabilities are averaged; each is resampled and padded as ``fitted`` does.
+    entry : Architecture
+        The network's.
 
     Returns
     -------
@@ -121,10 +167,26 @@ def mean_probabilities(network: Callable[[Tensor], Tensor], waveform: np.ndarray
     >>> mean_probabilities(loudest, np.repeat([0.25, 0.75], 20 * 32_000))
     array([0.5], dtype=float32)
     """
-    return window_mean([network(window)[0].numpy() for window in split_windows(waveform)])
+    samples = validate_waveform(waveform, least_samples(entry))
+    parts = (samples[start:end] for start, end in clip_windows(len(samples), entry))
+    return window_mean([network(fitted(part, entry))[0].numpy() for part in parts])
 
 
-def length_notes(clip: Clip) -> tuple[str, ...]:
+def input_notes(clip: Clip, entry: Architecture) -> tuple[str, ...]:
+    """What was done to a clip for an architecture, in sentences: it was resampled, padded, or cut into windows. Mostly nothing.
+
+    Examples
+    --------
+    >>> from core.audio import encode_wav, load_clip
+    >>> input_notes(load_clip(encode_wav(np.zeros(320_000)), name="x.wav"), architecture("cnn14-16k"))
+    ('The clip was resampled to 16 kHz, the rate of CNN14 at 16 kHz.',)
+    """
+    rate = f"The clip was resampled to {entry.sample_rate / 1000:g} kHz, the rate of {entry.title}."
+    resampled = (rate,) * (entry.sample_rate != SAMPLE_RATE)
+    return *resampled, *length_notes(clip, entry)
+
+
+def length_notes(clip: Clip, entry: Architecture = _CNN14) -> tuple[str, ...]:
     """What a clip's length means for its tags, in sentences: that it is padded, or cut into windows. Mostly nothing.
 
     Examples
@@ -133,15 +195,27 @@ def length_notes(clip: Clip) -> tuple[str, ...]:
     >>> length_notes(load_clip(encode_wav(np.zeros(3_200)), name="click.wav"))
     ('The clip is 0.10 s long; it was padded with silence to 0.31 s, the shortest input that the network accepts.',)
     """
-    if clip.samples < MIN_SAMPLES:
+    if clip.samples < least_samples(entry):
+        which = "only" if entry.window_samples else "shortest"
         return (
             f"The clip is {clip.samples / SAMPLE_RATE:.2f} s long; it was padded with silence to "
-            f"{MIN_SAMPLES / SAMPLE_RATE:.2f} s, the shortest input that the network accepts.",
+            f"{least_samples(entry) / SAMPLE_RATE:.2f} s, the {which} input that the network accepts.",
         )
-    spans = windows(clip.samples)
-    if len(spans) == 1:
+    spans = clip_windows(clip.samples, entry)
+    if spans == [(0, clip.samples)]:
         return ()
     return (
-        f"The clip is {clip.duration_s:.1f} s long; it was tagged in {len(spans)} windows of "
-        f"{(spans[0][1] - spans[0][0]) / SAMPLE_RATE:.1f} s and the probabilities were averaged.",
+        f"The clip is {clip.duration_s:.1f} s long; it was tagged in {len(spans)} window{'s' * (len(spans) > 1)} of "
+        f"{(spans[0][1] - spans[0][0]) / SAMPLE_RATE:.1f} s and the probabilities were averaged{_end(clip, entry, spans[-1])}.",
     )
+
+
+def _end(clip: Clip, entry: Architecture, last: tuple[int, int]) -> str:
+    """What became of the end of a clip that is cut into windows of one length, in words."""
+    if entry.window_samples is None or (
+        last[1] - last[0] == least_samples(entry) and last[1] >= clip.samples
+    ):
+        return ""
+    if clip.samples > last[1]:
+        return f"; the last {(clip.samples - last[1]) / SAMPLE_RATE:.1f} s were left out"
+    return "; the last one was padded with silence"

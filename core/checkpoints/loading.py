@@ -103,7 +103,7 @@ def load_checkpoint(
             chosen, assumed = stated, [] if meta else contradiction(file, stated)
         notes = [*selected.notes, *assumed]
         model = _empty(known_architecture(chosen), fitting[chosen], shapes)
-        outputs, note = _classes(file, model.config.classes, classes)
+        outputs, note = _classes(file, known_architecture(chosen), model.config.classes, classes)
     except ModelError as error:
         raise CheckpointError(f"{source}: {error}") from error
     except CheckpointError as error:
@@ -195,7 +195,7 @@ def _ready(path: Path, name: str, tensor: Tensor) -> Tensor:
 
 
 def _classes(
-    file: WeightFile, outputs: int, stated: ClassSet | Sequence[str] | str | None
+    file: WeightFile, entry: Architecture, outputs: int, stated: ClassSet | Sequence[str] | str | None
 ) -> tuple[ClassSet, list[str]]:
     """The classes: those that are given, or else the file's, or else AudioSet's; and a note where there are none of these."""
     names = class_names(file, outputs) if stated is None and file.metadata is None else None
@@ -213,7 +213,9 @@ def _classes(
         chosen = file.metadata.classes
     elif names is not None:
         chosen = ClassSet.named(names)
-    elif outputs == len(ClassSet.audioset()):
+    elif outputs == len(entry.scenes):
+        chosen = ClassSet.named(entry.scenes)
+    elif outputs == len(ClassSet.audioset()) and not entry.scenes:
         chosen = ClassSet.audioset()
     else:
         return ClassSet.unnamed(outputs), [NUMBERED]

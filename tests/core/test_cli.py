@@ -25,7 +25,7 @@ COMMANDS = {
     "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate", "export",
     "sensitivity", "bench", "tradeoff", "serve",
 }  # fmt: skip
-ANSWER = {"model", "runtime", "latency_ms", "windows_s", "notes", "tags"}
+ANSWER = {"model", "runtime", "output", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
     "architecture", "output", "sample_rate", "seconds", "params_total", "params_trainable", "macs", "macs_network", "size_bytes", "layers", "paper",
     "widths", "classes", "embedding", "params_paper", "macs_flop_counter", "size_bytes_float16", "file_bytes",
