@@ -6,12 +6,14 @@ Sources: the ID3v2 header as its writers define it, EBU Tech 3306 (RIFF, RF64), 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import BinaryIO
 
 MAX_TAGS = 64  # ID3 tags one after the other, before a file counts as made of nothing else
 MAX_CHUNKS = 1_000  # of a WAV file, before its samples
 UNKNOWN_BYTES_FROM = 0x7FFF_0000  # a writer that cannot seek back leaves 2 GiB or 4 GiB as "unknown length"
+_FOLLOWING_BYTES = 1 << 20  # after the samples: a table of ten minutes of AAC has 100 kB
 _OGG_SEARCH_BYTES = 2 * 65_307  # the last page starts within one page's greatest length of the end
 
 # kbit/s of layer III by bit-rate index (0 is "free", 15 forbidden): MPEG 1, then MPEG 2 and 2.5
@@ -84,6 +86,22 @@ def ogg_ends(file: Untagged) -> bool:
     lacing = page[27 : 27 + page[26]] if len(page) > 26 else b""
     complete = len(page) > 26 and len(lacing) == page[26] and len(page) >= 27 + len(lacing) + sum(lacing)
     return complete and bool(page[5] & 4)
+
+
+def another_follows(file: Untagged, end: int) -> bool:
+    """Whether a second file of the same kind begins after the last packet of the first one, which ends at byte ``end``.
+
+    Demuxers of files that declare their length stop there: RIFF, AIFF, W64, CAF and MP4. Tags and an MP4's table may stand between.
+    """
+    file.seek(0)
+    head = file.read(12)
+    file.seek(end)
+    tail = file.read(_FOLLOWING_BYTES)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
+        return any(tail[at.start() + 8 : at.start() + 12] == head[8:] for at in re.finditer(head[:4], tail))
+    if head[4:8] == b"ftyp":
+        return head[4:] in tail
+    return head[:4] in (b"caff", b"riff") and head[: 8 if head[:4] == b"riff" else 4] in tail
 
 
 def mp3_frame_bytes(header: bytes) -> int | None:

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.containers import Untagged, mp3_frame_bytes, ogg_ends, wav_data_bytes
+from core.audio.containers import Untagged, another_follows, mp3_frame_bytes, ogg_ends, wav_data_bytes
 from core.audio.formats import CODECS, FORMATS, is_accepted_codec, titles_of
 from core.audio.limits import BLOCK_FRAMES, MAX_CHANNELS, check_duration, check_layout, is_truncated
 from core.audio.messages import CONVERT, GIVE_WHOLE, audio_error, damaged_error, truncated_error
@@ -74,6 +74,7 @@ class Track:
         self._name, self._max_seconds = name, max_seconds
         self.notes: tuple[str, ...] = ()
         self._file = Untagged(stream, suffix)
+        self._end = 0  # of the last packet
         self._wav_bytes = wav_data_bytes(self._file)
         self._container = self._open()
         try:
@@ -229,7 +230,9 @@ class Track:
     def _packets(self) -> Iterator[Any]:
         """The track's packets; an error of the demuxer ends them, as the end of the file does."""
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                self._end = max(self._end, (packet.pos or 0) + packet.size)
+                yield packet
         except (av.error.InvalidDataError, av.error.EOFError):
             self._note("its end is damaged or missing")
 
@@ -258,6 +261,8 @@ class Track:
             self._note(f"{skipped} damaged parts of it were left out")
         if trailing:
             self._note("it ends in the middle of a frame and may be truncated")
+        if self._end and another_follows(self._file, self._end):
+            self._note("another recording follows in the same file, which is not used")
         if self._container.format.name == "ogg" and not ogg_ends(self._file):
             self._note("it has no end-of-stream mark and may be truncated")
 

@@ -291,3 +291,34 @@ def test_libsndfile_reads_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its decoder of IMA-ADPCM has a known hole."""
     monkeypatch.setattr(soundfile, "SoundFile", None)
     assert load_clip(muxed(NOISE, 48_000, "wav", "adpcm_ima_wav")).duration_s == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("wav", ""),
+        ("RF64", ""),
+        ("aiff", ""),
+        ("caf", ""),
+        ("w64", ""),
+        ("ipod", "aac"),
+        ("mov", "pcm_s16le"),
+    ],
+)
+def test_a_second_file_behind_the_first_is_used_or_noted(container: str, codec: str) -> None:
+    one = (
+        muxed(tone(32_000), 32_000, container, codec)
+        if codec
+        else written(tone(32_000), 32_000, container, "PCM_16")
+    )
+    alone, joined = load_clip(one), load_clip(one + one)
+    assert alone.notes == ()
+    assert joined.notes == ("another recording follows in the same file, which is not used",)
+    assert joined.samples == alone.samples
+
+
+def test_what_only_looks_like_a_second_file_is_not_noted() -> None:
+    one = written(tone(32_000), 32_000, "wav", "PCM_16")
+    text = b"RIFF is what this file is made of"
+    listed = one + b"LIST" + struct.pack("<I", len(text) + 1) + text + b"\0"
+    assert load_clip(listed).notes == ()
