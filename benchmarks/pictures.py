@@ -85,7 +85,7 @@ def _without_trailing_blanks(path: Path) -> None:
 
 
 def _styles(rows: Rows) -> dict[str, dict[str, str]]:
-    """Color and marker of every engine, the same in all pictures."""
+    """Colour and marker of every engine, the same in all pictures."""
     known = {name: place for place, name in enumerate(SUBJECTS)}
     places = {name: known.get(name, len(known)) for name in dict.fromkeys(row["engine"] for row in rows)}
     return {

@@ -3,7 +3,7 @@
 A pickle is a program. This module reads its opcodes (``pickletools.genops``) and records the tensors that it would create; it
 imports nothing that the file names, calls nothing, and allocates nothing that the file describes. So names, shapes and dtypes can
 be compared with an architecture, and storages with the file's size, before a weight is read. Whatever else lies beside the weights
-(a sampler's arrays, an optimizer, arguments) becomes a ``Skipped``, which does nothing.
+(a sampler's arrays, an optimiser, arguments) becomes a ``Skipped``, which does nothing.
 
 ``torch.load(weights_only=True)`` is no substitute: it calls ``bytearray(n)`` for any n, and a file of 2 kB takes 3 GB.
 """

@@ -34,7 +34,7 @@ class TrainingOptions:
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The trained checkpoint, a .safetensors file.")
     ]
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimiser steps.")]
     folds: FoldsOption = None
     channel: ChannelOption = "mean"
     evaluate_folds: Annotated[

@@ -36,12 +36,12 @@ class FeatureMap:
 
     @property
     def first_frame_s(self) -> float:
-        """Center of the first frame in seconds: the mean of the spectrogram frames that it covers."""
+        """Centre of the first frame in seconds: the mean of the spectrogram frames that it covers."""
         return (self.pooled - 1) / 2 * FRONT_END.hop / FRONT_END.sample_rate
 
     @property
     def first_band(self) -> float:
-        """Center of the lowest band, in mel bands; the next one is ``pooled`` mel bands higher."""
+        """Centre of the lowest band, in mel bands; the next one is ``pooled`` mel bands higher."""
         return (self.pooled - 1) / 2
 
 

@@ -23,7 +23,7 @@ class Latency:
 
     @classmethod
     def of(cls, times_ms: Sequence[float]) -> Latency:
-        """Summarize measured times; quartiles are interpolated linearly.
+        """Summarise measured times; quartiles are interpolated linearly.
 
         Examples
         --------

@@ -2,7 +2,7 @@
 
 Two stages. ``WaveformAugmentation`` simulates on power spectrograms what another microphone, room and level do to a waveform: it is
 ours, and prevents a network from learning a clip's origin instead of its sounds (from a data set whose speech was recorded at 16 kHz
-it learns "nothing above 8 kHz means speech"). ``SpecAugment`` and ``Mixup`` apply to the normalized log-mel and are the published
+it learns "nothing above 8 kHz means speech"). ``SpecAugment`` and ``Mixup`` apply to the normalised log-mel and are the published
 recipe's (audioset_tagging_cnn, ``pytorch/models.py`` lines 163 and 193).
 """
 
@@ -32,7 +32,7 @@ class WaveformAugmentationConfig:
     level_db : range of the random level change.
     low_pass : probability of a cutoff above a random frequency in ``low_pass_hz``.
     high_pass : probability of a cutoff below a random frequency in ``high_pass_hz``.
-    tilt_db : largest gain or loss of a smooth random equalizer curve.
+    tilt_db : largest gain or loss of a smooth random equaliser curve.
     reverb : probability of a room: energy decays over ``reverb_s`` (time to -60 dB), ``reverb_db`` below the direct sound.
     noise : probability of steady coloured noise at ``noise_db`` (signal-to-noise ratio), falling by up to
         ``noise_slope_db`` per octave.

@@ -47,7 +47,7 @@ class ClipPicture:
 
 
 def clip_picture(samples: int, parts: ReadParts) -> ClipPicture:
-    """Summarize a mono recording at 32 kHz for drawing.
+    """Summarise a mono recording at 32 kHz for drawing.
 
     The samples are read in parts, so that a long clip need not be in memory as a whole.
 

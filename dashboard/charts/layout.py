@@ -18,7 +18,7 @@ CONFIG: dict[str, Any] = {
 
 
 def base_layout(palette: Palette) -> dict[str, Any]:
-    """Layout of every figure: no background of its own, the page's text color, left-aligned hover text."""
+    """Layout of every figure: no background of its own, the page's text colour, left-aligned hover text."""
     return {
         "paper_bgcolor": TRANSPARENT,
         "plot_bgcolor": TRANSPARENT,

@@ -57,7 +57,7 @@ def recording(source: Source, opened: OpenedClip) -> None:
 
 
 def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
-    """The mirrored chart under the two names in their colors."""
+    """The mirrored chart under the two names in their colours."""
     left, right = st.columns(2, gap="small", wrap=False)
     left.markdown(f":blue[**{titles[0]}**]", text_alignment="right")
     right.markdown(f":orange[**{titles[1]}**]")

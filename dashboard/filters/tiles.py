@@ -1,6 +1,6 @@
 """Filters as small kernels on a page of tiles, drawn as one chart that can be clicked.
 
-A tile is one filter (its largest kernels) or one kernel. Its color says whether the filter is kept; within it, lighter is a
+A tile is one filter (its largest kernels) or one kernel. Its colour says whether the filter is kept; within it, lighter is a
 positive weight and darker a negative one, each filter on its own scale. Two heat maps and one set of transparent bars draw a
 whole page, however many filters a layer has.
 """
@@ -117,7 +117,7 @@ def tile_page(tiles: Sequence[Tile], *, columns: int, palette: Palette, width_px
 
 
 def scales(palette: Palette) -> tuple[list[list[object]], list[list[object]]]:
-    """Color scales of the weights of kept and of removed filters: dark is negative, the palette's color 0, light positive."""
+    """Colour scales of the weights of kept and of removed filters: dark is negative, the palette's colour 0, light positive."""
     return _scale(palette.pruned), _scale(palette.removed)
 
 

@@ -28,8 +28,8 @@ class Line:
     ----------
     name : its label, at the right end.
     ratios, values : the points; ratios are from 0 to 1.
-    dash : plotly's name of the line style, which distinguishes curves of one color.
-    quiet : a level to compare with, in the text's second color and without points.
+    dash : plotly's name of the line style, which distinguishes curves of one colour.
+    quiet : a level to compare with, in the text's second colour and without points.
     """
 
     name: str

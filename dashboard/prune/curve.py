@@ -101,7 +101,7 @@ def agreement_curve(cut: Cut) -> None:
 
 
 def _most_relevant(statuses: list[JobStatus | None]) -> JobStatus | None:
-    """The status of the curve that is being measured, otherwise of one that was canceled."""
+    """The status of the curve that is being measured, otherwise of one that was cancelled."""
     known = [status for status in statuses if status is not None]
     return next((status for status in known if status.active), known[0] if known else None)
 

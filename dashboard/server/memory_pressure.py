@@ -40,7 +40,7 @@ class MemoryPressure:
         self._free = free
         self._caches: list[ByteLruCache[Any]] = []
         self._lock = threading.Lock()
-        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()  # a finalizer may put into it at any moment
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()  # a finaliser may put into it at any moment
 
     def add(self, cache: ByteLruCache[Any]) -> None:
         """Watch a cache."""

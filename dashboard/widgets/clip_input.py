@@ -73,7 +73,7 @@ def choose(place_for_examples: DeltaGenerator) -> list[Source]:
         key="example",
         persist_state="session",
         wrap=False,
-        help="Synthesized by this program from sines and noise, so that they can be shared; they are not recordings.",
+        help="Synthesised by this program from sines and noise, so that they can be shared; they are not recordings.",
     )
     query_params.keep("example", example, None if recordings else EXAMPLES[0].key)
     st.session_state["last_example"] = example

@@ -30,17 +30,17 @@ export default function ({ setTriggerValue }) {
 _component = st.components.v2.component("pannscope_theme", js=_SCRIPT)
 
 
-# Streamlit writes a primary button's text in white, and chosen options in the primary color: no color of a dark theme is readable as both.
+# Streamlit writes a primary button's text in white, and chosen options in the primary colour: no colour of a dark theme is readable as both.
 _DARK_BUTTONS = """<style>[data-testid^="stBaseButton-primary"]:enabled { color: #0F1318; }</style>"""
 
 
 def watch() -> None:
-    """Run the page again when its background changes color. Takes no room on the page."""
+    """Run the page again when its background changes colour. Takes no room on the page."""
     _component(key="theme", on_changed_change=lambda: None, height=0)
     if palette() is not LIGHT:
         st.html(_DARK_BUTTONS)
 
 
 def palette() -> Palette:
-    """The colors of the theme that the browser shows."""
+    """The colours of the theme that the browser shows."""
     return PALETTES.get(st.context.theme.type or "light", LIGHT)

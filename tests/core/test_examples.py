@@ -20,7 +20,7 @@ ENVELOPE_RATE = 1_000  # values a second
 
 @cache
 def samples_of(key: str) -> NDArray[np.float32]:
-    """An example, synthesized once for all tests."""
+    """An example, synthesised once for all tests."""
     return synthesize(key)
 
 
@@ -99,7 +99,7 @@ def test_every_sound_is_another() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_example_clip_is_what_its_wav_file_gives(key: str) -> None:
-    clip = example_clip(key)  # synthesized once more: the same samples, or the digests would differ
+    clip = example_clip(key)  # synthesised once more: the same samples, or the digests would differ
     again = load_clip(encode_wav(samples_of(key)), name=clip.name)
     assert clip.name == f"{key}.wav"
     assert clip.describe() == again.describe()

@@ -60,7 +60,7 @@ def responses(filters: np.ndarray) -> np.ndarray:
 
 
 def operator_norm(filters: np.ndarray) -> np.ndarray:
-    """The criterion of E-PANNs (arXiv 2304.02319), (filters,), not normalized."""
+    """The criterion of E-PANNs (arXiv 2304.02319), (filters,), not normalised."""
     return responses(filters).sum(axis=0) ** 2
 
 

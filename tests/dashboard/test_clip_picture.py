@@ -102,7 +102,7 @@ def test_waveform_and_spectrogram_share_one_time_axis() -> None:
     assert figure.layout.xaxis.title.text == "time (s)"
     assert list(figure.layout.yaxis2.ticktext) == ["−0.50", "0", "0.50"]
     assert figure.layout.yaxis.ticktext[-1] == "10\u00a0kHz"
-    # 1000 Hz lies between the centers of its neighbors
+    # 1000 Hz lies between the centres of its neighbours
     thousand = figure.layout.yaxis.tickvals[list(figure.layout.yaxis.ticktext).index("1\u00a0kHz")]
     centres = mel_centers()
     assert centres[int(thousand)] <= 1000 <= centres[int(thousand) + 1]

@@ -62,7 +62,7 @@ class FirstLayer:
         self.nbytes = self._weights.nbytes + self._bias.nbytes
 
     def run(self, logmel: Array, space: Workspace, name: str) -> Array:
-        """Maps of a normalized log-mel (frames, mel_bins)."""
+        """Maps of a normalised log-mel (frames, mel_bins)."""
         frames, bands = logmel.shape
         lanes = self._native.shape.lanes
         bordered = space.array("bordered", frames + 2, bands + 2)

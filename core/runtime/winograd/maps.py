@@ -12,7 +12,7 @@ _ALIGNED = 64
 
 
 def aligned(*shape: int) -> Array:
-    """An uninitialized float32 array. numpy requests large pages for large ones, which halves the time to read weights."""
+    """An uninitialised float32 array. numpy requests large pages for large ones, which halves the time to read weights."""
     size = int(np.prod(shape))
     raw = np.empty(size + _ALIGNED // 4, np.float32)
     start = -raw.ctypes.data % _ALIGNED // 4

@@ -110,7 +110,7 @@ def _compiled(machine: llvm.TargetMachine, shape: Shape) -> bytes:
     from core.runtime.winograd.kernels import kernels_text  # needed only to compile
 
     module = llvm.parse_assembly(kernels_text(shape, PAIRS))
-    # The loops are unrolled and vectorized already.
+    # The loops are unrolled and vectorised already.
     tuning = llvm.create_pipeline_tuning_options(speed_level=1)
     tuning.loop_unrolling = tuning.loop_vectorization = tuning.slp_vectorization = False
     passes = llvm.create_pass_builder(machine, tuning)
