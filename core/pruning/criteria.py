@@ -202,6 +202,11 @@ def group_weights(model: Network, group: str) -> dict[str, np.ndarray]:
 
     Raises ``PruningError`` for a layer that names no group.
     """
+    return {layer: layer_weight(model, layer)[order] for layer, order in _filters(model, group).items()}
+
+
+def _filters(model: Network, group: str) -> dict[str, np.ndarray]:
+    """Each layer of a group, and which of its filters is which channel, (channels,) int."""
     name = architecture_of(model)
     modules = architecture(name).modules()
     found = next((each for each in groups(name, model.config) if each.name == group), None)
@@ -209,7 +214,7 @@ def group_weights(model: Network, group: str) -> dict[str, np.ndarray]:
         check_layer(group, tuple(modules))
         raise PruningError(f"{group} names no group of layers that lose their filters together.")
     order = {member.path: member.index[:, 0].numpy() for member in found.members if member.axis == OUTPUTS}
-    return {layer: layer_weight(model, layer)[order[modules[layer].convolution]] for layer in found.layers}
+    return {layer: order[modules[layer].convolution] for layer in found.layers}
 
 
 def layer_importance(model: Network, layer: str, name: str = "operator-norm") -> np.ndarray:
@@ -278,8 +283,10 @@ def group_importance(model: Network, group: str, name: str = "operator-norm") ->
     >>> bool(np.allclose(group_importance(model, "resnet.layer2.0.conv2", "l1"), summed / summed.max()))
     True
     """
-    score = criterion(name)
-    return _relative(np.sum([score(weight) for weight in group_weights(model, group).values()], axis=0))
+    filters = _filters(model, group)
+    return _relative(
+        np.sum([layer_importance(model, layer, name)[order] for layer, order in filters.items()], axis=0)
+    )
 
 
 def _checked(weight: np.ndarray) -> np.ndarray:

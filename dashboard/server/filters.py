@@ -13,7 +13,8 @@ from torch import Tensor
 
 from core.models.cnn import LAYERS
 from core.models.feature_map import FeatureMap, feature_map, layer_input
-from core.pruning.criteria import CRITERIA, layer_importance
+from core.models.groups import group_of
+from core.pruning.criteria import CRITERIA, group_importance
 from core.pruning.order import OrderDependence, order_dependence
 from core.pruning.ranking import ranks
 from core.pruning.similarity import prototypes
@@ -61,7 +62,7 @@ class Filters:
         return self._scores.get((*self._models.key(name), layer, criterion)) is not None
 
     def scores(self, name: str, layer: str, criterion: str, on_wait: OnWait | None = None) -> np.ndarray:
-        """Importance (filters,) of one layer's filters in [0, 1]. Raises ``PannscopeError``."""
+        """Importance (filters,) of one layer's filters, or of its group's, in [0, 1]. Raises ``PannscopeError``."""
         return self._scored(self._models.tagger(name), layer, criterion, self._queue.slot(on_wait))
 
     def layer_scores(self, tagger: Tagger, layer: str, criterion: str) -> np.ndarray:
@@ -132,7 +133,7 @@ class Filters:
     ) -> np.ndarray:
         return self._scores.get_or_make(
             (tagger.name, tagger.info.sha256, layer, criterion),
-            lambda: layer_importance(tagger.model, layer, criterion),
+            lambda: group_importance(tagger.model, group_of(tagger.info.architecture, layer), criterion),
             within=slot,
         )
 

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from core.checkpoints import save_checkpoint
+from core.classes import ClassSet
 from core.errors import PruningError
 from core.models.groups import (
     INPUTS,
@@ -26,9 +28,11 @@ from core.models.groups import (
 from core.models.network import Network
 from core.models.registry import ARCHITECTURES, architecture, empty_network
 from core.profiling import profile
+from core.pruning import plan_file
 from core.pruning.criteria import CRITERIA, group_importance, layer_importance
 from core.pruning.plan import PruningPlan, plan, similarity_plan
 from core.pruning.surgery import prune
+from core.tagging import load_tagger
 
 NARROW = 6
 """Channels of each group of the networks that are run here."""
@@ -233,3 +237,35 @@ def test_damaged_plans_are_refused_in_one_line(key, value):
     except PruningError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_the_commands_take_modules_and_patterns_of_any_architecture(cli, tmp_path):
+    file, out = tmp_path / "resnet.safetensors", tmp_path / "pruned.safetensors"
+    save_checkpoint(
+        file, small("resnet22"), classes=ClassSet.from_names(("Speech", "Rain", "Siren")), name="resnet"
+    )
+    said = cli(
+        "prune",
+        "-m",
+        file,
+        "--ratio",
+        0.5,
+        "--layers",
+        "resnet.layer2,*.layer1.*.conv1",
+        "--out",
+        out,
+        "--json",
+    ).document
+    groups = said["plan"]["groups"]
+    assert list(said["kept"]) == list(groups) == [
+        "resnet.layer1.0.conv1", "resnet.layer1.1.conv1", "resnet.layer2.0.conv1", "resnet.layer2.0.conv2", "resnet.layer2.1.conv1",
+    ]  # fmt: skip
+    assert groups["resnet.layer2.0.conv2"] == list(couplings("resnet22")["resnet.layer2.0.conv2"])
+    again = load_tagger(checkpoint=out).model
+    assert again.config.widths == plan_file.load_plan(out).after
+    scored = cli("importance", "-m", file, "--layer", "resnet.layer2", "--criterion", "l1", "--json").document
+    assert [each["layer"] for each in scored["layers"]] == list(groups)[2:]
+    assert (
+        scored["layers"][1]["scores"]
+        == group_importance(small("resnet22"), "resnet.layer2.0.conv2", "l1").tolist()
+    )
