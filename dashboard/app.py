@@ -56,6 +56,7 @@ def navigate() -> None:
         "Compare two networks": st.Page("compare/page.py", title="Compare", default=True),
         "Prune a network": st.Page("prune/page.py", title="Prune", url_path="prune"),
         "Look at the filters": st.Page("filters/page.py", title="Filters", url_path="filters"),
+        "Weigh quality against cost": st.Page("tradeoff/page.py", title="Trade-off", url_path="trade-off"),
     }
     current = st.navigation(list(pages.values()), position="top")
     visit.open_page(current.url_path)

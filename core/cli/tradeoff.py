@@ -62,9 +62,11 @@ def _measure() -> None:
 
     names = tuple(name for name in tradeoff.measurable() if name not in tradeoff.measured())
     with progress("timing") as show:
-        for done, (_name, timed) in enumerate(tradeoff.measure(names), start=1):
-            if isinstance(timed, tradeoff.NotEnoughMemoryError):
-                typer.echo(str(timed), err=True)
+        for done, name in enumerate(names, start=1):
+            try:
+                tradeoff.measure(name)
+            except tradeoff.NotEnoughMemoryError as error:
+                typer.echo(str(error), err=True)
             show(done, len(names))
 
 

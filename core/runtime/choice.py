@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.errors import ModelError
+from core.models.cnn import Cnn14
 from core.models.frontend import FRONT_END
 from core.models.network import Network
 from core.runtime.bf16 import Bf16Engine
@@ -77,6 +78,8 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
         return _checked(model, runtime, profile, thread_count, f"{runtime}, as requested")
     if torch.cuda.is_available():
         return _torch(model, "torch, because there is a CUDA device")
+    if not isinstance(model, Cnn14):
+        return TorchEngine(model, "torch, which runs every architecture")
     failures: list[str] = []
     for name in _FAST:
         reason = f"{name}, the fastest here without a CUDA device"

@@ -71,8 +71,8 @@ def systems(times: Mapping[str, Timed], *, count_stft: bool = False) -> tuple[Sy
     Parameters
     ----------
     times : name -> measured time (``measured()``).
-    count_stft : add every spectrogram's STFT as two Conv1d layers to the counted MACs, those that are computed by an FFT too; without it
-        none is counted.
+    count_stft : add every spectrogram's STFT as two Conv1d layers to the counted MACs, those that are computed by an FFT too; published
+        MACs, of which no STFT is known, are then left out. Without it no STFT is counted.
 
     Examples
     --------
@@ -139,12 +139,10 @@ def _costs(entry: Entry, timed: Timed | None, count_stft: bool) -> dict[str, Fig
     stated = entry.figures_source
     if timed is not None:
         costs["time"] = _time(timed.median_ms, timed.engine)
-    if entry.macs_10s is not None:
-        costs["macs"] = (
-            Figure(entry.macs_10s, stated)
-            if stated
-            else _macs(entry.macs_10s, entry.stft_10s, entry.stft_counted, count_stft)
-        )
+    if entry.macs_10s is not None and not stated:
+        costs["macs"] = _macs(entry.macs_10s, entry.stft_10s, entry.stft_counted, count_stft)
+    elif entry.macs_10s is not None and stated and not count_stft:
+        costs["macs"] = Figure(entry.macs_10s, stated)
     if entry.params is not None:
         costs["params"] = Figure(entry.params, stated or COUNTED)
     return costs

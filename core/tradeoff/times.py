@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -92,35 +91,25 @@ def measured() -> dict[str, Timed]:
         return {}
 
 
-def measure(names: tuple[str, ...]) -> Iterator[tuple[str, Timed | NotEnoughMemoryError]]:
-    """Time networks one after another, on the engines that would run them, and keep each time.
+def measure(name: str) -> Timed:
+    """Time a network of the manifest on the engine that would run it, and keep the time.
 
-    Yields
+    Raises
     ------
-    (str, Timed or NotEnoughMemoryError)
-        A network's name and its time, or why it was left out.
-
-    Examples
-    --------
-    >>> list(measure(()))
-    []
+    NotEnoughMemoryError
+        It is too large for the memory that is free now.
     """
-    for name in names:
-        entry = manifest()[name]
-        needed = _COPIES * entry.download_bytes + _SPARE_BYTES
-        free = usable_memory()
-        if free is not None and free < needed:
-            yield (
-                name,
-                NotEnoughMemoryError(
-                    f"{entry.title} needs {needed / 1e9:.1f} GB of free memory to be timed; {free / 1e9:.1f} GB are free."
-                ),
-            )
-            continue
-        timed = time_of(_random(entry))
-        trim_heap()
-        _store(name, timed)
-        yield name, timed
+    entry = manifest()[name]
+    needed = _COPIES * entry.download_bytes + _SPARE_BYTES
+    free = usable_memory()
+    if free is not None and free < needed:
+        raise NotEnoughMemoryError(
+            f"{entry.title} needs {needed / 1e9:.1f} GB of free memory to be timed; {free / 1e9:.1f} GB are free."
+        )
+    timed = time_of(_random(entry))
+    trim_heap()
+    _store(name, timed)
+    return timed
 
 
 def time_of(tagger: Tagger) -> Timed:

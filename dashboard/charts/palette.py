@@ -21,6 +21,7 @@ class Palette:
     ink, quiet : text, and secondary text.
     hairline, band, wave : thin lines, the background of a marked row, the waveform.
     ramp : low to high values, from the page's background to its text color.
+    others : teal, violet, gold and rose: families of networks other than the two.
     """
 
     baseline: str
@@ -33,6 +34,7 @@ class Palette:
     band: str
     wave: str
     ramp: tuple[str, ...]
+    others: tuple[str, str, str, str]
 
     @property
     def colorscale(self) -> list[list[object]]:
@@ -51,6 +53,7 @@ LIGHT = Palette(
     band="#EEF1F5",
     wave="#8A94A3",
     ramp=("#F4F6F8", "#D8DEE6", "#AAB5C4", "#77869B", "#48566C", "#222D40", "#0C121E"),
+    others=("#0C6A63", "#8B5FBF", "#B8860B", "#C2416B"),
 )
 DARK = Palette(
     baseline="#7FB2FF",
@@ -63,6 +66,7 @@ DARK = Palette(
     band="#1D242D",
     wave="#7B8695",
     ramp=("#151A21", "#252D38", "#404B5A", "#667487", "#94A2B4", "#C4CEDA", "#F7F9FB"),
+    others=("#4FD1C5", "#C3A2F0", "#E3C15C", "#F28BAE"),
 )
 PALETTES = {"light": LIGHT, "dark": DARK}
 

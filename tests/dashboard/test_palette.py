@@ -34,6 +34,7 @@ def test_text_and_charts_share_the_two_colors(theme: str, config: dict) -> None:
     assert config[theme]["blueColor"] == palette.baseline == config[theme]["chartCategoricalColors"][0]
     assert config[theme]["orangeColor"] == palette.pruned == config[theme]["chartCategoricalColors"][1]
     assert config[theme]["textColor"] == palette.ink
+    assert tuple(config[theme]["chartCategoricalColors"][3:]) == palette.others
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -45,7 +46,9 @@ def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None
     assert contrast(palette.quiet, palette.band) > 4.5
     assert contrast(palette.pruned_text, background) > 4.5
     assert palette.pruned_text == config[theme]["orangeTextColor"]
-    assert min(contrast(palette.baseline, background), contrast(palette.pruned, background)) > 3
+    assert (
+        min(contrast(color, background) for color in (palette.baseline, palette.pruned, *palette.others)) > 3
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
