@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dashboard.charts",),
     ("dashboard.server",),
     ("dashboard.widgets",),
-    ("dashboard.compare", "dashboard.prune", "dashboard.filters", "dashboard.tradeoff"),
+    ("dashboard.compare", "dashboard.prune", "dashboard.filters", "dashboard.tradeoff", "dashboard.models"),
     ("dashboard.app",),
 )
 

@@ -13,47 +13,25 @@ from dashboard.server.downloads import DownloadStatus
 from dashboard.server.models import missing_official
 from dashboard.server.own_networks import is_demonstration, title
 from dashboard.server.server import get_server
+from dashboard.widgets import download
 from dashboard.widgets.job_panel import job_panel
 
 
 def networks(chosen: Settings) -> None:
     """Say what is shown; offer the download of the published pair, follow it, or say why it failed."""
     downloads = get_server().downloads
-    status = downloads.status
-    if status.active:
-        st.session_state["following"] = True
-    elif st.session_state.pop("following", False):
-        st.session_state["ended_fetch"] = status
-        if status.done and chosen.models == EMBEDDED_PAIR:
-            settings.use_pair(*OFFICIAL_PAIR)
-            st.rerun()
+    over = download.watch()
+    if over is not None and over.done and chosen.models == EMBEDDED_PAIR:
+        settings.use_pair(*OFFICIAL_PAIR)
+        st.rerun()
     job_panel(
         "fetch",
         lambda: downloads.status,
-        _progress,
+        download.progress,
         downloads.cancel,
-        lambda _status: _offer(chosen, st.session_state.get("ended_fetch")),
-        outdated=lambda: _ended(downloads.status) or settings.pair_is_waiting(),
+        lambda _status: _offer(chosen, download.ended()),
+        outdated=lambda: download.just_ended(downloads.status) or settings.pair_is_waiting(),
     )
-
-
-def _ended(status: DownloadStatus) -> bool:
-    """Whether a download ended that this visitor followed."""
-    return not status.active and "following" in st.session_state
-
-
-def _start(names: tuple[str, ...]) -> None:
-    """Begin a download that this visitor follows to its end."""
-    st.session_state["following"] = True
-    st.session_state.pop("ended_fetch", None)
-    get_server().downloads.start(names)
-
-
-def _progress(status: DownloadStatus) -> str:
-    current = status.current or status.names[-1]
-    number = f" ({status.names.index(current) + 1} of {len(status.names)})" if len(status.names) > 1 else ""
-    total = f" of {formats.file_size(status.total)}" if status.total else ""
-    return f"Fetching {checkpoints.entry(current).title}{number}: {formats.file_size(status.received)}{total}"
 
 
 def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
@@ -64,14 +42,13 @@ def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
         st.caption(_shown(chosen, embedded), width="content")
         if missing and (embedded or failure):
             st.button(
-                _start_label(ended, missing),
+                download.start_label(ended, _get(missing)),
                 key="fetch_official",
                 type="tertiary",
                 icon=":material/download:",
-                on_click=_start,
+                on_click=download.start,
                 args=(missing,),
-                help="Downloads the networks' files from their Zenodo records, verifies them and keeps them on this machine. "
-                "You can use the page meanwhile.",
+                help=download.HELP,
             )
         elif embedded:
             st.button(
@@ -85,11 +62,9 @@ def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
         st.caption(f"The published networks were not fetched. {formats.escaped(failure)}")
 
 
-def _start_label(ended: DownloadStatus | None, missing: tuple[str, ...]) -> str:
-    if ended is None or not ended.message:
-        size = sum(checkpoints.entry(name).download_bytes for name in missing)
-        return f"Get the published networks ({formats.file_size(size)})"
-    return "Resume" if ended.cancelled else "Try again"
+def _get(missing: tuple[str, ...]) -> str:
+    size = sum(checkpoints.entry(name).download_bytes for name in missing)
+    return f"Get the published networks ({formats.file_size(size)})"
 
 
 def _shown(chosen: Settings, embedded: list[str]) -> str:

@@ -26,8 +26,8 @@ def choose_network() -> str:
         format_func=lambda name: titles.get(name, name),
         key="network",
         persist_state="session",
-        help="The network whose filters are ranked and removed. Published networks are in this list once they are fetched "
-        "on the Compare page.",
+        help="The network whose filters are ranked and removed. Published networks are in this list once they are installed "
+        "on the Models page.",
     )
     query_params.keep("network", chosen, first)
     return chosen

@@ -82,7 +82,7 @@ def browser() -> Iterator[playwright.Browser]:
 
 @pytest.fixture
 def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., playwright.Page]]:
-    """Opener of a page: visit(width=1440, height=900, scheme="light", query="", path=""). No console error may be left.
+    """Opener of a page: visit(width=1440, height=900, scheme="light", query="", path="", drawn=a selector). No console error may be left.
 
     At a page's own address Streamlit first asks for its server below that address, and does not find it there.
     """
@@ -93,7 +93,13 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
             complaints.append(said.text)
 
     def open_page(
-        width: int = 1440, height: int = 900, scheme: str = "light", query: str = "", path: str = ""
+        width: int = 1440,
+        height: int = 900,
+        *,
+        scheme: str = "light",
+        query: str = "",
+        path: str = "",
+        drawn: str = ".barlayer path",
     ) -> playwright.Page:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
@@ -104,7 +110,7 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(server + path + query)
-        page.wait_for_selector(".barlayer path", state="attached")
+        page.wait_for_selector(drawn, state="attached")
         page.wait_for_selector(IDLE)
         page.wait_for_function(ALL_DRAWN)
         return page

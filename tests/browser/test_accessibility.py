@@ -92,6 +92,31 @@ def test_axe_finds_nothing_on_the_page_and_in_its_parts(visit: Visit, path: str)
     assert unnamed == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "drawn"),
+    [("/trade-off?cost=macs", ".scatterlayer .point"), ("/models", ".st-key-install_cnn14 button")],
+)
+def test_axe_finds_nothing_on_the_pages_without_a_recording(visit: Visit, path: str, drawn: str) -> None:
+    page = visit(path=path, drawn=drawn)
+    page.locator("details > summary").last.click()
+    page.wait_for_timeout(_UNFOLDS_MS)
+    found = {"light": findings(page)}
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(700)  # the watch on the theme looks twice a second
+    settled(page)
+    found["dark, 390 px"] = findings(page)
+    assert {state: texts for state, texts in found.items() if texts} == {}
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => h.tagName)")
+    assert headings[:2] == ["H1", "H2"]
+    assert headings.count("H1") == 1
+    page.reload()
+    page.wait_for_selector(drawn, state="attached")
+    settled(page)
+    assert page.url.endswith(path)
+
+
 def test_axe_finds_nothing_where_a_recording_failed_and_a_table_is_shown(visit: Visit) -> None:
     page = visit(scheme="dark")
     upload(page, ("words.mp3", b"these are words, not sound " * 40), ("empty.wav", b""))

@@ -38,6 +38,10 @@ def test_a_setting_that_is_not_accepted_is_a_line_on_the_page(monkeypatch: pytes
 def test_every_page_ends_with_the_way_to_the_others(embedded: None) -> None:
     """On a phone the bar of pages is folded away behind a button without words."""
     page = AppTest.from_file(str(APP), default_timeout=60).run()
-    assert [link.proto.label for link in page.get("page_link")] == ["Prune a network", "Look at the filters"]
+    assert [link.proto.label for link in page.get("page_link")] == [
+        "Prune a network", "Look at the filters", "Weigh quality against cost", "Choose and install a network",
+    ]  # fmt: skip
     page.switch_page("filters/page.py").run()
-    assert [link.proto.label for link in page.get("page_link")] == ["Compare two networks", "Prune a network"]
+    assert [link.proto.label for link in page.get("page_link")] == [
+        "Compare two networks", "Prune a network", "Weigh quality against cost", "Choose and install a network",
+    ]  # fmt: skip

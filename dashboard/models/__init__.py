@@ -1,0 +1,1 @@
+"""The Models page: every network there is, and installing it."""

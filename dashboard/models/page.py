@@ -1,0 +1,80 @@
+"""Models: every network that Pannscope knows, what it is and costs, installing it and removing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+
+import streamlit as st
+
+from core import checkpoints
+from core.checkpoints import Entry
+from dashboard.models.card import card
+from dashboard.models.papers import papers
+from dashboard.widgets import download, query_params
+
+_SHOWN = {"use": "To install and use", "papers": "From papers only"}
+_COLUMNS = 3
+
+# Those without a line are described by their networks.
+_FAMILIES = {
+    "Demonstration": "Part of Pannscope, so that the pages are never empty: small networks with 18 classes.",
+    "PANNs": "Pretrained audio neural networks, trained on AudioSet's 527 classes. CNN14 is the one that E-PANNs was pruned from.",
+    "E-PANNs": "CNN14 after filters of its last six convolutions were removed, fine-tuned.",
+    "EfficientAT": "MobileNets that learned from a transformer's outputs: the yardstick for anything that is to be small.",
+}
+
+_ABOUT = """
+A network that is installed can be chosen on every page. Its file comes from where its authors published it; its checksum is compared with the published one
+before it is used, and of the few without a published checksum it is checked that they are exactly the network that they should be. Nothing of a file is executed.
+
+Parameters and MACs are counted, MACs for 10 s of audio by the convention of the E-PANNs paper. mAP is the published one, on AudioSet's evaluation set;
+the page *Trade-off* has all of them in one picture, with their sources.
+
+On the command line: `pannscope models`, `pannscope fetch NAME` and `pannscope remove NAME`.
+"""
+
+
+def page() -> None:
+    """Draw the choice, and a card for each network."""
+    st.title("Choose and install a network", anchor=False)
+    download.watch()
+    query_params.follow("show", query_params.named(_SHOWN), "use")
+    chosen = st.segmented_control(
+        "Networks",
+        list(_SHOWN),
+        format_func=_SHOWN.__getitem__,
+        key="show",
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    shown = chosen or "use"
+    query_params.keep("show", shown, "use")
+    listed = checkpoints.manifest().values()
+    if shown == "papers":
+        papers([entry for entry in listed if checkpoints.status(entry) == "published-only"])
+    else:
+        _gallery(entry for entry in listed if checkpoints.status(entry) != "published-only")
+    with st.expander("What am I looking at?", icon=":material/help:"):
+        st.markdown(_ABOUT)
+
+
+def _gallery(entries: Iterable[Entry]) -> None:
+    for family, members in groupby(entries, key=lambda entry: entry.family):
+        st.header(family, anchor=False)
+        if family in _FAMILIES:
+            st.caption(_FAMILIES[family])
+        for row in _rows(members):
+            for column, entry in zip(st.columns(_COLUMNS, gap="small"), row, strict=False):
+                with column:
+                    card(entry)
+
+
+def _rows(members: Iterable[Entry]) -> Iterator[list[Entry]]:
+    remaining = iter(members)
+    while row := list(islice(remaining, _COLUMNS)):
+        yield row
+
+
+page()
