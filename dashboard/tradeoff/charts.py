@@ -249,4 +249,10 @@ def _layout(limits: tuple[float, float], cost: str, own: bool, palette: Palette)
             "domain": [0, split - 0.05],
             "title": axis_title("on own clips", palette),
         }
-    return layout | base_layout(palette)
+    label = {
+        "align": "left",
+        "bgcolor": palette.band,
+        "bordercolor": palette.hairline,
+        "font": {"color": palette.ink},
+    }
+    return layout | base_layout(palette) | {"hoverlabel": label}

@@ -113,9 +113,9 @@ def place_labels(
         width: [scale.box((cost, quality), width, half) for *_, cost, quality in points]
         for width in _WIDTHS_PX
     }
-    for width, boxes in taken.items():
+    for width in _WIDTHS_PX:
         for one, other in (pair for corners in lines for pair in pairwise(corners)):
-            boxes += [scale.box(between, width, 1.0) for between in _pieces(one, other)]
+            taken[width].extend(scale.box(between, width, 1.0) for between in _pieces(one, other))
     described = {name: (title, cost, quality) for name, title, cost, quality in points}
     labels = []
     for name in wanted:
