@@ -71,7 +71,7 @@ def test_every_point_says_where_its_figures_are_from(cost: str) -> None:
     assert "mine &lt;b>" in texts[-1]
 
 
-def test_families_are_told_apart_by_color_and_marker() -> None:
+def test_every_family_has_a_color_and_a_marker() -> None:
     listed, own = shown("params")
     for palette in (LIGHT, DARK):
         figure = charts.tradeoff(listed, own, "params", [], palette)
