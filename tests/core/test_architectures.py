@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from core.models.network import Network
+from core.models.recognition import recognize
 from core.models.registry import architecture
 from core.models.resnet import Stages
 from core.models.waveform import Res1dStages
@@ -53,6 +54,9 @@ ORIGINALS = {
 SAME_AS_CNN14 = ("Cnn14_no_specaug", "Cnn14_no_dropout")
 """Classes that differ from Cnn14 in training only."""
 
+SAME_TENSORS = ("cnn14", "cnn14-decision-level-max", "cnn14-decision-level-avg")
+"""Told apart by what a file is called."""
+
 FRONT_END = ("spectrogram_extractor.", "logmel_extractor.")
 PIECE = 2**16
 RECIPES = ("manual_seed_0", "by_key")
@@ -81,6 +85,11 @@ def test_tensors_and_counts_are_the_originals(golden, original):
         key: value["shape"] for key, value in expected["state_dict"].items() if not key.startswith(FRONT_END)
     }
     assert {key: list(value.shape) for key, value in state.items()} == stored
+    published = {
+        key: torch.empty(value["shape"], device="meta") for key, value in expected["state_dict"].items()
+    }
+    fitting = tuple(recognize(published))
+    assert fitting == (SAME_TENSORS if name in SAME_TENSORS else (name,))
     samples = 10 * expected["constructor"]["sample_rate"]
     assert entry.sample_rate == expected["constructor"]["sample_rate"]
     counts = count_pass(entry, config, samples).counts
