@@ -10,7 +10,7 @@ import numpy as np
 
 from core.audio import Clip, DecodedClip, OnProgress, StreamedClip, encode_flac, encode_wav, open_clip
 from core.examples import example_clip
-from core.runtime.memory import trim_heap
+from core.runtime.memory import drop_library_pages
 from dashboard.charts.clip_picture import ClipPicture, clip_picture
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.inference_queue import InferenceQueue, OnWait
@@ -88,5 +88,5 @@ def _open(source: Source, on_progress: OnProgress | None) -> OpenedClip:
     else:
         clip = open_clip(source.data, name=source.name, channel=source.channel, on_progress=on_progress)
     if isinstance(clip, StreamedClip):
-        trim_heap()  # what receiving and reading so many bytes has left over
+        drop_library_pages()  # a long one takes tens of MB from now on
     return OpenedClip(clip, clip_picture(clip.samples, clip.segments))

@@ -25,8 +25,8 @@ from core.runtime.winograd.native import Native, native
 
 _LOCAL = 4  # C1 to C4, with two poolings
 _POOLED = 4  # frames that two poolings average to one
-_PIECE_FRAMES = 512
-"""Frames of a piece: C1's 64 maps of them are 9 MB, of 30 s they would be 52 MB."""
+_PIECE_FRAMES = 256
+"""Frames of a piece: C1's 64 maps of them are 4 MB, of 30 s they would be 52 MB."""
 
 _STEP = 8
 """Pieces begin at multiples of it: a tile has four frames at most, and C3's are twice as long as C1's. As halo on either side it covers C1
@@ -146,7 +146,7 @@ def pieces(frames: int) -> list[tuple[int, int]]:
     """First and last frame (exclusive) of the pieces that C1 to C4 run on.
 
     >>> pieces(1_001)
-    [(0, 504), (504, 1001)]
+    [(0, 248), (248, 504), (504, 752), (752, 1001)]
     """
     count = max(1, round(frames / _PIECE_FRAMES))
     edges = [round(frames * edge / count / _STEP) * _STEP for edge in range(count)]
