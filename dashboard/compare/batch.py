@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.compare import Comparison
 from core.errors import PannscopeError
 from core.tagging import Tags
+from core.units import beside_threshold
 from core.verdict import summary
 from dashboard import formats
 from dashboard.compare.settings import Settings
@@ -131,8 +132,8 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
     return {
         "Clip": outcome.source.name,
         "Length": clip.duration_s if clip else None,
-        columns[0]: _first(result.baseline) if result and measured else None,
-        columns[1]: _first(result.candidate) if result and measured else None,
+        columns[0]: _first(result.baseline, measured.threshold) if result and measured else None,
+        columns[1]: _first(result.candidate, measured.threshold) if result and measured else None,
         "Kept": measured.kept_share if measured else None,
         "Lost": " · ".join(measured.lost) if measured else None,
         "Gained": " · ".join(measured.gained) if measured else None,
@@ -141,9 +142,9 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
     }
 
 
-def _first(tags: Tags) -> str:
+def _first(tags: Tags, threshold: float) -> str:
     first = tags.top(1)[0]
-    return f"{first.name} {formats.probability(first.probability)}"
+    return f"{first.name} {beside_threshold(first.probability, threshold)}"
 
 
 def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Outcome:
