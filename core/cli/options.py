@@ -21,7 +21,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 RuntimeOption = Annotated[
     str,
     typer.Option(
-        "--runtime", metavar="NAME", help="What runs the network: auto, torch, winograd, ncnn or bf16."
+        "--runtime",
+        metavar="NAME",
+        help="What runs the network: auto, torch, winograd, ncnn, onnxruntime or bf16.",
     ),
 ]
 LayersOption = Annotated[

@@ -84,6 +84,9 @@ def _readme(job: ExportJob, written: Written, planned: bool) -> str:
         if planned
         else "- there is no `plan.json`: the metadata of the network's file record no pruning\n"
     )
+    fixed = job.entry.window_samples
+    length = "any length" if fixed is None else f"{fixed} samples exactly"
+    index = "AudioSet's" if job.entry.output != "scenes" else "its position"
     return f"""# {job.tagger.info.name}, exported from Pannscope
 
     python -m pip install -r requirements.txt
@@ -92,8 +95,8 @@ def _readme(job: ExportJob, written: Written, planned: bool) -> str:
 prints the ten likeliest tags of each recording (WAV, FLAC, OGG, MP3: what libsndfile reads), and needs neither Pannscope nor
 PyTorch. `MODEL_CARD.md` describes the network: its origin, counts, pruning, training and licence.
 
-- `model.onnx`: `waveform` (batch, samples), float32 mono at 32 kHz, full scale at ±1, any length -> `probabilities`
-  (batch, {len(job.tagger.classes)}); on {written.difference.clips} recordings within {written.difference.largest:.1g} of the network
-- `classes.csv`: the class of each output; `index` is AudioSet's
+- `model.onnx`: `waveform` (batch, samples), float32 mono at {job.entry.sample_rate} Hz, full scale at ±1, {length} ->
+  `probabilities` (batch, {len(job.tagger.classes)}) and `embedding` (batch, {job.tagger.model.config.embedding}); on {written.difference.clips} recordings within {written.difference.largest:.1g} of the network
+- `classes.csv`: the class of each output; `index` is {index}
 {plan}- `tag.py`: mixes to mono, resamples, cuts recordings over 30 s into equal windows and averages them, as Pannscope does
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from core import __version__
@@ -10,20 +11,24 @@ from core.checkpoints import Entry
 from core.export.check import Difference, ExportJob
 from core.export.formats import TOLERANCE
 from core.export.lineage import Lineage
-from core.models.cnn import LAYERS
-from core.profiling import Profile, profile
+from core.profiling import Profile, profile_model
 from core.pruning.plan import PruningPlan
+
+_TAGS = "An audio tagger: a recording's probabilities for each class, which do not exclude each other."
+_KINDS = {
+    "tags": _TAGS,
+    "framewise": _TAGS,
+    "scenes": "A scene classifier: one scene a recording, as probabilities that add up to one; it is no audio tagger.",
+}
+"""What a network is, by its kind of output."""
 
 
 def model_card(job: ExportJob, difference: Difference, origin: Lineage, plan: PruningPlan | None) -> str:
     """Markdown; every number in it is counted or measured here, or is attributed to its source."""
-    info, config = job.tagger.info, job.tagger.model.config
-    counted = profile(
-        info.architecture, widths=config.widths, classes=config.classes, embedding=config.embedding
-    )
+    info, counted = job.tagger.info, profile_model(job.tagger.model)
     sections = [
         f"# {info.name}\n\n{_what(job, origin)}",
-        "## Counts\n\n" + _counts(counted, origin.entry),
+        "## Counts\n\n" + _counts(counted, origin.entry, job.entry.layers),
         "## Pruning\n\n" + _pruning(job, plan),
         "## The copy\n\n" + _copy(difference),
         "## Classes\n\n"
@@ -48,13 +53,13 @@ def _what(job: ExportJob, origin: Lineage) -> str:
         else ""
     )
     return (
-        "An audio tagger: a recording's probabilities for each class, which do not exclude each other. Architecture "
-        f"{job.tagger.info.architecture} (PANNs' CNN14, Kong et al. 2020), 32 kHz mono. {origin_text}{demo}\n\n"
+        f"{_KINDS[job.entry.output]} Architecture {job.entry.name} ({job.entry.title}; {job.entry.paper}), "
+        f"{job.entry.sample_rate / 1000:g} kHz mono. {origin_text}{demo}\n\n"
         f"Written by Pannscope {__version__} from {job.tagger.info.path.name}, sha256 {job.tagger.info.sha256}."
     )
 
 
-def _counts(counted: Profile, entry: Entry | None) -> str:
+def _counts(counted: Profile, entry: Entry | None, layers: Sequence[str]) -> str:
     rows = [
         (
             "parameters, learned",
@@ -75,9 +80,7 @@ def _counts(counted: Profile, entry: Entry | None) -> str:
         "|---|---|---|",
         *(f"| {name} | {value} | {share} |" for name, value, share in rows),
     ]
-    filters = ", ".join(
-        f"{layer} {row.out_channels}" for layer, row in zip(LAYERS, counted.layers, strict=False)
-    )
+    filters = ", ".join(f"{layer} {width}" for layer, width in zip(layers, counted.widths, strict=True))
     return "\n".join(table) + f"\n\nFilters: {filters}."
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 from torch import Tensor
 
 from core.audio import SAMPLE_RATE
@@ -16,12 +17,13 @@ from core.errors import ExportError
 from core.examples import EXAMPLES, synthesize
 from core.export.formats import Format
 from core.models.cnn import MIN_SAMPLES
+from core.models.registry import Architecture, architecture
 from core.tagging import Tagger
 from core.training.data import LabelledClips
 from core.windows import mean_probabilities
 
 Network = Callable[[Tensor], Tensor]
-"""(1, samples) float32 at 32 kHz -> (1, classes) probabilities."""
+"""(1, samples) float32 at the architecture's rate -> (1, classes) probabilities."""
 
 Waveform = npt.NDArray[np.float32]
 OnProgress = Callable[[int, int], None]
@@ -31,7 +33,7 @@ OnProgress = Callable[[int, int], None]
 def check_waveforms() -> tuple[Waveform, ...]:
     """What every export is checked on: synthesised examples of 0.31, 1.7, 8 and 30 s, (samples,) at 32 kHz.
 
-    0.31 s is the network's minimum; 1.7 s leaves a remainder at every pooling; 30 s is the longest window that is tagged in one
+    0.31 s is CNN14's minimum; 1.7 s leaves a remainder at every pooling; 30 s is the longest window that is tagged in one
     piece, made of a piece of every example.
     """
     sounds = {example.key: synthesize(example.key) for example in EXAMPLES}
@@ -98,6 +100,21 @@ class ExportJob:
         """All recordings that a copy is checked on."""
         return (*check_waveforms(), *self.clips)
 
+    @property
+    def entry(self) -> Architecture:
+        """The network's architecture."""
+        return architecture(self.tagger.model.architecture)
+
+    def at_rate(self, waveform: npt.NDArray[np.floating]) -> Waveform:
+        """A waveform at 32 kHz as the network takes it: at its rate, repeated where it takes one length only, padded where too short."""
+        rate, fixed = self.entry.sample_rate, self.entry.window_samples
+        samples = np.asarray(waveform, np.float32)
+        if rate != SAMPLE_RATE:
+            samples = soxr.resample(samples, SAMPLE_RATE, rate)
+        if fixed is not None:
+            return np.resize(samples, fixed)
+        return np.pad(samples, (0, max(0, self.entry.least_samples - len(samples))))
+
     def compare(
         self, copy: Network, waveforms: Sequence[npt.NDArray[np.floating]] | None = None
     ) -> Difference:
@@ -107,7 +124,8 @@ class ExportJob:
         seconds = sum(len(waveform) for waveform in waveforms) / SAMPLE_RATE
         pairs, done_s = [], 0.0
         for waveform in waveforms:
-            pairs.append([mean_probabilities(each, waveform) for each in (network, copy)])
+            given = self.at_rate(waveform)
+            pairs.append([mean_probabilities(each, given) for each in (network, copy)])
             done_s += len(waveform) / SAMPLE_RATE
             if self.on_progress:
                 self.on_progress(round(done_s), round(seconds))

@@ -6,8 +6,6 @@ from typing import Any
 
 from core import __version__
 from core.export.check import Difference, ExportJob
-from core.models.cnn import MIN_SAMPLES
-from core.models.frontend import FRONT_END
 
 
 def description(job: ExportJob, difference: Difference) -> dict[str, Any]:
@@ -19,8 +17,10 @@ def description(job: ExportJob, difference: Difference) -> dict[str, Any]:
         "architecture": info.architecture,
         "widths": list(config.widths),
         "embedding": config.embedding,
-        "sample_rate_hz": FRONT_END.sample_rate,
-        "min_samples": MIN_SAMPLES,
+        "sample_rate_hz": job.entry.sample_rate,
+        "min_samples": job.entry.least_samples,
+        "window_samples": job.entry.window_samples,
+        "output": job.entry.output,
         "classes": [
             {"index": index, "name": name}
             for index, name in zip(job.tagger.classes.indices, job.tagger.classes.names, strict=True)

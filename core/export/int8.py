@@ -19,8 +19,7 @@ from torch import Tensor
 from core.audio import SAMPLE_RATE, load_clip
 from core.examples import EXAMPLES, synthesize
 from core.export.check import ExportJob, Network, Written
-from core.export.onnx_file import append_metadata, onnx_network
-from core.export.onnx_graph import write_onnx
+from core.export.onnx_file import onnx_network, write_onnx
 from core.export.packages import require
 from core.windows import mean_probabilities
 
@@ -30,19 +29,15 @@ CALIBRATION_CLIPS = 64
 CALIBRATION_SECONDS = 10.0
 """Of each clip: the length of AudioSet's clips."""
 
-_PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}
-"""Marks the model as preprocessed: batch norm is folded and shapes are simple already (onnxruntime warns otherwise)."""
-
 
 def write_int8(job: ExportJob, target: Path) -> Written:
     """Write ``target``, quantized, and measure its loss on recordings that did not set its ranges (where two are given)."""
     held_out = len(job.clips) > 1
     calibration_clips = job.clips[::2] if job.clips else [synthesize(example.key) for example in EXAMPLES]
     test_clips = job.clips[1::2] if held_out else job.waveforms
-    whole = target.with_name(".float.onnx")
+    whole, longest = target.with_name(".float.onnx"), round(CALIBRATION_SECONDS * SAMPLE_RATE)
     write_onnx(job.tagger.model, whole)
-    append_metadata(whole, _PREPARED)
-    _quantize(whole, target, calibration_clips)
+    _quantize(whole, target, [job.at_rate(clip[:longest]) for clip in calibration_clips[:CALIBRATION_CLIPS]])
     whole.unlink()
     copy = onnx_network(target)
     difference = job.compare(copy, test_clips)
@@ -68,20 +63,23 @@ def write_int8(job: ExportJob, target: Path) -> Written:
     return Written(difference, notes, measured)
 
 
-def _quantize(source: Path, target: Path, calibration_clips: Sequence[npt.NDArray[np.floating]]) -> None:
+def _quantize(source: Path, target: Path, calibration_clips: Sequence[npt.NDArray[np.float32]]) -> None:
     quantization = require("onnxruntime.quantization")
-    longest = round(CALIBRATION_SECONDS * SAMPLE_RATE)
-    clips = iter(calibration_clips[:CALIBRATION_CLIPS])
+    clips = iter(calibration_clips)
+    prepared = source.with_name(".prepared.onnx")
+    require("onnxruntime.quantization.shape_inference").quant_pre_process(
+        str(source), str(prepared), skip_symbolic_shape=True
+    )  # folds batch norm
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         """The calibration clips, one after the other."""
 
         def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
             clip = next(clips, None)
-            return None if clip is None else {"waveform": clip[None, :longest].astype(np.float32)}
+            return None if clip is None else {"waveform": clip[None]}
 
     quantization.quantize_static(
-        str(source),
+        str(prepared),
         str(target),
         Reader(),
         quant_format=quantization.QuantFormat.QDQ,
@@ -94,6 +92,7 @@ def _quantize(source: Path, target: Path, calibration_clips: Sequence[npt.NDArra
         weight_type=quantization.QuantType.QInt8,
         reduce_range=True,  # 7-bit weights: 8-bit ones saturate on x86 processors without VNNI
     )
+    prepared.unlink()
 
 
 def _labelled(job: ExportJob, copy: Network) -> tuple[float, float]:
@@ -104,7 +103,7 @@ def _labelled(job: ExportJob, copy: Network) -> tuple[float, float]:
     networks: tuple[Callable[[Tensor], Tensor], ...] = (job.tagger.model.probabilities, copy)
     predictions: list[list[npt.NDArray[np.float32]]] = [[], []]
     for path in job.labelled.paths:
-        waveform = load_clip(path).waveform
+        waveform = job.at_rate(load_clip(path).waveform)
         for network, rows in zip(networks, predictions, strict=True):
             rows.append(mean_probabilities(network, waveform))
     before, after = (

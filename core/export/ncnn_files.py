@@ -9,7 +9,16 @@ from torch import Tensor
 from core.errors import ExportError
 from core.export.packages import require
 from core.models.cnn import Cnn14
+from core.models.network import Network
+from core.runtime import ncnn_engine
 from core.runtime.ncnn_graph import body, param_text, weight_pieces
+
+
+def unsupported(network: Network) -> str:
+    """Why there are no such files of a network, in a sentence with what works instead; empty where there are."""
+    if ncnn_engine.runs(network):
+        return ""
+    return f"ncnn's files are written for CNN14 alone, not for {network.architecture}; onnx works, and ncnn's pnnx converts it."
 
 
 def ncnn_files(model: Cnn14) -> tuple[str, bytes]:

@@ -1,79 +1,63 @@
-"""Writing an ONNX file weight by weight, and running one.
+"""Writing a network's ONNX file weight by weight, and running one.
 
 ``onnx.save`` has a network in memory twice more: as message objects and as bytes. Protocol buffers' wire format is simple
 enough (https://protobuf.dev/programming-guides/encoding) to write the weights straight into the file; everything else is
-built and encoded by the onnx package.
+encoded by the onnx package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from core.errors import ExportError
 from core.export.packages import require
-
-OPSET = 18
-"""The newest operator is ReduceMean with its axes as an input; onnxruntime runs this since 1.14 (2023)."""
-
-IR_VERSION = 8
-"""What ONNX 1.13 wrote, which brought opset 18."""
+from core.models.network import Network
+from core.runtime.onnx_graph import PROBABILITIES, whole_graph
 
 # Field numbers of onnx.proto: ModelProto.graph, ModelProto.metadata_props, GraphProto.initializer, TensorProto.raw_data.
 _GRAPH, _METADATA, _INITIALIZER, _RAW_DATA = 7, 14, 5, 9
 
 
-@dataclass(frozen=True, eq=False)
-class Weight:
-    """One float32 tensor, computed when it is written and not kept."""
-
-    name: str
-    shape: tuple[int, ...]
-    make: Callable[[], npt.NDArray[np.float32]]
-
-
-def write_model(
-    path: Path,
-    nodes: Sequence[Any],
-    constants: Mapping[str, npt.NDArray[Any]],
-    weights: Sequence[Weight],
-    classes: int,
-) -> None:
-    """Write a model ``waveform`` (batch, samples) -> ``probabilities`` (batch, classes)."""
-    onnx, helper, numpy_helper = require("onnx"), require("onnx.helper"), require("onnx.numpy_helper")
-    real = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        list(nodes),
-        "pannscope",
-        [helper.make_tensor_value_info("waveform", real, ["batch", "samples"])],
-        [helper.make_tensor_value_info("probabilities", real, ["batch", classes])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="pannscope")
-    model.opset_import.append(helper.make_opsetid("", OPSET))
-    small = graph.SerializeToString(deterministic=True)
+def write_onnx(network: Network, path: Path) -> None:
+    """Write ``network`` to ``path``, see ``core.runtime.onnx_graph.whole_graph``; raises ``ExportError`` where it has no graph."""
+    onnx = require("onnx")
+    try:
+        exported = whole_graph(network)
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # of PyTorch's exporter, for an operation unknown to ONNX
+        raise ExportError(
+            f"PyTorch cannot express {network.architecture} in ONNX ({str(error).splitlines()[0]}); safetensors works."
+        ) from error
+    graph = onnx.GraphProto()
+    graph.CopyFrom(exported.model.graph)
+    shell = onnx.ModelProto()
+    shell.CopyFrom(exported.model)
+    shell.ClearField("graph")
+    shell.producer_name, shell.producer_version = "pannscope", ""
     heads = [
-        onnx.TensorProto(dims=weight.shape, data_type=real, name=weight.name).SerializeToString()
-        for weight in weights
+        onnx.TensorProto(dims=tensor.shape, data_type=onnx.TensorProto.FLOAT, name=name).SerializeToString()
+        for name, tensor in exported.weights.items()
     ]
-    sizes = [4 * prod(weight.shape) for weight in weights]
-    tensors = [
+    sizes = [4 * tensor.numel() for tensor in exported.weights.values()]
+    lengths = [
         len(head) + len(_head(_RAW_DATA, size)) + size for head, size in zip(heads, sizes, strict=True)
     ]
+    small = graph.SerializeToString(deterministic=True)
     with path.open("wb") as file:
-        file.write(model.SerializeToString(deterministic=True))
-        file.write(_head(_GRAPH, len(small) + sum(len(_head(_INITIALIZER, n)) + n for n in tensors)))
+        file.write(shell.SerializeToString(deterministic=True))
+        file.write(_head(_GRAPH, len(small) + sum(len(_head(_INITIALIZER, n)) + n for n in lengths)))
         file.write(small)
-        for weight, head, size, length in zip(weights, heads, sizes, tensors, strict=True):
+        for head, size, length, tensor in zip(heads, sizes, lengths, exported.weights.values(), strict=True):
             file.write(_head(_INITIALIZER, length) + head + _head(_RAW_DATA, size))
-            _write_array(file, weight)
+            file.write(np.ascontiguousarray(tensor.cpu().numpy(), dtype="<f4").data)
 
 
 def append_metadata(path: Path, entries: Mapping[str, str]) -> None:
@@ -97,7 +81,7 @@ def onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def network(waveform: Tensor) -> Tensor:
-        (probabilities,) = session.run(["probabilities"], {"waveform": waveform.numpy()})
+        (probabilities,) = session.run([PROBABILITIES], {"waveform": waveform.numpy()})
         return torch.from_numpy(probabilities)
 
     return network
@@ -114,9 +98,3 @@ def _varint(value: int) -> bytes:
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*encoded, value])
-
-
-def _write_array(file: BinaryIO, weight: Weight) -> None:
-    values = np.ascontiguousarray(weight.make(), dtype="<f4")
-    assert values.shape == weight.shape, weight.name
-    file.write(values.data)

@@ -18,7 +18,7 @@ from core.errors import ExportError, PannscopeError
 from core.export.archive import write_zip
 from core.export.check import ExportJob, OnProgress
 from core.export.formats import Exported, known_format
-from core.export.writers import WRITERS
+from core.export.writers import WRITERS, refusal
 from core.files import already_there, check_output, move_into_place, unwritable
 from core.tagging import Tagger
 from core.training.data import LabelledClips
@@ -55,7 +55,7 @@ def export(
     Raises
     ------
     ExportError
-        An unknown format, a file that cannot be written, or a copy whose probabilities differ by more than the format allows.
+        An unknown format, one that this architecture cannot have, a file that cannot be written, or a copy whose probabilities differ by more than the format allows.
 
     Examples
     --------
@@ -71,6 +71,8 @@ def export(
     check_export(target, format, force=force)
     if half and format != "safetensors":
         raise ExportError(f"Only safetensors can be stored in half precision; leave it out for {format}.")
+    if reason := refusal(format, tagger.model):
+        raise ExportError(reason)
     started = time.perf_counter()
     job = ExportJob(
         tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half, on_progress

@@ -14,9 +14,11 @@ from core.export.describe import description
 from core.export.formats import FORMATS
 from core.export.int8 import write_int8
 from core.export.ncnn_files import NcnnNetwork, ncnn_files
-from core.export.onnx_file import append_metadata, onnx_network
-from core.export.onnx_graph import write_onnx
+from core.export.ncnn_files import unsupported as ncnn_files_unsupported
+from core.export.onnx_file import append_metadata, onnx_network, write_onnx
+from core.export.panns import unsupported as panns_unsupported
 from core.export.panns import write_panns
+from core.models.network import Network
 
 Writer = Callable[[ExportJob, Path], Written]
 
@@ -37,7 +39,7 @@ def _write_safetensors(job: ExportJob, draft: Path) -> Written:
         )
 
     save({})
-    copy = load_checkpoint(draft).model.probabilities
+    copy = load_checkpoint(draft, architecture=info.architecture).model.probabilities
     if job.half:
         difference = job.compare(copy)
         notes = [f"Stored in float16: a probability changes by up to {difference.largest:.2g}."]
@@ -91,13 +93,21 @@ def _metadata(job: ExportJob, written: Written) -> dict[str, str]:
     info, classes = job.tagger.info, job.tagger.classes
     return {
         "name": info.name,
-        "sample_rate": "32000",
+        "architecture": info.architecture,
+        "sample_rate": str(job.entry.sample_rate),
+        "window_samples": str(job.entry.window_samples or ""),
         "classes": json.dumps(list(classes.names)),
         "audioset_indices": json.dumps(list(classes.indices)),
         "source_sha256": info.sha256,
         "max_abs_difference": f"{written.difference.largest:.3g}",
         "pannscope": json.dumps({**description(job, written.difference), "measured": written.measured}),
     }
+
+
+def refusal(format: str, network: Network) -> str:
+    """Why a network cannot have a format, in a sentence with what works instead; empty where it can."""
+    reasons = {"ncnn": ncnn_files_unsupported, "panns": panns_unsupported}
+    return reasons[format](network) if format in reasons else ""
 
 
 WRITERS: dict[str, Writer] = {

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from core.models.frontend import MelModule
 from core.models.network import Network
+from core.models.spectrum import power_spectrum
 
 SAMPLE_RATE = 44_100
 WINDOW_SAMPLES = 10 * SAMPLE_RATE
@@ -78,10 +79,9 @@ class Dcase2021(Network):
     def classify(self, embedding: Tensor) -> Tensor:
         return self.dense2(F.dropout(embedding, _DROPOUT, self.training))
 
-    def probabilities(self, waveform: Tensor) -> Tensor:
-        """Softmax of the logits, without gradients: (batch, samples) -> (batch, scenes)."""
-        with torch.inference_mode():
-            return torch.softmax(self(waveform), dim=1)
+    def activate(self, logits: Tensor) -> Tensor:
+        """Scenes exclude each other: a softmax."""
+        return torch.softmax(logits, dim=1)
 
 
 class LogMelMagnitude(MelModule):
@@ -93,10 +93,8 @@ class LogMelMagnitude(MelModule):
         super().__init__(window, (_BANDS, _N_FFT // 2 + 1), _mel_matrix)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        spectrum = torch.stft(
-            waveform, _N_FFT, _HOP, _WINDOW, window=self.window, pad_mode="reflect", return_complex=True
-        )[:, :, :_FRAMES]  # (batch, n_fft // 2 + 1, frames)
-        return torch.log(self.mel @ spectrum.abs() + _FLOOR).unsqueeze(1)
+        power = power_spectrum(waveform, self.window, _N_FFT, _HOP)[:, :, :_FRAMES]
+        return torch.log(self.mel @ power.sqrt() + _FLOOR).unsqueeze(1)
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from core.models.frontend import MelModule
 from core.models.network import Network
+from core.models.spectrum import power_spectrum
 
 SAMPLE_RATE = 32_000
 MIN_SAMPLES = 1_025
@@ -176,10 +177,7 @@ class PreemphasizedMel(MelModule):
 
     def forward(self, waveform: Tensor) -> Tensor:
         emphasized = waveform[:, 1:] - _PREEMPHASIS * waveform[:, :-1]
-        spectrum = torch.stft(
-            emphasized, _N_FFT, _HOP, _WINDOW, window=self.window, pad_mode="reflect", return_complex=True
-        )  # (batch, n_fft // 2 + 1, frames)
-        mel = self.mel @ (spectrum.real.square() + spectrum.imag.square())
+        mel = self.mel @ power_spectrum(emphasized, self.window, _N_FFT, _HOP)
         return ((torch.log(mel + _FLOOR) + _SHIFT) / _SCALE).unsqueeze(1)
 
 

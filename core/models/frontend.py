@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.models.spectrum import power_spectrum
+
 
 @dataclass(frozen=True)
 class FrontEnd:
@@ -195,16 +197,7 @@ class LogMel(MelModule):
 
     def _power(self, waveform: Tensor, *, centered: bool) -> Tensor:
         fe = self.front_end
-        spectrum = torch.stft(
-            waveform,
-            fe.n_fft,
-            fe.hop,
-            window=self.window,
-            center=centered,
-            pad_mode="reflect",
-            return_complex=True,
-        )  # (batch, n_fft // 2 + 1, frames)
-        return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+        return power_spectrum(waveform, self.window, fe.n_fft, fe.hop, centered=centered).transpose(1, 2)
 
     def decibels(self, power: Tensor) -> Tensor:
         """Log-mel of a power spectrogram: (batch, frames, n_fft // 2 + 1) -> (batch, 1, frames, mel_bins) in dB."""

@@ -61,10 +61,14 @@ class Network(nn.Module, ABC):
         """Logits (batch, classes) of feature maps."""
         return self.classify(self.embed(maps))
 
+    def activate(self, logits: Tensor) -> Tensor:
+        """Probabilities of logits, (batch, classes) each: a sigmoid, since tags do not exclude each other."""
+        return torch.sigmoid(logits)
+
     def probabilities(self, waveform: Tensor) -> Tensor:
-        """Sigmoid of the logits, without gradients: (batch, samples) -> (batch, classes)."""
+        """``activate`` of the logits, without gradients: (batch, samples) -> (batch, classes)."""
         with torch.inference_mode():
-            return torch.sigmoid(self(waveform))
+            return self.activate(self(waveform))
 
     def embedding(self, waveform: Tensor) -> Tensor:
         """What the output layer computes its logits from, without gradients: (batch, samples) -> (batch, units)."""

@@ -104,6 +104,5 @@ class WavegramLogmelCnn14(WavegramCnn14):
         waveform, logmel = inputs
         x = self.conv_block1(self.bn0(logmel.transpose(1, 3)).transpose(1, 3), 2)
         wavegram = self.wavegram(waveform)
-        # Of an odd number of hops the log-mel gives one frame more than the wavegram, where the original fails.
-        frames = min(x.shape[2], wavegram.shape[2])
-        return self.later_blocks(torch.cat([x[:, :, :frames], wavegram[:, :, :frames]], dim=1))
+        # Of an odd number of hops the log-mel gives one frame more than the wavegram, where the original fails; it never gives fewer.
+        return self.later_blocks(torch.cat([x[:, :, : wavegram.shape[2]], wavegram], dim=1))

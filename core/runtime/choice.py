@@ -13,13 +13,15 @@ from torch import Tensor
 
 from core.errors import ModelError
 from core.models.cnn import Cnn14
-from core.models.frontend import FRONT_END
 from core.models.network import Network
+from core.models.registry import architecture
+from core.runtime import ncnn_engine, onnx_engine, winograd
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
 from core.runtime.memory import drop_library_pages, page_out_weights, trim_heap, weights_paged_out_after_use
 from core.runtime.ncnn_engine import NcnnEngine
+from core.runtime.onnx_engine import OnnxEngine
 from core.runtime.profiles import choose_profile
 
 TOLERANCE = 1e-4
@@ -28,8 +30,12 @@ TOLERANCE = 1e-4
 TOLERANCE_BF16 = 0.1
 """The same for ``bf16``, which shows only whether it works; its loss of quality is measured on labelled clips."""
 
-_FAST = ("winograd", "ncnn")
-"""Engines that "auto" tries on a CPU, the fastest first."""
+_FAST: dict[str, Callable[[Network], bool]] = {
+    "winograd": winograd.runs,
+    "ncnn": ncnn_engine.runs,
+    "onnxruntime": onnx_engine.runs,
+}
+"""Engines that "auto" tries on a CPU, the fastest first, and whether each runs a network of that architecture faster than torch does."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +56,9 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
     model : Network
         The network, in eval mode.
     runtime : str
-        "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and torch that can run the
-        network here and gives torch's probabilities. A warning is logged once where neither of the first two can.
+        "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and onnxruntime that is
+        made for the architecture, can run the network here and gives torch's probabilities. Where none can, that is torch, and a
+        warning is logged once; where none is made for it, torch is the fastest.
     profile : str, optional
         "fast" or "small"; by default the one that PANNSCOPE_PROFILE names, else by the free memory.
 
@@ -78,10 +85,9 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
         return _checked(model, runtime, profile, thread_count, f"{runtime}, as requested")
     if torch.cuda.is_available():
         return _torch(model, "torch, because there is a CUDA device")
-    if not isinstance(model, Cnn14):
-        return TorchEngine(model, "torch, which runs every architecture")
     failures: list[str] = []
-    for name in _FAST:
+    fast = [name for name, runs in _FAST.items() if runs(model)]
+    for name in fast:
         reason = f"{name}, the fastest here without a CUDA device"
         if failures:
             reason = f"{name}, because a faster engine cannot be used: {' '.join(failures)}"
@@ -89,6 +95,8 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
             return _checked(model, name, profile, thread_count, reason)
         except EngineError as error:
             failures.append(f"{name}: {error}")
+    if not fast:
+        return TorchEngine(model, f"torch, the fastest for {model.architecture} without a CUDA device")
     why = f"torch, because no faster engine can be used: {' '.join(failures)}"
     _warn_once(why)
     return TorchEngine(model, why)
@@ -98,18 +106,27 @@ def _torch(model: Network, why: str) -> TorchEngine:
     return TorchEngine(model, why, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _checked(model: Any, runtime: str, profile: str | None, thread_count: int, reason: str) -> Engine:
+def _checked(model: Network, runtime: str, profile: str | None, thread_count: int, reason: str) -> Engine:
     """An engine that gave torch's probabilities for the probe; ``EngineError`` if it cannot."""
-    chosen, why_profile = choose_profile(model.config, profile)
+    of_cnn14 = runtime != "onnxruntime"
+    if of_cnn14 and not (winograd.runs(model) if runtime == "winograd" else isinstance(model, Cnn14)):
+        raise EngineError(
+            f"{runtime} runs CNN14{' on 64 mel bands' if runtime == 'winograd' else ''}, not {model.architecture}; "
+            "give auto, onnxruntime or torch."
+        )
+    chosen, why_profile = choose_profile(model.config, profile) if of_cnn14 else (None, "")
+    cnn14: Any = model
     engines: dict[str, Callable[[], Engine]] = {
         # Its module imports the compiler, which only this engine needs.
         "winograd": lambda: importlib.import_module("core.runtime.winograd.engine").WinogradEngine(
-            model, chosen, thread_count
+            cnn14, chosen, thread_count
         ),
-        "ncnn": lambda: NcnnEngine(model, chosen, thread_count),
-        "bf16": lambda: Bf16Engine(model),
+        "ncnn": lambda: NcnnEngine(cnn14, chosen, thread_count),  # type: ignore[arg-type]
+        "bf16": lambda: Bf16Engine(cnn14),
+        "onnxruntime": lambda: OnnxEngine(model, thread_count),
     }
-    probe = _probe()
+    entry = architecture(model.architecture)
+    probe = _probe(entry.window_samples or max(entry.least_samples, entry.sample_rate // 2))
     with weights_paged_out_after_use(model):
         expected = model.probabilities(probe)
     trim_heap()  # before the engine takes memory of its own
@@ -127,14 +144,14 @@ def _checked(model: Any, runtime: str, profile: str | None, thread_count: int, r
     page_out_weights(model)
     drop_library_pages()  # the code that built and checked the engine
     threads_used = f"{thread_count} thread{'s' if thread_count > 1 else ''}"
-    engine.why = "; ".join([reason, *([] if runtime == "bf16" else [why_profile]), threads_used])
+    profiled = [why_profile] if runtime in ("winograd", "ncnn") else []
+    engine.why = "; ".join([reason, *profiled, threads_used])
     return engine
 
 
-@lru_cache(maxsize=1)
-def _probe() -> Tensor:
-    """Half a second of rising noise, (1, samples), on which an engine is compared with torch before it is used."""
-    samples = FRONT_END.sample_rate // 2
+@lru_cache(maxsize=4)
+def _probe(samples: int) -> Tensor:
+    """Rising noise, (1, samples), on which an engine is compared with torch before it is used."""
     noise = torch.randn((1, samples), generator=torch.Generator().manual_seed(0))
     return noise * torch.linspace(0.0, 0.3, samples)
 

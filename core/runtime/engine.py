@@ -11,7 +11,7 @@ from core.errors import ModelError
 from core.models.network import Network
 from core.models.registry import architecture
 
-RUNTIMES = ("auto", "torch", "winograd", "ncnn", "bf16")
+RUNTIMES = ("auto", "torch", "winograd", "ncnn", "onnxruntime", "bf16")
 """Names of runtimes. ``bf16`` keeps weights and feature maps in 16 bits, and runs only where it is requested by name."""
 
 
@@ -24,7 +24,7 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    name : "torch", "torch-cuda", "winograd", "ncnn" or "bf16".
+    name : "torch", "torch-cuda", "winograd", "ncnn", "onnxruntime" or "bf16".
     why : the reason for the choice of this engine, in one sentence.
     nbytes : bytes of its own copy of the weights; 0 where it uses the network's.
     """

@@ -81,7 +81,7 @@ def test_the_figures_of_a_difference(small):
     clips = [0.1 * rng.standard_normal(samples).astype(np.float32) for samples in (16_000, 32_000)]
     outputs = iter([[0.5, 0.3, 0.1], [0.9, 0.0, 0.2]])
     copies = iter([[0.4, 0.5, 0.4], [0.9, 0.0, 0.2]])
-    model = SimpleNamespace(probabilities=lambda _: torch.tensor([next(outputs)]))
+    model = SimpleNamespace(probabilities=lambda _: torch.tensor([next(outputs)]), architecture="cnn14")
     job = ExportJob(SimpleNamespace(model=model), None)
     result = job.compare(lambda _: torch.tensor([next(copies)]), clips)
     assert (result.largest, result.mean) == (pytest.approx(0.3), pytest.approx(0.1))

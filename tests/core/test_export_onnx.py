@@ -13,9 +13,8 @@ import torch
 
 from core.examples import EXAMPLES, synthesize
 from core.export import export, write_onnx
-from core.export.onnx_front_end import BLOCK, HALF, ROWS, mel_rows, transform_matrices
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.models.frontend import mel_matrix
+from core.models.spectrum import _by_products
 from core.tagging import load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import evaluate
@@ -48,20 +47,31 @@ def sound(samples: int) -> np.ndarray:
     return whole[1000 : 1000 + samples].copy()
 
 
-def test_the_two_products_are_the_windowed_fourier_transform():
-    window = np.random.default_rng(1).standard_normal(1024)
-    first, second = (matrix.astype(np.float64) for matrix in transform_matrices())
-    by_column = window.reshape(ROWS, BLOCK).T[:, None]  # (n2, 1, n1)
-    inner = (by_column @ first[0])[:, 0].reshape(BLOCK, 2, HALF)
-    outer = inner.transpose(2, 1, 0).reshape(HALF, 2 * BLOCK) @ second
-    found = outer[:, :BLOCK] + 1j * outer[:, BLOCK:]  # (k1, k2)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
-    wanted = np.fft.fft(window * hann)
-    for k1 in range(HALF):
-        for k2 in range(BLOCK):
-            assert abs(found[k1, k2] - wanted[k1 + ROWS * k2]) < 2e-5
-    power = np.abs(np.fft.rfft(window * hann)) ** 2
-    assert np.allclose((outer**2).reshape(-1) @ mel_rows(), power @ mel_matrix(), rtol=1e-5)
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "length"),
+    [
+        (1024, 320, 1024),
+        (1024, 320, 800),
+        (512, 160, 512),
+        (256, 80, 256),
+        (1380, 345, 1380),
+        (2048, 882, 1764),
+    ],
+)
+def test_the_two_products_are_the_windowed_fourier_transform(n_fft, hop, length):
+    """In float64, frame by frame, with every architecture's window; the first frame starts half a window before the first sample."""
+    waveform = np.random.default_rng(1).standard_normal(3 * n_fft + 7)
+    window = np.random.default_rng(2).random(length).astype(np.float32)
+    given = torch.from_numpy(waveform.astype(np.float32))[None].repeat(2, 1)
+    found = _by_products(given, torch.from_numpy(window), n_fft, hop, centered=True)
+    padded = np.pad(given[0].numpy().astype(np.float64), n_fft // 2, mode="reflect")
+    left = (n_fft - length) // 2
+    whole = np.pad(window.astype(np.float64), (left, n_fft - length - left))
+    assert found.shape == (2, n_fft // 2 + 1, len(waveform) // hop + 1)
+    for frame in range(found.shape[2]):
+        wanted = np.abs(np.fft.rfft(padded[hop * frame : hop * frame + n_fft] * whole)) ** 2
+        assert np.allclose(found[0, :, frame], wanted, rtol=1e-4, atol=1e-4 * wanted.max())
+    assert torch.equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("samples", [9_920, 9_983, 10_239, 54_400, 320_000, 960_000])
@@ -76,19 +86,21 @@ def test_every_length_equals_the_network(demo, session, samples):
 @pytest.mark.parametrize("samples", [1, 600, 6_400])
 def test_what_is_too_short_is_padded_as_the_tagger_does(demo, session, samples):
     waveform = sound(samples)
-    (found,) = session.run(None, {"waveform": waveform[None]})
+    found = session.run(None, {"waveform": waveform[None]})[0]
     assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
 
 
 def test_silence(demo, session):
     waveform = np.zeros(40_000, np.float32)
-    (found,) = session.run(None, {"waveform": waveform[None]})
+    found, embedding = session.run(None, {"waveform": waveform[None]})
     assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
+    expected = demo.model.embedding(torch.from_numpy(waveform)[None]).numpy()
+    assert np.abs(embedding - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 def test_a_batch_is_its_clips(session):
     clips = np.stack([synthesize(key)[:48_000] for key in ("rain", "clock", "helicopter")])
-    (together,) = session.run(None, {"waveform": clips})
+    together = session.run(None, {"waveform": clips})[0]
     alone = [session.run(None, {"waveform": clip[None]})[0][0] for clip in clips]
     assert np.abs(together - np.stack(alone)).max() < 1e-6
     assert np.abs(together[0] - together[1]).max() > 0.01
@@ -96,10 +108,11 @@ def test_a_batch_is_its_clips(session):
 
 def test_the_file_is_valid_and_says_what_it_is(demo, exported, session):
     onnx.checker.check_model(str(exported.path), full_check=True)
-    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    (given,), (found, embedding) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape, found.name, found.shape) == (
         "waveform", ["batch", "samples"], "probabilities", ["batch", 18],
     )  # fmt: skip
+    assert (embedding.name, embedding.shape) == ("embedding", ["batch", demo.model.config.embedding])
     notes = session.get_modelmeta().custom_metadata_map
     assert json.loads(notes["classes"]) == list(demo.classes.names)
     assert notes["sample_rate"] == "32000"
