@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.export import FORMATS, Exported, Format, export_bytes
+from core.export import FORMATS, Exported, Format, export_bytes, refusal
 from dashboard import formats
 from dashboard.prune.cut import Cut
 from dashboard.server.jobs import JobStatus, Step
@@ -58,7 +58,7 @@ def export(cut: Cut) -> None:
         "before it is offered; the largest difference of a probability is stated."
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        kind = _choose_kind()
+        kind = _choose_kind(cut)
         pressed = st.button("Export", key="prepare", type="primary")
     st.caption(kind.about)
     key = ("file", kind.form.name, kind.half, get_server().pruned_key(cut))
@@ -75,9 +75,13 @@ def export(cut: Cut) -> None:
             )
 
 
-def _choose_kind() -> FileKind:
+def _choose_kind(cut: Cut) -> FileKind:
+    """The formats that the network can have."""
     kinds = {}
+    network = get_server().tagger(cut.name).model
     for name, form in FORMATS.items():
+        if refusal(name, network):
+            continue
         kinds[name] = FileKind(form)
         if name == "safetensors":
             kinds["safetensors-half"] = FileKind(form, half=True)

@@ -102,6 +102,7 @@ def test_eight_bits_are_calibrated_on_every_other_clip(small, tmp_path, monkeypa
     fake = SimpleNamespace(
         CalibrationDataReader=object, quantize_static=quantize_static, QuantFormat=kinds, QuantType=kinds
     )
+    fake.quant_pre_process = lambda source, target, **_settings: shutil.copy(source, target)
     monkeypatch.setattr(int8_module, "require", lambda _module: fake)
     original = ExportJob.compare
 
