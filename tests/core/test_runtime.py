@@ -18,7 +18,7 @@ from core.errors import SettingsError
 from core.models.cnn import Cnn14
 from core.runtime import choice
 from core.runtime.choice import _warn_once, engine_for
-from core.runtime.engine import EngineError, TorchEngine
+from core.runtime.engine import EngineError
 from core.runtime.winograd import native
 from core.tagging import Tagger
 from tests.core.networks import network
@@ -73,7 +73,8 @@ def test_a_processor_without_the_instructions_is_a_reason(monkeypatch):
 
 
 def test_without_any_fast_engine_torch_runs_and_says_so_once(no_compiler, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "ncnn", None)
+    for package in ("ncnn", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
     _warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         taggers = [load_tagger("demo-cnn14"), load_tagger("demo-epanns")]
@@ -89,7 +90,8 @@ def test_a_package_that_is_another_thing_is_a_reason(no_compiler, monkeypatch, t
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "ncnn", raising=False)
     engine = engine_for(load_tagger("demo-epanns").model)
-    assert isinstance(engine, TorchEngine)
+    assert engine.name == "onnxruntime"
+    assert "a faster engine cannot be used" in engine.why
     assert "AttributeError" in engine.why
 
 
