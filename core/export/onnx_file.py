@@ -41,7 +41,8 @@ def write_onnx(network: Network, path: Path) -> None:
     shell = onnx.ModelProto()
     shell.CopyFrom(exported.model)
     shell.ClearField("graph")
-    shell.producer_name, shell.producer_version = "pannscope", ""
+    shell.ClearField("producer_version")
+    shell.MergeFrom(onnx.ModelProto(producer_name="pannscope"))
     heads = [
         onnx.TensorProto(dims=tensor.shape, data_type=onnx.TensorProto.FLOAT, name=name).SerializeToString()
         for name, tensor in exported.weights.items()

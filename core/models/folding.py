@@ -7,7 +7,6 @@ whose zero padding is applied after it; it goes into the scale of the decibels b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,9 +17,6 @@ from torch import Tensor, nn
 from core.models.cnn import Cnn14
 
 Array = npt.NDArray[np.float32]
-
-DECIBELS = 10.0 / math.log(10.0)
-"""10 log10(x) = DECIBELS ln(x)."""
 
 _PIECE = 2**19
 """Weights that are folded at once where they are made in pieces: 4 MB in float64."""

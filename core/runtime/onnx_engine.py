@@ -53,9 +53,9 @@ class OnnxEngine:
             )
         self._network, self._inputs = network, graph.inputs
         for name, tensor in graph.weights.items():
-            initializer = graph.model.graph.initializer.add(name=name, dims=tensor.shape, data_type=1)
-            initializer.data_location = (
-                1  # external: its values are in the options, not copied into the model
+            # External: its values are in the options, not copied into the model.
+            initializer = graph.model.graph.initializer.add(
+                name=name, dims=tensor.shape, data_type=1, data_location=1
             )
             initializer.external_data.add(key="location", value="weights")
         options = runtime.SessionOptions()
