@@ -100,7 +100,7 @@ def own_systems(results: Iterable[Kept], *, count_stft: bool = False) -> tuple[S
     return tuple(
         System(
             f"{result.name}-{result.sha256[:8]}-{result.clips_name}",
-            result.name,
+            f"{result.name} (pruned)" if result.pruned else result.name,
             result.clips_name,
             "own",
             Figure(

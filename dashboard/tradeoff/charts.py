@@ -71,6 +71,7 @@ def tradeoff(
             hovertext=[hover(system, cost) for system in members],
             hoverinfo="text",
         )
+    own = sorted(own, key=lambda system: system.costs[cost].value)  # neighbours' names alternate
     if own:
         figure.add_scatter(
             x=[system.costs[cost].value for system in own],
@@ -78,7 +79,7 @@ def tradeoff(
             yaxis="y2",
             mode="markers+text",
             text=[_plain(system.title) for system in own],
-            textposition="top center",
+            textposition=[("top center", "bottom center")[number % 2] for number in range(len(own))],
             textfont={"size": 11, "color": palette.quiet},
             name="Your own",
             marker={"size": 14, "symbol": "star", "color": palette.ink},

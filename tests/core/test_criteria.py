@@ -72,6 +72,35 @@ def test_parallel_filters_are_at_no_distance_and_opposed_ones_at_two():
     assert np.allclose(distances(one_kernel)[0, 1:], [1.0, 0.0])
 
 
+def published_similarity(weight, order):
+    """The published walk, with the sort left open: the kept filters, and every filter's nearest and its distance."""
+    apart = distances(weight)
+    nearest, delta = apart.argmin(axis=1), apart.min(axis=1)
+    redundant, kept = set(), set()
+    for index in order(delta):
+        if index not in redundant:
+            kept.add(index)
+            redundant.add(nearest[index])
+    return set(range(len(weight))) - (redundant - kept), nearest, delta
+
+
+def test_mutual_pairs_are_ties_that_the_sort_breaks():
+    """docs/conventions.md: of two filters that are each other's nearest the sort decides which one stays; ours is stable."""
+    weight = np.random.default_rng(0).standard_normal((256, 128, 3, 3))
+    stable, nearest, delta = published_similarity(weight, lambda delta: np.argsort(delta, kind="stable"))
+    assert stable == set(similarity_kept(weight))
+    pairs = [(one, two) for one, two in enumerate(nearest) if nearest[two] == one and one < two]
+    assert len(pairs) > 50
+    assert all(delta[one] == delta[two] for one, two in pairs)
+    assert all(one in stable and two not in stable for one, two in pairs)
+    later_first, *_ = published_similarity(weight, lambda delta: np.lexsort((-np.arange(len(delta)), delta)))
+    assert all(two in later_first and one not in later_first for one, two in pairs)
+    assert len(later_first) == len(stable)
+    default, *_ = published_similarity(weight, np.argsort)
+    assert len(default) == len(stable)
+    assert len(later_first & stable) <= len(default & stable) <= len(stable)
+
+
 def test_of_two_alike_one_goes():
     """Filters 0 and 2 are alike, 1 and 3 are alike, 4 stands alone: one of each pair stays, and 4."""
     weight = np.zeros((5, 1, 1, 3))
