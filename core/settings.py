@@ -70,8 +70,13 @@ THREADS = Variable(
 AUTO_FETCH = Variable(
     "PANNSCOPE_AUTO_FETCH", "`1`: the dashboard downloads the official pair when it starts", "`0`"
 )
+FIXED_MODELS = Variable(
+    "PANNSCOPE_FIXED_MODELS",
+    "`1`: visitors of the dashboard can neither install nor remove networks, for servers that strangers open",
+    "`0`",
+)
 
-VARIABLES = (WEIGHTS, CACHE, MIRROR, PROFILE, THREADS, AUTO_FETCH)
+VARIABLES = (WEIGHTS, CACHE, MIRROR, PROFILE, THREADS, AUTO_FETCH, FIXED_MODELS)
 
 
 def weights_dir() -> Path:
@@ -121,16 +126,17 @@ def threads() -> int | None:
 
 def auto_fetch() -> bool:
     """Whether the dashboard downloads the official pair when it starts."""
-    accepted = {"": False, "0": False, "false": False, "1": True, "true": True}
-    value = AUTO_FETCH.value.lower()
-    if value not in accepted:
-        raise AUTO_FETCH.refusal("1 or 0")
-    return accepted[value]
+    return _switch(AUTO_FETCH)
+
+
+def fixed_models() -> bool:
+    """Whether visitors of the dashboard can neither install nor remove networks."""
+    return _switch(FIXED_MODELS)
 
 
 def check() -> None:
     """Raise ``SettingsError`` for the first variable whose value is not accepted."""
-    for read in (zenodo, profile, threads, auto_fetch):
+    for read in (zenodo, profile, threads, auto_fetch, fixed_models):
         read()
 
 
@@ -142,3 +148,11 @@ def is_checkout(root: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return bool(project == "pannscope")
+
+
+def _switch(variable: Variable) -> bool:
+    accepted = {"": False, "0": False, "false": False, "1": True, "true": True}
+    value = variable.value.lower()
+    if value not in accepted:
+        raise variable.refusal("1 or 0")
+    return accepted[value]

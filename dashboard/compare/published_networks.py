@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core import checkpoints
+from core.settings import fixed_models
 from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 from dashboard import formats
 from dashboard.compare import settings
@@ -40,7 +41,7 @@ def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
     missing = missing_official()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(_shown(chosen, embedded), width="content")
-        if missing and (embedded or failure):
+        if missing and (embedded or failure) and not fixed_models():
             st.button(
                 download.start_label(ended, _get(missing)),
                 key="fetch_official",
@@ -50,7 +51,7 @@ def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
                 args=(missing,),
                 help=download.HELP,
             )
-        elif embedded:
+        elif embedded and not missing:
             st.button(
                 "Show the published networks",
                 key="show_official",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import checkpoints
+from core import checkpoints, settings
 from core.checkpoints import Entry
 from core.errors import PannscopeError
 from dashboard import formats
@@ -22,7 +22,7 @@ def card(entry: Entry) -> None:
         st.markdown(f"**{entry.title}**" + (" :gray-badge[installed]" if _is_here(entry) else ""))
         st.markdown(entry.about)
         st.markdown(f":small[{figures(entry)}]")  # the color of a link in a caption has too little contrast
-        if entry.kind != "embedded":
+        if entry.kind != "embedded" and not settings.fixed_models():
             _actions(entry)
 
 

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 
 import streamlit as st
 
-from core import checkpoints
+from core import checkpoints, settings
 from core.checkpoints import Entry
 from dashboard.models.card import card
 from dashboard.models.papers import papers
@@ -51,6 +51,8 @@ def page() -> None:
     )
     shown = chosen or "use"
     query_params.keep("show", shown, "use")
+    if settings.fixed_models():
+        st.caption("The networks of this server are fixed: visitors can neither install nor remove any.")
     listed = checkpoints.manifest().values()
     if shown == "papers":
         papers([entry for entry in listed if checkpoints.status(entry) == "published-only"])

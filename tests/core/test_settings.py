@@ -59,6 +59,8 @@ def test_blank_is_not_set(variable: settings.Variable, monkeypatch: pytest.Monke
         (settings.auto_fetch, "AUTO_FETCH", "1", True),
         (settings.auto_fetch, "AUTO_FETCH", "True", True),
         (settings.auto_fetch, "AUTO_FETCH", "0", False),
+        (settings.fixed_models, "FIXED_MODELS", "1", True),
+        (settings.fixed_models, "FIXED_MODELS", "", False),
     ],
 )
 def test_what_is_accepted(read, name, given, value, monkeypatch) -> None:
@@ -84,6 +86,7 @@ def test_what_is_accepted(read, name, given, value, monkeypatch) -> None:
         ("THREADS", "two", "a number of threads"),
         ("THREADS", "²", "a number of threads"),
         ("AUTO_FETCH", "maybe", "1 or 0"),
+        ("FIXED_MODELS", "2", "1 or 0"),
     ],
 )
 def test_what_is_refused_is_one_line(name, given, accepted, monkeypatch, cli) -> None:

@@ -114,3 +114,16 @@ def test_a_failure_stands_on_the_networks_own_card(models: AppTest, tiny: Entry,
     (said,) = [text.value for text in page.caption if "is not the published file" in text.value]
     assert str(tmp_path) not in said
     assert status(tiny) == "available"
+
+
+def test_a_server_for_strangers_offers_neither(
+    models: AppTest, tiny: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = path_of(tiny)
+    installed.parent.mkdir()
+    installed.write_bytes((tmp_path / "site" / "tiny.pth").read_bytes())
+    monkeypatch.setenv("PANNSCOPE_FIXED_MODELS", "1")
+    page = models.run()
+    assert "**Tiny** :gray-badge[installed]" in [text.value for text in page.markdown]
+    assert not [button for button in page.button if (button.key or "").startswith(("install_", "remove_"))]
+    assert any("visitors can neither install nor remove" in text.value for text in page.caption)
