@@ -87,7 +87,7 @@ def _install(entry: Entry) -> None:
         help=download.HELP,
     )
     if failed is not None:
-        st.caption(formats.escaped(failed.message or ""))
+        st.markdown(f":small[{formats.escaped(failed.message or '')}]")
 
 
 def _remove(entry: Entry) -> None:

@@ -111,7 +111,7 @@ def test_a_failure_stands_on_the_networks_own_card(models: AppTest, tiny: Entry,
     downloaded()
     page.run()
     assert page.button(key="install_tiny").label == "Try again"
-    (said,) = [text.value for text in page.caption if "is not the published file" in text.value]
+    (said,) = [text.value for text in page.markdown if "is not the published file" in text.value]
     assert str(tmp_path) not in said
     assert status(tiny) == "available"
 
