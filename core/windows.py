@@ -27,10 +27,12 @@ def least_samples(entry: Architecture) -> int:
     return -(-entry.least_samples * SAMPLE_RATE // entry.sample_rate)
 
 
-def clip_windows(samples: int, entry: Architecture = _CNN14) -> list[tuple[int, int]]:
+def clip_windows(
+    samples: int, entry: Architecture = _CNN14, longest_s: float = WINDOW_SECONDS
+) -> list[tuple[int, int]]:
     """The windows of a clip of ``samples`` at 32 kHz for an architecture, start and end in samples.
 
-    Equal windows of at most 30 s. Of an architecture that takes one length alone windows of that length; what is left at the end is
+    Equal windows of at most ``longest_s`` seconds. Of an architecture that takes one length alone windows of that length; what is left at the end is
     padded with silence where it is half a window or more, and left out where it is less.
 
     Examples
@@ -39,7 +41,7 @@ def clip_windows(samples: int, entry: Architecture = _CNN14) -> list[tuple[int, 
     [(0, 320000), (320000, 640000), (640000, 800000)]
     """
     if entry.window_samples is None:
-        return windows(samples)
+        return windows(samples, longest_s)
     length = least_samples(entry)
     count = max(1, (samples + length // 2) // length)
     return [(start * length, min((start + 1) * length, max(samples, length))) for start in range(count)]
@@ -118,19 +120,19 @@ def validate_waveform(waveform: np.ndarray, least: int = MIN_SAMPLES) -> np.ndar
     return samples if len(samples) >= least else np.pad(samples, (0, least - len(samples)))
 
 
-def split_windows(waveform: np.ndarray, longest_s: float = WINDOW_SECONDS) -> list[Tensor]:
+def split_windows(
+    waveform: np.ndarray, entry: Architecture, longest_s: float = WINDOW_SECONDS
+) -> list[Tensor]:
     """A waveform's windows as a network takes them, (1, samples) float32 each; raises ``AudioError`` as ``validate_waveform``.
 
     Examples
     --------
-    >>> [tuple(window.shape) for window in split_windows(np.zeros(35 * 32_000))]
-    [(1, 560000), (1, 560000)]
+    >>> [tuple(window.shape) for window in split_windows(np.zeros(35 * 32_000), architecture("cnn14-16k"))]
+    [(1, 280000), (1, 280000)]
     """
-    samples = validate_waveform(waveform)
-    return [
-        torch.from_numpy(np.array(samples[start:end]))[None]
-        for start, end in windows(len(samples), longest_s)
-    ]
+    samples = validate_waveform(waveform, least_samples(entry))
+    spans = clip_windows(len(samples), entry, longest_s)
+    return [fitted(samples[start:end], entry) for start, end in spans]
 
 
 def window_mean(outputs: Sequence[np.ndarray]) -> np.ndarray:

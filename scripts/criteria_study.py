@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Study:
         return x
 
     @torch.inference_mode()
-    def answers(self, model: Cnn14) -> np.ndarray:
+    def answers(self, model: Any) -> np.ndarray:
         """Probabilities (clips, classes) of a network that shares C1 to C6 with the parent."""
         outputs = []
         for x in self.layer_inputs:

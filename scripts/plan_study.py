@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from core.audio import load_clip
-from core.models.cnn import Cnn14
+from core.models.network import Network
 from core.profiling import count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _study(
-    model: Cnn14,
+    model: Network,
     search_clips: list[np.ndarray],
     held_out: list[np.ndarray],
     targets: np.ndarray | None,
@@ -119,7 +119,7 @@ def _study(
                 score(found, method, (kind, ratio))
 
 
-def _shares(model: Cnn14, made: PruningPlan) -> dict[str, float]:
+def _shares(model: Network, made: PruningPlan) -> dict[str, float]:
     before, after = (count(network.config) for network in (model, prune(model, made, share=True)))
     return {
         "params": after.params_trainable / before.params_trainable,

@@ -17,7 +17,8 @@ import numpy as np
 from core import load_tagger
 from core.audio import load_clip
 from core.examples import EXAMPLES, example_clip
-from core.models.cnn import LAYERS, Cnn14
+from core.models.cnn import LAYERS
+from core.models.network import Network
 from core.models.widths import PAPER_LAYERS
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import plan
@@ -72,7 +73,7 @@ def main(folder: Path, folds: Path | None) -> None:
 
 
 def compare(
-    model: Cnn14, scored: Sequence[np.ndarray], ways: dict[str, tuple[RepairConfig, list[np.ndarray]]]
+    model: Network, scored: Sequence[np.ndarray], ways: dict[str, tuple[RepairConfig, list[np.ndarray]]]
 ) -> None:
     """One row a way to repair, one column a plan: divergence in nats / share of clips whose first tag stays."""
     expected = predictions(model, scored)
@@ -88,7 +89,7 @@ def compare(
         row(name, *(agreement(expected, network, scored) for network in repaired))
 
 
-def agreement(expected: np.ndarray, network: Cnn14, scored: Sequence[np.ndarray]) -> str:
+def agreement(expected: np.ndarray, network: Network, scored: Sequence[np.ndarray]) -> str:
     """Divergence and first tag, as the tables show them."""
     result = fidelity(expected, predictions(network, scored))
     return f"{result.divergence:.2f} / {result.first_tag:.0%}"

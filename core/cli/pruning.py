@@ -25,7 +25,7 @@ from core.units import plural, prefixed
 if TYPE_CHECKING:
     import numpy as np
 
-    from core.models.cnn import Cnn14
+    from core.models.network import Network
     from core.profiling import Profile
     from core.pruning.plan import PruningPlan
 
@@ -149,11 +149,15 @@ def prune_command(
         )
     else:
         _print_pruned(out, plan, profile_model(tagger.model), counted)
+        if repaired:
+            from core.pruning.repair.repair import methods
+
+            say(f"repaired: {methods(repaired)}")
 
 
 def _repaired(
-    model: Cnn14, plan: PruningPlan, pruned: Cnn14, waveforms: list[np.ndarray]
-) -> tuple[Cnn14, dict[str, Any]]:
+    model: Network, plan: PruningPlan, pruned: Network, waveforms: list[np.ndarray]
+) -> tuple[Network, dict[str, Any]]:
     from core.pruning.repair.repair import repair
 
     with progress("repairing") as show:

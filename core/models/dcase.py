@@ -53,6 +53,7 @@ class Dcase2021(Network):
 
     output_layers = ("dense2",)
     embedding_layer = "dense2"
+    time_axis = 3
 
     def __init__(self, classes: int) -> None:
         super().__init__()

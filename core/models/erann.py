@@ -62,6 +62,7 @@ class Erann(Network):
 
     output_layers = ("fc2",)
     embedding_layer = "fc2"
+    time_axis = 3
 
     def __init__(self, strided: int, width: int, classes: int) -> None:
         super().__init__()

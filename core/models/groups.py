@@ -98,7 +98,7 @@ def groups(name: str, config: Any) -> tuple[Group, ...]:
     network, published = (empty_network(entry, each) for each in (config, entry.configure()))
     widths = dict(zip(entry.layers, config.widths, strict=True))
     whole = _published(name)
-    gone = _gone(whole, {group.name: range(min(widths[group.name], group.channels)) for group in whole})
+    gone = removed(whole, {group.name: range(min(widths[group.name], group.channels)) for group in whole})
     for member in (member for group in whole for member in group.members):
         before, now = (
             sizes_of(each.get_submodule(member.path))[1 - member.axis] for each in (published, network)
@@ -188,24 +188,8 @@ def pruned_config(name: str, config: Any, ratios: Mapping[str, float]) -> Any:
     return entry.from_state(narrow(empty_network(entry, config).state_dict(), found, kept))
 
 
-def narrow(
-    state: Mapping[str, Tensor], found: Sequence[Group], kept: Mapping[str, Sequence[int]]
-) -> dict[str, Tensor]:
-    """A state dict without the channels that ``kept``, ascending indices a group, leaves out; other tensors are the same objects."""
-    result = dict(state)
-    for (path, axis), gone in _gone(found, kept).items():
-        for part in _PARTS:
-            key = f"{path}.{part}"
-            if key in result and result[key].ndim > axis:
-                stays = torch.ones(result[key].shape[axis], dtype=torch.bool)
-                stays[gone] = False
-                index = stays.nonzero()[:, 0].to(result[key].device)
-                result[key] = result[key].index_select(axis, index)
-    return result
-
-
-def _gone(found: Sequence[Group], kept: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Tensor]:
-    """Ascending positions that go, for every module and axis that loses some."""
+def removed(found: Sequence[Group], kept: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Tensor]:
+    """Ascending positions that go where of each group's channels only ``kept`` stay, for every module and axis that loses some."""
     gone: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
     for group in found:
         goes = torch.ones(group.channels, dtype=torch.bool)
@@ -214,6 +198,22 @@ def _gone(found: Sequence[Group], kept: Mapping[str, Sequence[int]]) -> dict[tup
             for member in group.members:
                 gone[member.path, member.axis].append(member.index[goes].flatten())
     return {key: torch.cat(parts).unique() for key, parts in gone.items()}
+
+
+def narrow(
+    state: Mapping[str, Tensor], found: Sequence[Group], kept: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """A state dict without the channels that ``kept``, ascending indices a group, leaves out; other tensors are the same objects."""
+    result = dict(state)
+    for (path, axis), gone in removed(found, kept).items():
+        for part in _PARTS:
+            key = f"{path}.{part}"
+            if key in result and result[key].ndim > axis:
+                stays = torch.ones(result[key].shape[axis], dtype=torch.bool)
+                stays[gone] = False
+                index = stays.nonzero()[:, 0].to(result[key].device)
+                result[key] = result[key].index_select(axis, index)
+    return result
 
 
 def _narrowed(group: Group, width: int, gone: Mapping[tuple[str, int], Tensor]) -> Group:

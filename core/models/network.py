@@ -32,6 +32,8 @@ class Network(nn.Module, ABC):
         What it was built from: ``widths``, ``classes``, ``embedding``.
     architecture : str
         The registry's name of the entry that built it; empty where none has.
+    time_axis : int
+        The axis of feature maps over time and frequency that is time: 2, or 3 where bands come first.
     """
 
     front_end: nn.Module
@@ -40,6 +42,7 @@ class Network(nn.Module, ABC):
     embedding_layer = "fc_audioset"
     config: Any
     architecture = ""
+    time_axis = 2
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits (batch, classes) of waveforms (batch, samples)."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from core.compare import divergences, spearman
 from core.errors import PruningError
-from core.models.cnn import Cnn14
+from core.models.network import Network
+from core.models.registry import architecture
 from core.windows import mean_probabilities
 
 TOP_K = 5
@@ -27,7 +28,7 @@ class Fidelity:
         Number of clips.
     divergence : float
         Kullback-Leibler divergence of the pruned network's output from the parent's, in nats per clip: each class is a Bernoulli
-        variable, and their divergences are summed. 0 is the same output.
+        variable, and their divergences are summed, those of scenes, which exclude each other, as well. 0 is the same output.
     first_tag : float
         Share of the clips whose likeliest tag stays the likeliest.
     top_k, top_k_overlap : int, float
@@ -83,8 +84,9 @@ def fidelity(parent: np.ndarray, pruned: np.ndarray) -> Fidelity:
     )
 
 
-def predictions(model: Cnn14, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-    """Probabilities (clips, classes) float32 of waveforms, each (samples,) at 32 kHz, as tagging computes them."""
+def predictions(model: Network, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities (clips, classes) float32 of waveforms, each (samples,) at 32 kHz, as tagging computes them on torch."""
     if not waveforms:
         raise PruningError("There are no clips to run the network on; give at least one.")
-    return np.stack([mean_probabilities(model.probabilities, waveform) for waveform in waveforms])
+    entry = architecture(model.architecture)
+    return np.stack([mean_probabilities(model.probabilities, waveform, entry) for waveform in waveforms])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CHECKPOINT_SUFFIX, CheckpointInfo, save_checkpoint
-from core.models.cnn import Cnn14
+from core.models.network import Network
 from core.pruning.plan import PruningPlan
 from core.pruning.surgery import compose
 from core.tagging import Tagger
@@ -22,7 +22,7 @@ def save_pruned(
     path: str | os.PathLike[str],
     tagger: Tagger,
     plan: PruningPlan,
-    pruned: Cnn14,
+    pruned: Network,
     *,
     repair: dict[str, Any] | None = None,
     half: bool = False,
@@ -38,7 +38,7 @@ def save_pruned(
     plan : PruningPlan
         What was removed from it; kept indices in the file are composed with those of earlier prunings, so that they refer to
         the original, unpruned network.
-    pruned : Cnn14
+    pruned : Network
         The network after, repaired or not.
     repair : dict, optional
         ``Repaired.document``.
@@ -64,7 +64,7 @@ def save_pruned(
 def pruned_info(
     info: CheckpointInfo,
     plan: PruningPlan,
-    pruned: Cnn14,
+    pruned: Network,
     name: str,
     repair: dict[str, Any] | None = None,
 ) -> CheckpointInfo:

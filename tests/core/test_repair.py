@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,21 +15,25 @@ from core import load_tagger
 from core.audio import load_clip
 from core.errors import AudioError, PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
-from core.models.frontend import LogMel
+from core.models.frontend import FRONT_END, LogMel
+from core.models.trace import trace
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
-from core.pruning.repair import calibration
-from core.pruning.repair.calibration import add_variants, calibration_windows
+from core.pruning.repair import variants
+from core.pruning.repair.calibration import MAX_SECONDS, calibration_windows
 from core.pruning.repair.config import RepairConfig
-from core.pruning.repair.layers import LayerRepair, _patches
+from core.pruning.repair.kernels import Kernel, patches
 from core.pruning.repair.moments import _Moments
 from core.pruning.repair.repair import repair
+from core.pruning.repair.spans import Spans
+from core.pruning.repair.variants import LogMels, add_variants
 from core.pruning.surgery import prune
 
 WIDTHS = (4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9)
 CONFIG = Cnn14Config(WIDTHS, 5, 12)
 EXACT = RepairConfig(map_ridge=1e-12, tap_ridge=1e-12, summary_ridge=1e-12, windows=12)
 QUICK = RepairConfig(windows=4)
+LONGEST = MAX_SECONDS * FRONT_END.sample_rate / FRONT_END.hop
 
 
 def noises(count: int, seconds: float = 1.0, seed: int = 0) -> list[np.ndarray]:
@@ -120,8 +123,9 @@ def test_the_corrected_kernel_is_the_one_worked_out_by_hand(model):
 
 def test_patches_are_what_a_convolution_hears():
     maps = torch.randn(1, 3, 6, 4, generator=torch.Generator().manual_seed(0))
-    places = torch.tensor([0, 5, 9, 23])
-    assert torch.equal(_patches(maps, places), F.unfold(maps, 3, padding=1)[0].T[places])
+    positions = torch.tensor([0, 5, 9, 23])
+    kernel = Kernel.of(torch.nn.Conv2d(3, 2, 3, padding=1))
+    assert torch.equal(patches(maps, positions, kernel), F.unfold(maps, 3, padding=1)[0].T[positions])
 
 
 def test_batch_norms_bring_the_clips_to_the_unpruned_mean_and_spread(model):
@@ -284,7 +288,7 @@ def test_agreement_of_the_embedded_network_rises_on_clips_it_was_not_repaired_on
 def test_variants_are_sounds_of_the_length_of_the_first_and_above_the_floor(windows):
     front_end = LogMel()
     logmels = [front_end(torch.from_numpy(waveform)[None]) for waveform in (*noises(2), noises(1, 0.5)[0])]
-    found = add_variants(logmels, windows)
+    found = [sound for sound, _ in add_variants(logmels, windows, LONGEST, LogMels(FRONT_END))]
     assert len(found) == max(3, windows)
     assert all(torch.equal(*pair) for pair in zip(logmels, found[:3], strict=True))
     for made in found[3:]:
@@ -297,21 +301,22 @@ def test_variants_are_sounds_of_the_length_of_the_first_and_above_the_floor(wind
 
 def test_two_sounds_add_up_in_power(monkeypatch):
     """Without the equaliser and at equal level: 10 log10(10^(a/10) + 10^(b/10)) by hand, -40 dB and -50 dB give -39.586."""
-    monkeypatch.setattr(calibration, "_TILT_DB", 0.0)
-    monkeypatch.setattr(calibration, "_LEVEL_DB", 0.0)
+    monkeypatch.setattr(variants, "_TILT_DB", 0.0)
+    monkeypatch.setattr(variants, "_LEVEL_DB", 0.0)
     first, second = torch.full((1, 1, 5, 64), -40.0), torch.full((1, 1, 5, 64), -50.0)
-    for made in add_variants([first, second], 12)[2:]:
+    for made, _ in add_variants([first, second], 12, LONGEST, LogMels(FRONT_END))[2:]:
         level = float(made[0, 0, 0, 0])
         assert torch.allclose(made, torch.full_like(made, level))
         assert min(abs(level - sum_of_two) for sum_of_two in (-39.5861, -36.9897, -46.9897)) < 1e-3
 
 
-def test_long_clips_share_the_calibration_time():
+def test_long_clips_share_the_calibration_time(model):
     """120 s in all: all of 5 s and 20 s, half of the other 95 s from each of the two long ones; windows of at most 10 s."""
     lengths = (5, 200, 20, 300)
     rng = np.random.default_rng(0)
     cut = calibration_windows(
-        [0.1 * rng.standard_normal(32_000 * seconds).astype(np.float32) for seconds in lengths]
+        model,
+        [0.1 * rng.standard_normal(32_000 * seconds).astype(np.float32) for seconds in lengths],
     )
     assert [window.shape[1] / 32_000 for window in cut] == [5, *[9.5] * 5, 10, 10, *[9.5] * 5]
 
@@ -327,12 +332,17 @@ def test_moments_by_hand():
     assert variance.min() >= 0
 
 
-def test_the_spans_that_give_summaries_by_hand():
+def test_the_spans_that_give_summaries_by_hand(model):
     """Of 10 frames: all of them; 4 from 0, 2, 4 and 6; 8 from 0 (a second half-overlapping one would end at 12)."""
-    network = SimpleNamespace(pool=lambda x: torch.stack([x.min(), x.max()])[None])
-    frames = torch.arange(10.0).reshape(1, 1, 10, 1)
-    spans = LayerRepair._summaries(SimpleNamespace(_wide=network), frames)
-    assert spans.tolist() == [[0, 9], [0, 3], [2, 5], [4, 7], [6, 9], [0, 7]]
+    steps = trace(model, 319 * 320)  # 320 frames, five times halved
+    at = steps.position("fc1")
+    spans = Spans.before(model, steps, at)
+    (value,) = spans.sources
+    frames = torch.arange(10.0).repeat(1, 9, 1)  # the mean over the bands of C12's nine maps
+    with torch.inference_mode():
+        rows = spans.rows(model, steps, {value: frames}, torch.full((1, 9), 13.5))
+    # the maximum and the mean of each: 9 + 4.5, 3 + 1.5, 5 + 3.5 …
+    assert rows[:, 0].tolist() == [13.5, 4.5, 8.5, 12.5, 16.5, 10.5]
 
 
 def test_the_ridges_are_those_of_the_document():

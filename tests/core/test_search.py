@@ -13,6 +13,7 @@ import torch
 from core.audio import load_clip
 from core.errors import PruningError
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config
+from core.models.widths import kept_widths
 from core.profiling import Latency, count
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import PruningPlan, plan
@@ -62,7 +63,7 @@ def made_up(layers: tuple[str, ...], losses: list[list[float]]) -> Sensitivity:
 @pytest.mark.parametrize("part", [0.3, 0.7])
 def test_allocation_finds_what_trying_everything_finds(kind, exponent, part):
     losses = [[0.1, 0.3, 0.9], [0.02, 0.2, 2.0], [0.3, 0.5, 0.6]]
-    allocation = Allocation(CONFIG, made_up(("C6", "C10", "C12"), losses))
+    allocation = Allocation("cnn14", CONFIG, made_up(("C6", "C10", "C12"), losses))
     least = allocation.share(allocation.smallest(), kind)
     asked = least + part * (1 - least)
     found = allocation.path(kind, exponent)(asked)
@@ -80,21 +81,21 @@ def test_allocation_finds_what_trying_everything_finds(kind, exponent, part):
 
 
 def test_what_a_step_costs_and_loses():
-    allocation = Allocation(CONFIG, made_up(("C11",), [[0.1, 0.4, 0.3]]))
+    allocation = Allocation("cnn14", CONFIG, made_up(("C11",), [[0.1, 0.4, 0.3]]))
     steps = np.zeros(12, int)
     assert allocation.share(steps, "macs") == allocation.share(steps, "params") == 1
     last = len(allocation.ladders[10].filters) - 1
     steps[10] = last
     assert allocation.ladders[10].ratios[last] <= 0.75  # never further than was tried
-    assert allocation.widths(steps) == (*CONFIG.widths[:10], 8, 32)
-    after = Cnn14Config(allocation.widths(steps), 5, 32)
+    assert kept_widths(CONFIG.widths, allocation.ratios(steps), LAYERS) == (*CONFIG.widths[:10], 8, 32)
+    after = Cnn14Config((*CONFIG.widths[:10], 8, 32), 5, 32)
     assert allocation.share(steps, "params") == pytest.approx(share(after, "params"))
     # a larger ratio is not expected to lose less than a smaller one
     assert allocation.predicted(steps, 1.5) == pytest.approx(0.4)
     half = int(np.flatnonzero(allocation.ladders[10].filters == 16)[0])
     steps[10] = half
     assert allocation.predicted(steps, 1.0) == pytest.approx(0.4)
-    both = Allocation(CONFIG, made_up(("C11", "C12"), [[0.1, 0.4, 0.5], [0.1, 0.1, 0.9]]))
+    both = Allocation("cnn14", CONFIG, made_up(("C11", "C12"), [[0.1, 0.4, 0.5], [0.1, 0.1, 0.9]]))
     steps[11] = half
     assert both.predicted(steps, 1.0) == pytest.approx(0.5)
     assert both.predicted(steps, 2.0) == pytest.approx((0.4**0.5 + 0.1**0.5) ** 2)

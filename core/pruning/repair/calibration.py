@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.audio import SAMPLE_RATE, SILENT_PEAK
 from core.errors import PruningError
-from core.models.cnn import MIN_SAMPLES
-from core.models.frontend import FRONT_END
+from core.models.frontend import LogMel
+from core.models.network import Network
+from core.models.registry import architecture
+from core.models.trace import trace
+from core.pruning.repair.variants import LogMels, Waveforms, add_variants
 from core.windows import split_windows, validate_waveform
 
 WINDOW_SECONDS = 10.0
@@ -23,17 +26,25 @@ MAX_SECONDS = 120.0
 """Most audio that is used, shared equally among the clips: two networks' feature maps of it are in memory at once
 (2 x 16 MB for 10 s at the full CNN14's C1 and C2, where they are largest)."""
 
-_LEVEL_DB = 10.0  # a second window is mixed in up to this much quieter or louder
-_TILT_DB = 6.0  # standard deviation of a variant's equalizer, at each of its knots
-_KNOTS = 9  # evenly spaced over the mel bands
-_FLOOR_DB = 10.0 * math.log10(FRONT_END.amin)
+_MAX_BYTES = 200e6
+"""Less is used where a network's feature maps are larger than CNN14's, so that those of all windows stay below this: ERANN-1-6's 30 s."""
 
 
-def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[Tensor]:
-    """Cut clips into windows of at most ``WINDOW_SECONDS``, together at most ``MAX_SECONDS``, shared equally among the clips.
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What the front end makes of a window, and how many samples it had."""
+
+    inputs: Any
+    samples: int
+
+
+def calibration_windows(model: Network, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+    """Cut clips into windows of at most ``WINDOW_SECONDS``, together at most ``longest(model)``, shared equally among the clips.
 
     Parameters
     ----------
+    model : Network
+        The unpruned network, whose rate the windows have.
     waveforms : sequence of (samples,) array of float
         Clips at 32 kHz.
 
@@ -48,15 +59,43 @@ def calibration_windows(waveforms: Sequence[np.ndarray]) -> list[Tensor]:
     AudioError
         As ``core.windows.validate_waveform``.
     """
-    clips = [validate_waveform(waveform) for waveform in waveforms]
+    clips = [validate_waveform(waveform, 1) for waveform in waveforms]
     if not clips:
         raise PruningError("A repair needs calibration clips; give at least one, better ten.")
     if all(np.abs(clip).max() <= SILENT_PEAK for clip in clips):
         raise PruningError(
             "All calibration clips are silent, so nothing can be fitted to them; give recordings with sound."
         )
-    longest = max(MIN_SAMPLES, round(_share([len(clip) for clip in clips], MAX_SECONDS * SAMPLE_RATE)))
-    return [window for clip in clips for window in split_windows(clip[:longest], WINDOW_SECONDS)]
+    share = _share([len(clip) for clip in clips], longest(model) * SAMPLE_RATE)
+    samples, entry = max(1, round(share)), architecture(model.architecture)
+    return [window for clip in clips for window in split_windows(clip[:samples], entry, WINDOW_SECONDS)]
+
+
+def prepared(model: Network, windows: Sequence[Tensor], count: int) -> list[Window]:
+    """The windows through the front end, supplemented with variants until there are ``count`` of them, or as much audio as is used."""
+    rate = architecture(model.architecture).sample_rate
+    front_end = model.front_end
+    if isinstance(front_end, LogMel):
+        sounds, kind = [front_end(window) for window in windows], LogMels(front_end.front_end)
+        of = add_variants(sounds, count, longest(model) * rate / front_end.front_end.hop, kind)
+        return [Window(sound, windows[first].shape[1]) for sound, first in of]
+    of = add_variants(windows, count, longest(model) * rate, Waveforms(rate))
+    return [Window(front_end(sound), sound.shape[1]) for sound, _ in of]
+
+
+def longest(model: Network) -> float:
+    """Seconds of audio that a repair uses at most."""
+    entry = architecture(model.architecture)
+    samples = entry.window_samples or round(WINDOW_SECONDS * entry.sample_rate)
+    steps = trace(model, samples)
+    sizes: dict[int, int] = {}
+    most = 0
+    for step, freed in zip(steps.steps, steps.freed, strict=True):
+        sizes[step.output] = 0 if step.alias else 4 * prod(step.shape)
+        for value in freed:
+            sizes.pop(value, None)
+        most = max(most, sum(sizes.values()))
+    return float(min(MAX_SECONDS, _MAX_BYTES / most * samples / entry.sample_rate))
 
 
 def _share(lengths: Sequence[int], budget: float) -> float:
@@ -67,34 +106,3 @@ def _share(lengths: Sequence[int], budget: float) -> float:
             return fair
         budget -= length
     return float(max(lengths))
-
-
-def add_variants(logmels: Sequence[Tensor], windows: int) -> list[Tensor]:
-    """Log-mels (1, 1, frames, mel_bins) in dB, supplemented until there are ``windows`` of them or ``MAX_SECONDS``.
-
-    A variant is one window with another mixed in at a random offset (their powers add up), filtered by a random smooth equalizer.
-    The same windows give the same variants.
-    """
-    rng = np.random.default_rng(0)
-    result, order = list(logmels), list[int]()
-    room = MAX_SECONDS * FRONT_END.sample_rate / FRONT_END.hop - sum(logmel.shape[2] for logmel in logmels)
-    while len(result) < windows:
-        order = order or rng.permutation(len(logmels)).tolist()
-        variant = _variant(logmels[order.pop()], logmels[int(rng.integers(len(logmels)))], rng)
-        room -= variant.shape[2]
-        if room < 0:
-            break
-        result.append(variant)
-    return result
-
-
-def _variant(first: Tensor, second: Tensor, rng: np.random.Generator) -> Tensor:
-    frames, bands = first.shape[2:]
-    second = second.repeat(1, 1, -(-frames // second.shape[2]), 1)
-    second = second.roll(int(rng.integers(second.shape[2])), dims=2)[:, :, :frames]
-    level = rng.uniform(-_LEVEL_DB, _LEVEL_DB)
-    mixed = 10.0 * torch.log10(10.0 ** (first / 10.0) + 10.0 ** ((second + level) / 10.0))
-    knots = torch.from_numpy(rng.normal(0.0, _TILT_DB, (1, 1, _KNOTS))).to(first.dtype)
-    return (mixed + F.interpolate(knots, bands, mode="linear", align_corners=True)[:, :, None]).clamp_(
-        _FLOOR_DB
-    )

@@ -47,7 +47,7 @@ class LeastSquares:
     """Collects samples block by block and solves for the correction, in float64.
 
     With fewer samples than inputs the samples themselves are kept and the N x N system is solved; from then on only their sums are
-    (inputs x inputs), so that memory is bounded by the smaller of the two.
+    (inputs x inputs), so that memory is bounded by the smaller of the two. A layer without a place for an offset has none: b is 0.
 
     Examples
     --------
@@ -59,8 +59,8 @@ class LeastSquares:
     [3.0, 1.0]
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        self._inputs, self._outputs = inputs, outputs
+    def __init__(self, inputs: int, outputs: int, *, offset: bool = True) -> None:
+        self._inputs, self._outputs, self._offset = inputs, outputs, offset
         self._count = 0
         self._rows: list[tuple[Tensor, Tensor]] | None = []
         self._sum_y = torch.zeros(inputs, dtype=torch.float64)
@@ -104,12 +104,14 @@ class LeastSquares:
     def solve(self, ridge: float) -> Correction:
         """The correction at this ridge (relative to the inputs' mean variance; greater than 0)."""
         mean_y, mean_e = self._sum_y / self._count, self._sum_e / self._count
+        if not self._offset:
+            mean_y, mean_e = torch.zeros_like(mean_y), torch.zeros_like(mean_e)
         if self._rows is None:
             weight, gained = self._from_sums(ridge, mean_y, mean_e)
         else:
             weight, gained = self._from_rows(ridge, mean_y, mean_e)
         variance = self._squares_t - float((self._sum_t**2).sum()) / self._count
-        spread = self._squares_e - float((self._sum_e**2).sum()) / self._count
+        spread = self._squares_e - self._count * float((mean_e**2).sum())
         return Correction(
             weight,
             mean_e - weight @ mean_y,

@@ -5,39 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from core.models.cnn import Cnn14
 
 
 def match_moments(
-    wide: Cnn14, narrow: Cnn14, layer: str, kept: Tensor, inputs: Iterable[tuple[Tensor, ...]]
+    before: nn.BatchNorm1d | nn.BatchNorm2d,
+    after: nn.BatchNorm1d | nn.BatchNorm2d,
+    kept: Tensor,
+    inputs: Iterable[tuple[Tensor, Tensor]],
 ) -> None:
     """Set a batch norm's statistics so that its output has the mean and spread over the clips that it has unpruned.
 
     variance' + eps = (variance + eps) s^2 and mean' = m_y - (m_x - mean) s with s^2 = (v_y + eps) / (v_x + eps), where m and v are
-    the moments of the convolution's output over the clips, x in the unpruned network and y in the pruned one.
+    the moments of its input over the clips, x in the unpruned network and y in the pruned one. Where the unpruned network's statistics are
+    those of the clips, mean' and variance' are the clips' in the pruned one.
 
     Parameters
     ----------
-    wide, narrow : Cnn14
-        The unpruned network, and the one whose batch norm is changed.
-    layer : str
-        The layer's name.
-    kept : (filters,) Tensor
-        Indices of its filters in the unpruned network.
-    inputs : iterable of pairs of (1, channels, frames, bands) Tensor
-        The layer's input in both networks, window by window.
+    before, after : BatchNorm
+        The unpruned network's, and the one that is changed.
+    kept : (channels,) Tensor
+        Indices of its channels in the unpruned network.
+    inputs : iterable of pairs of (1, channels, …) Tensor
+        Its input in both networks, window by window.
     """
-    kernel = wide.convolution(layer).weight[kept]
     target, present = _Moments(), _Moments()
     for x, y in inputs:
-        target.add(F.conv2d(x, kernel, padding=1))
-        present.add(narrow.convolution(layer)(y))
-    before, after = wide.batch_norm(layer), narrow.batch_norm(layer)
-    mean, variance = (values[kept].double() for values in running_statistics(before))
-    new_mean, new_variance = running_statistics(after)
+        target.add(x[:, kept])
+        present.add(y)
+    mean, variance = (values[kept].double() for values in _statistics(before))
+    new_mean, new_variance = _statistics(after)
     (mean_x, variance_x), (mean_y, variance_y) = target.result(), present.result()
     # A filter that is silent on all clips has variance 0 in both: eps keeps its scale at 1.
     scale = ((variance_y + before.eps) / (variance_x + before.eps)).sqrt()
@@ -45,22 +42,22 @@ def match_moments(
     new_mean.copy_(mean_y - (mean_x - mean) * scale)
 
 
-def running_statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Running mean and variance; CNN14's batch norms all have them."""
+def _statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Running mean and variance; these networks' batch norms all have them."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     return norm.running_mean, norm.running_var
 
 
 class _Moments:
-    """Mean and variance of each channel of feature maps (1, channels, frames, bands), window by window, in float64."""
+    """Mean and variance of each channel of feature maps (1, channels, …), window by window, in float64."""
 
     def __init__(self) -> None:
         self._count = 0
         self._sum = self._squares = torch.zeros(())
 
     def add(self, maps: Tensor) -> None:
-        values = maps[0].flatten(1).double()
+        values = maps[0].reshape(maps.shape[1], -1).double()
         self._count += values.shape[1]
         self._sum = self._sum + values.sum(1)
         self._squares = self._squares + values.square().sum(1)

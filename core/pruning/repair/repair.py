@@ -1,8 +1,8 @@
 """Repair without labels: correct a pruned network's weights on a few clips, in seconds.
 
 The unpruned network runs on the clips, and every layer after the first removed filter is corrected so that it gives the unpruned
-response from the input that it has now: by least squares (``layers``), then by its batch norm's statistics. Nothing is trained and
-no label is needed. ``docs/repair.md`` has the formulas and what each step is worth.
+response from the input that it has now: by least squares (``layers``), then by its batch norm's statistics; what least squares does not
+fit, as a depthwise convolution, by batch norm alone. Nothing is trained and no label is needed. ``docs/repair.md`` has the formulas and what each step is worth.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from core.audio import SAMPLE_RATE
 from core.errors import PruningError
-from core.models.cnn import Cnn14
+from core.models.fitting import sizes_of
+from core.models.groups import groups, removed
+from core.models.network import Network
+from core.models.registry import architecture
 from core.pruning.plan import PruningPlan
-from core.pruning.repair.calibration import add_variants, calibration_windows
+from core.pruning.repair.calibration import calibration_windows, prepared
 from core.pruning.repair.config import RepairConfig
 from core.pruning.repair.layers import LayerRepair
 from core.pruning.surgery import check_fits
@@ -31,21 +34,22 @@ class Repaired:
 
     Attributes
     ----------
-    model : Cnn14
+    model : Network
         A new network in eval mode; it shares no memory with the ones that it was made from.
     document : dict
-        Plain JSON: the settings, ``clips``, ``seconds`` of audio that were used, ``variants``, and in ``layers`` for every corrected
-        layer the share of its response's variance that was missed ``before`` and ``after``, on those clips.
+        Plain JSON: the settings, ``clips``, ``seconds`` of audio that were used, ``variants``, in ``layers`` for every layer that
+        was corrected by least squares the share of its response's variance that was missed ``before`` and ``after``, on those clips, and in
+        ``recalibrated`` what a batch norm alone corrected.
     """
 
-    model: Cnn14
+    model: Network
     document: dict[str, Any]
 
 
 def repair(
-    model: Cnn14,
+    model: Network,
     plan: PruningPlan,
-    pruned: Cnn14,
+    pruned: Network,
     waveforms: Sequence[np.ndarray],
     config: RepairConfig | None = None,
     *,
@@ -55,11 +59,11 @@ def repair(
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The unpruned network.
     plan : PruningPlan
         Which filters were removed.
-    pruned : Cnn14
+    pruned : Network
         The result of ``surgery.prune(model, plan)``; neither network is changed.
     waveforms : sequence of (samples,) array of float
         Calibration clips, mono at 32 kHz; clips under 0.31 s are padded with silence as in tagging.
@@ -79,7 +83,7 @@ def repair(
     --------
     >>> from core.pruning.plan import plan
     >>> from core.pruning.surgery import prune
-    >>> from core.models.cnn import Cnn14Config
+    >>> from core.models.cnn import Cnn14, Cnn14Config
     >>> _ = torch.manual_seed(0)
     >>> model = Cnn14(Cnn14Config((4,) * 12, classes=2, embedding=8)).eval()
     >>> halved = plan(model, {"C12": 0.5})
@@ -90,23 +94,57 @@ def repair(
     """
     config = config or RepairConfig()
     _check_fits(model, plan, pruned)
-    windows = calibration_windows(waveforms)
+    cut = calibration_windows(model, waveforms)
     repaired = copy.deepcopy(pruned).eval()
     with torch.inference_mode():
-        logmels = add_variants([model.front_end(window) for window in windows], config.windows)
-        layers = LayerRepair(model, plan, repaired, logmels, config, on_progress=on_progress).run()
+        windows = prepared(model, cut, config.windows)
+        layers = LayerRepair(
+            model, repaired, _kept_positions(model, plan), windows, config, on_progress=on_progress
+        )
+        layers.run()
+    rate = architecture(model.architecture).sample_rate
     document = asdict(config) | {
         "clips": len(waveforms),
-        "seconds": round(sum(window.shape[1] for window in windows) / SAMPLE_RATE, 3),
-        "variants": len(logmels) - len(windows),
-        "layers": layers,
+        "seconds": round(sum(window.shape[1] for window in cut) / rate, 3),
+        "variants": len(windows) - len(cut),
+        "layers": layers.errors,
+        "recalibrated": layers.recalibrated,
     }
     return Repaired(repaired, document)
 
 
-def _check_fits(model: Cnn14, plan: PruningPlan, pruned: Cnn14) -> None:
+def methods(document: dict[str, Any]) -> str:
+    """How a network was repaired, in a few words, from ``Repaired.document``.
+
+    Examples
+    --------
+    >>> methods({"layers": {"C8": {}, "fc1": {}}, "recalibrated": ["features.1.0"]})
+    '2 layers by least squares, 1 by batch norm alone'
+    """
+    fitted, recalibrated = len(document["layers"]), len(document["recalibrated"])
+    if fitted + recalibrated == 0:
+        return "nothing to repair"
+    layers = "layer" if (fitted or recalibrated) == 1 else "layers"
+    if not recalibrated:
+        return f"{fitted} {layers} by least squares"
+    if not fitted:
+        return f"{recalibrated} {layers} by batch norm alone"
+    return f"{fitted} {layers} by least squares, {recalibrated} by batch norm alone"
+
+
+def _kept_positions(model: Network, plan: PruningPlan) -> dict[tuple[str, int], Tensor]:
+    """Ascending positions that stay, for every module and axis (``groups.OUTPUTS``, ``INPUTS``) that loses some."""
+    kept = {}
+    for (path, axis), gone in removed(groups(plan.architecture, model.config), plan.kept).items():
+        stays = torch.ones(sizes_of(model.get_submodule(path))[1 - axis], dtype=torch.bool)
+        stays[gone] = False
+        kept[path, axis] = stays.nonzero()[:, 0]
+    return kept
+
+
+def _check_fits(model: Network, plan: PruningPlan, pruned: Network) -> None:
     check_fits(plan, model)
-    if plan.after != pruned.config.widths or model.fc1.out_features != pruned.fc1.out_features:
+    if plan.after != pruned.config.widths or plan.architecture != pruned.architecture:
         raise PruningError(
             f"The plan leaves the widths {list(plan.after)}, the pruned network has {list(pruned.config.widths)}; "
             "give the plan that it was made with."

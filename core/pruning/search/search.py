@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from core.errors import PruningError
-from core.models.cnn import LAYERS, Cnn14
-from core.models.widths import PAPER_LAYERS, check_round_to
+from core.models.groups import chosen_layers, group_of
+from core.models.network import Network
+from core.models.widths import check_round_to
 from core.profiling import measure_latencies
-from core.pruning.criteria import layer_importance
+from core.pruning.criteria import group_importance
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.config import RepairConfig
-from core.pruning.search.allocation import STEP, Allocation, Counted
+from core.pruning.search.allocation import STEP, Allocation
 from core.pruning.search.budget import Budget, check_tolerance
+from core.pruning.search.costs import Counted
 from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.surgery import prune
@@ -47,7 +49,7 @@ _REPEATS = 5
 
 
 def find_plan(
-    model: Cnn14,
+    model: Network,
     sensitivity: Sensitivity,
     *,
     waveforms: Sequence[np.ndarray],
@@ -64,7 +66,7 @@ def find_plan(
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The unpruned network.
     sensitivity : Sensitivity
         The loss of each layer pruned alone (``measure_sensitivity``); only its layers are pruned.
@@ -81,7 +83,7 @@ def find_plan(
     round_to : int
         Round the number of kept filters to a multiple of this.
     scores : callable, optional
-        Layer -> (filters,) scores by that criterion, where the caller has them already.
+        Group -> (filters,) scores by that criterion, where the caller has them already.
     repair : RepairConfig, optional
         How the pruned network will be repaired, if it will. Losses are then those after repair, on half the clips
         (``PlanEvaluator``).
@@ -91,8 +93,8 @@ def find_plan(
     Returns
     -------
     PruningPlan
-        Its ``origin`` has the request, the predicted and measured loss, what remains, the loss of the uniform plan of C7..C12 that
-        meets the same budget, and the sensitivity.
+        Its ``origin`` has the request, the predicted and measured loss, what remains, the loss of the uniform plan of the
+        architecture's ``default_layers`` that meets the same budget, and the sensitivity.
 
     Raises
     ------
@@ -123,7 +125,7 @@ class _Search:
 
     def __init__(
         self,
-        model: Cnn14,
+        model: Network,
         sensitivity: Sensitivity,
         waveforms: Sequence[np.ndarray],
         targets: np.ndarray | None,
@@ -138,9 +140,9 @@ class _Search:
         self._longest = max(waveforms, key=len)
         self._exponents = _REPAIRED_EXPONENTS if repair else EXPONENTS
         self._rounds = 0 if repair else ROUNDS
-        self._allocation = Allocation(model.config, sensitivity, round_to)
+        self._allocation = Allocation(model.architecture, model.config, sensitivity, round_to)
         self._scores = {
-            layer: scores(layer) if scores else layer_importance(model, layer, sensitivity.criterion)
+            layer: scores(layer) if scores else group_importance(model, layer, sensitivity.criterion)
             for layer in sensitivity.layers
         }
         self._on_progress, self._done, self._total = on_progress, 0, 1
@@ -177,7 +179,7 @@ class _Search:
         exponents = (_MIDDLE,) if self._repair else EXPONENTS
         paths = [self._allocation.path("macs", exponent) for exponent in exponents]
         self._total = (_HALVINGS + 1) * len(paths)
-        best = np.zeros(len(LAYERS), int)
+        best = self._allocation.unpruned()
         low, high = self._allocation.share(self._allocation.smallest(), "macs"), 1.0
         share = low
         for _ in range(_HALVINGS + 1):
@@ -222,7 +224,7 @@ class _Search:
         for sign in (1, -1):
             moved = (
                 (layer, self._allocation.moved(steps, layer, sign * width, kind))
-                for layer in range(len(LAYERS))
+                for layer in range(len(steps))
             )
             changes[sign] = {layer: change for layer, change in moved if change is not None}
         pairs = [
@@ -240,9 +242,11 @@ class _Search:
         return None
 
     def _uniform(self, share: float, kind: Counted) -> np.ndarray | None:
-        """The lowest ratio for all of C7..C12 that meets the budget, where there is one."""
+        """The lowest ratio for all of the architecture's ``default_layers`` that meets the budget, where there is one."""
+        name = self._model.architecture
+        chosen = {group_of(name, layer) for layer in chosen_layers(name, None)}
         for percent in range(1, 100):
-            steps = self._allocation.uniform(PAPER_LAYERS, percent * STEP)
+            steps = self._allocation.uniform(chosen, percent * STEP)
             if self._allocation.share(steps, kind) <= share:
                 return steps
         return None
@@ -289,8 +293,13 @@ class _Search:
             furthest = max(self._sensitivity.ratios)
             raise PruningError(
                 f"A budget of {100 * budget.share:g}% of the {budget.kind} cannot be met: with {100 * furthest:g}% of "
-                f"{_named(self._sensitivity.layers)} removed, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
+                f"{self._named_layers()} removed, {math.ceil(1000 * smallest) / 10:g}% remain; give at least that."
             )
+
+    def _named_layers(self) -> str:
+        measured = self._sensitivity.layers
+        every = len(measured) == len(self._allocation.ladders)
+        return "all layers" if every else ", ".join(measured)
 
     def _keep_alive(self, *_: int) -> None:
         """A repair's own progress does not advance the search's, but the search can be stopped in the middle of one."""
@@ -318,7 +327,3 @@ def _check_request(
         raise PruningError(
             f"Sensitivity was measured by {sensitivity.criterion}, not by {criterion_name}; measure it by that."
         )
-
-
-def _named(layers: Sequence[str]) -> str:
-    return "all layers" if len(layers) == len(LAYERS) else ", ".join(layers)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.compare import divergences
 from core.errors import PruningError
-from core.models.cnn import LAYERS, Cnn14
-from core.models.widths import check_layer, check_ratio, kept_count
-from core.pruning.criteria import criterion, layer_importance
-from core.pruning.ratios import in_layer_order
-from core.windows import split_windows, validate_waveform, window_mean, windows
+from core.models.groups import OUTPUTS, Group, group_of, groups
+from core.models.network import Network
+from core.models.registry import architecture
+from core.models.trace import Trace, start_values, trace
+from core.models.widths import check_ratio, kept_count
+from core.pruning.criteria import criterion, group_importance
+from core.windows import split_windows, validate_waveform, window_mean
 
 RATIOS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Pruning ratios that are measured for each layer: those of E-PANNs (25, 50, 75%), and one towards each end."""
@@ -76,10 +79,10 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    model: Cnn14,
+    model: Network,
     waveforms: Sequence[np.ndarray],
     *,
-    layers: Sequence[str] = LAYERS,
+    layers: Sequence[str] | None = None,
     ratios: Sequence[float] = RATIOS,
     criterion_name: str = "operator-norm",
     targets: np.ndarray | None = None,
@@ -89,22 +92,23 @@ def measure_sensitivity(
     """Prune each layer alone at each ratio and compare the output with the unpruned network's.
 
     A removed filter's feature map is set to zero, which is what removing it does (``surgery``), and the network runs from that
-    layer on only. One window of one clip is in memory at a time.
+    layer on only: a pruned network would compute that layer again, and would have to be built for every ratio. Layers that share their
+    filters are pruned together. One window of one clip is in memory at a time.
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The unpruned network.
     waveforms : sequence of (samples,) array of float
         Clips at 32 kHz, of any length.
     layers, ratios : sequences of str and float
-        What to measure.
+        What to measure, by default every group of layers that can be pruned; a layer stands for its group.
     criterion_name : str
         How filters are ranked.
     targets : (clips, classes) array, optional
         True where a clip carries the class: then mean average precision is measured, too.
     scores : callable, optional
-        Layer -> (filters,) scores by that criterion, where the caller has them already.
+        Group -> (filters,) scores by that criterion, where the caller has them already.
     on_progress : callable, optional
         Called with (done, total) after every run; an exception that it raises ends the measurement.
 
@@ -114,14 +118,22 @@ def measure_sensitivity(
         No clips, no ratio, an impossible ratio, an unknown layer or criterion, or targets that do not fit the clips.
     """
     criterion(criterion_name)
-    rows = tuple(in_layer_order({check_layer(layer, LAYERS): None for layer in layers}, LAYERS))
+    known = groups(model.architecture, model.config)
+    chosen = (
+        {each.name for each in known} if layers is None else {group_of(model.architecture, x) for x in layers}
+    )
+    found = [group for group in known if group.name in chosen]
+    rows = tuple(group.name for group in found)
     columns = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
     if not waveforms or not rows or not columns:
         raise PruningError("Sensitivity is measured on clips, layers and ratios; give at least one of each.")
-    clips = [validate_waveform(waveform) for waveform in waveforms]
+    clips = [validate_waveform(waveform, 1) for waveform in waveforms]
     check_targets(targets, len(clips), model.config.classes)
-    masks = {layer: _masks(model, layer, columns, criterion_name, scores) for layer in rows}
-    done, total = 0, sum(len(windows(len(clip))) for clip in clips) * len(rows) * len(columns)
+    score = scores or partial(group_importance, model, name=criterion_name)
+    masks = [_Masks(model, group, score(group.name), columns) for group in found]
+    entry = architecture(model.architecture)
+    split = [split_windows(clip, entry) for clip in clips]
+    done, total = 0, sum(map(len, split)) * len(rows) * len(columns)
 
     def step() -> None:
         nonlocal done
@@ -130,10 +142,7 @@ def measure_sensitivity(
             on_progress(done, total)
 
     outputs = np.stack(
-        [
-            window_mean([_outputs(model, window, masks, step) for window in split_windows(clip)])
-            for clip in clips
-        ],
+        [window_mean([_outputs(model, window, masks, step) for window in windows]) for windows in split],
         axis=1,
     )
     pruned, unpruned = outputs[:-1], outputs[-1]
@@ -174,42 +183,58 @@ def check_targets(targets: np.ndarray | None, clips: int, classes: int) -> None:
         )
 
 
-def _masks(
-    model: Cnn14,
-    layer: str,
-    ratios: Sequence[float],
-    criterion_name: str,
-    scores: Callable[[str], np.ndarray] | None,
-) -> list[Tensor]:
-    """One mask (1, filters, 1, 1) per ratio for a layer's feature maps: 1 where the filter stays, else 0."""
-    ranked = scores(layer) if scores else layer_importance(model, layer, criterion_name)
-    order = torch.from_numpy(np.argsort(-ranked, kind="stable").copy())
-    masks = []
-    for ratio in ratios:
-        mask = torch.zeros(len(order))
-        mask[order[: kept_count(len(order), ratio)]] = 1.0
-        masks.append(mask.view(1, -1, 1, 1))
-    return masks
+class _Masks:
+    """One group's modules, with the outputs of the channels that a ratio removes set to zero.
+
+    A convolution whose batch norm is masked need not be: the pass then starts at the batch norm.
+    """
+
+    def __init__(self, model: Network, group: Group, scores: np.ndarray, ratios: Sequence[float]) -> None:
+        self._model = model
+        self._outputs = [member for member in group.members if member.axis == OUTPUTS]
+        order = np.argsort(-scores, kind="stable")
+        self._removed = [torch.from_numpy(order[kept_count(len(order), ratio) :].copy()) for ratio in ratios]
+
+    def start(self, steps: Trace) -> int:
+        """The first step that has a masked module."""
+        return min(at for at in map(steps.position, self._masked(steps)) if at is not None)
+
+    def modules(self, steps: Trace) -> Iterator[dict[str, Callable[[Tensor], Tensor]]]:
+        """For every ratio, what takes the place of the group's modules."""
+        masked = self._masked(steps)
+        for removed in self._removed:
+            yield {
+                path: _masked(self._model.get_submodule(path), masked[path][removed].flatten())
+                for path in masked
+            }
+
+    def _masked(self, steps: Trace) -> dict[str, Tensor]:
+        indices = {member.path: member.index for member in self._outputs}
+        used = [path for path in indices if steps.position(path) is not None]
+        return {path: indices[path] for path in used if steps.norm_after(path, self._model) not in indices}
 
 
-def _outputs(
-    model: Cnn14, window: Tensor, masks: dict[str, list[Tensor]], step: Callable[[], None]
-) -> np.ndarray:
-    """Probabilities (layers x ratios + 1, classes) of one window with each mask applied alone; last, of the unpruned network."""
-    outputs = []
+def _masked(module: nn.Module, removed: Tensor) -> Callable[[Tensor], Tensor]:
+    """A module whose outputs ``removed`` are zero; those of a linear layer are its last axis, all others' are maps."""
+    axis = -1 if isinstance(module, nn.Linear) else 1
+    return lambda x: module(x).index_fill_(axis, removed, 0.0)
+
+
+def _outputs(model: Network, window: Tensor, masks: Sequence[_Masks], step: Callable[[], None]) -> np.ndarray:
+    """Probabilities (groups x ratios + 1, classes) of one window with each mask applied alone; last, of the unpruned network."""
+    steps = trace(model, window.shape[1])
+    starts = [each.start(steps) for each in masks]
+    outputs: dict[int, list[Tensor]] = {}
     with torch.inference_mode():
-        x = model.normalize(model.front_end(window))
-        for layer in LAYERS:
-            x = model.layer(layer, x)
-            for mask in masks.get(layer, ()):
-                outputs.append(_from_layer(model, layer, x * mask))
+        values = start_values(model.front_end(window))
+        reached = 0
+        for at, row in sorted(zip(starts, range(len(masks)), strict=True)):
+            steps.run(model, values, start=reached, stop=at)
+            reached = at
+            outputs[row] = []
+            for modules in masks[row].modules(steps):
+                run = steps.run(model, dict(values), start=at, modules=modules, borrowed=values)
+                outputs[row].append(model.activate(run))
                 step()
-        outputs.append(_from_layer(model, LAYERS[-1], x))
-    return torch.cat(outputs).numpy()
-
-
-def _from_layer(model: Cnn14, layer: str, x: Tensor) -> Tensor:
-    """Probabilities (1, classes) from the output of ``layer``, (1, filters, frames, bands)."""
-    for later in LAYERS[LAYERS.index(layer) + 1 :]:
-        x = model.layer(later, x)
-    return torch.sigmoid(model.head(x))
+        unpruned = model.activate(steps.run(model, values, start=reached))
+    return torch.cat([*(each for row in range(len(masks)) for each in outputs[row]), unpruned]).numpy()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.models.cnn import LAYERS, Cnn14
+from core.models.network import Network
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.search.allocation import Allocation
 from core.pruning.search.sensitivity import Sensitivity
@@ -19,7 +19,7 @@ _NARROWED = (0.06, 0.02)  # shares of the parameters that one layer then gives u
 
 
 def smallest_plan(
-    model: Cnn14,
+    model: Network,
     sensitivity: Sensitivity,
     passes: Callable[[PruningPlan], bool],
     *,
@@ -35,18 +35,18 @@ def smallest_plan(
 
     Parameters
     ----------
-    model : Cnn14
+    model : Network
         The unpruned network.
     sensitivity : Sensitivity
         The loss of each layer pruned alone (``measure_sensitivity``); only its layers are pruned.
     passes : callable
         Plan -> whether its network will do. The unpruned network is taken to pass.
     scores : callable
-        Layer -> (filters,) scores by the sensitivity's criterion.
+        Group -> (filters,) scores by the sensitivity's criterion.
     round_to : int
         Round the number of kept filters to a multiple of this.
     narrow : bool
-        Whether to try single layers at the end: some 24 tests more.
+        Whether to try single layers at the end: some 24 tests more for CNN14.
     on_progress : callable, optional
         Called with (done, largest total) after every test; an exception that it raises ends the search.
 
@@ -57,8 +57,7 @@ def smallest_plan(
 
     Examples
     --------
-    >>> from core.models.cnn import Cnn14Config
-    >>> from core.pruning.criteria import layer_importance
+    >>> from core.models.cnn import LAYERS, Cnn14, Cnn14Config
     >>> model = Cnn14(Cnn14Config((8,) * 12, classes=2, embedding=4))
     >>> loss = np.full((12, 2), 0.1)
     >>> sensitivity = Sensitivity(LAYERS, (0.25, 0.5), loss, loss, criterion="l1", clips=1)
@@ -66,9 +65,9 @@ def smallest_plan(
     >>> sum(wide.after)
     60
     """
-    allocation = Allocation(model.config, sensitivity, round_to)
+    allocation = Allocation(model.architecture, model.config, sensitivity, round_to)
     paths = [allocation.path("params", exponent) for exponent in EXPONENTS]
-    total = (_HALVINGS + 1) * len(paths) + (len(_NARROWED) * len(LAYERS) if narrow else 0)
+    total = (_HALVINGS + 1) * len(paths) + (len(_NARROWED) * len(allocation.ladders) if narrow else 0)
     done, tested = 0, {}
 
     def planned(steps: np.ndarray, origin: dict[str, object]) -> PruningPlan:
@@ -91,7 +90,7 @@ def smallest_plan(
             on_progress(done, total)
         return tested[key]
 
-    best = np.zeros(len(LAYERS), int)
+    best = allocation.unpruned()
     low, high = allocation.share(allocation.smallest(), "params"), 1.0
     share = low
     for _ in range(_HALVINGS + 1):
@@ -104,7 +103,7 @@ def smallest_plan(
             break
         share = (low + high) / 2
     for width in _NARROWED if narrow else ():
-        for layer in range(len(LAYERS)):
+        for layer in range(len(best)):
             narrower = allocation.moved(best, layer, -width, "params")
             if narrower is not None and will_do(narrower):
                 best = narrower
