@@ -159,11 +159,14 @@ def stand_ins(pair: tuple[str, str], folder: Path) -> Path | None:
     from core.benchmark import random_network
     from core.classes import ClassSet
     from core.models.cnn import Cnn14Config
+    from core.models.registry import architecture
 
     classes = ClassSet(tuple(range(527)))
     for entry in missing:
         assert entry.widths is not None
-        model = random_network(Cnn14Config(tuple(entry.widths), len(classes), entry.embedding or 2048))
+        model = random_network(
+            architecture("cnn14"), Cnn14Config(tuple(entry.widths), len(classes), entry.embedding or 2048)
+        )
         draft = folder / "draft.safetensors"
         checkpoints.save_checkpoint(draft, model, classes=classes, name=entry.name)
         draft.rename(folder / checkpoints.path_of(entry).name)

@@ -146,7 +146,7 @@ def _rounds(
 ) -> list[dict[str, Any]]:
     """A round for warming up, whose outputs are compared, the timed rounds, and the stages. A subject that fails is dropped."""
     clip, out = case.folder / "clip.npy", case.folder / "probabilities.npy"
-    np.save(clip, clips(seconds, batch))
+    np.save(clip, clips(seconds, batch, case.files.rate))
     times: dict[str, list[float]] = {name: [] for name in workers}
     outputs: dict[str, np.ndarray] = {}
     stages: dict[str, dict[str, Any]] = {}

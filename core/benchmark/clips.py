@@ -19,11 +19,14 @@ Waveforms = npt.NDArray[np.float32]
 FILE_RATE = 48_000  # Hz: the rate of video and most recorders, so that decoding includes resampling
 
 
-def clips(seconds: float, batch: int) -> Waveforms:
-    """Different pieces of the examples, (batch, samples)."""
+def clips(seconds: float, batch: int, rate: int = SAMPLE_RATE) -> Waveforms:
+    """Different pieces of the examples, (batch, samples) at ``rate`` Hz."""
     medley = _medley()
     samples = round(seconds * SAMPLE_RATE)
-    return np.stack([np.resize(np.roll(medley, -7 * SAMPLE_RATE * row), samples) for row in range(batch)])
+    pieces = np.stack([np.resize(np.roll(medley, -7 * SAMPLE_RATE * row), samples) for row in range(batch)])
+    if rate == SAMPLE_RATE:
+        return pieces
+    return np.ascontiguousarray(soxr.resample(pieces.T, SAMPLE_RATE, rate).T[:, : round(seconds * rate)])
 
 
 @lru_cache(maxsize=1)

@@ -61,7 +61,7 @@ class Workers:
         self.load_s = 0.0
         self.peak_bytes: int | None = None
         words = [sys.executable, "-m", "core.benchmark.worker", name]
-        words += [str(files.safetensors), str(files.pth), str(files.onnx), str(threads)]
+        words += [str(files.safetensors), str(files.onnx), str(threads)]
         inherited = environment(SUBJECTS[name].ours, threads)
         # A file, not a pipe: a process blocks once the buffer of a pipe that nobody reads is full.
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115

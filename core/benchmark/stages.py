@@ -13,6 +13,7 @@ import torch
 from core.audio import load_clip
 from core.benchmark.clips import Waveforms
 from core.models.cnn import LAYERS, Cnn14
+from core.models.network import Network
 from core.runtime.engine import Engine, TorchEngine
 
 _PASSES = 5
@@ -20,7 +21,7 @@ _PASSES_OF_LONG, _LONG_SECONDS = 3, 20.0
 
 
 def stage_times(
-    model: Cnn14, engine: Engine, recording: Path, waveforms: Waveforms
+    model: Network, engine: Engine, recording: Path, waveforms: Waveforms
 ) -> dict[str, dict[str, float]]:
     """Medians in ms over a few passes, after one for warming up.
 
@@ -37,7 +38,7 @@ def stage_times(
     """
     waveform = torch.from_numpy(waveforms[:1])
     of_layers = getattr(engine, "layer_times", None)
-    if of_layers is None and isinstance(engine, TorchEngine):
+    if of_layers is None and isinstance(engine, TorchEngine) and isinstance(model, Cnn14):
         of_layers = lambda logmel: _torch_layer_times(model, torch.from_numpy(logmel)[None])  # noqa: E731
     seconds = waveforms.shape[1] / 32_000
     stages: list[dict[str, float]] = []
@@ -61,7 +62,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return 1e3 * (time.perf_counter() - started), result
 
 
-def _front_end(model: Cnn14, waveform: torch.Tensor) -> torch.Tensor:
+def _front_end(model: Network, waveform: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return model.front_end(waveform)
 

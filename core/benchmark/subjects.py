@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.audio import SAMPLE_RATE
 from core.benchmark.clips import Waveforms
 from core.benchmark.stages import stage_times
 from core.checkpoints import load_checkpoint
-from core.models.cnn import CNN14_WIDTHS, LAYERS, layer_modules
+from core.models.frontend import LogMel
+from core.models.registry import architecture
 from core.runtime.choice import engine_for
 from core.runtime.engine import RUNTIMES
 
@@ -25,11 +27,11 @@ Stages = Callable[[Path, Waveforms], dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Files:
-    """One network's weights in every format that a subject reads: ours, the official layout, and ONNX."""
+    """One network's weights in every format that a subject reads, ours and ONNX, and the rate of its waveforms in Hz."""
 
     safetensors: Path
-    pth: Path
     onnx: Path
+    rate: int = SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -76,31 +78,45 @@ def _engine(runtime: str, profile: str | None) -> Callable[[Files, int], Loaded]
 
 
 def _reference(files: Files, _threads: int) -> Loaded:
-    """panns_inference's CNN14, its layers narrowed to the weights' widths as the E-PANNs authors' code has them."""
-    from panns_inference.models import Cnn14 as Reference
+    """The original's network: panns_inference's own where the weights have its widths, else the same network behind its front end.
 
-    state = torch.load(files.pth, map_location="cpu", weights_only=True)["model"]
-    widths = tuple(state[".".join(layer_modules(layer)[:2]) + ".weight"].shape[0] for layer in LAYERS)
-    embedding, classes = state["fc1.weight"].shape[0], state["fc_audioset.weight"].shape[0]
-    model = Reference(32000, 1024, 320, 64, 50, 14000, classes)
-    if widths != CNN14_WIDTHS:
-        inputs = 1
-        for layer, width in zip(LAYERS, widths, strict=True):
-            block, convolution, norm = layer_modules(layer)
-            module = model.get_submodule(block)
-            setattr(module, convolution, nn.Conv2d(inputs, width, 3, padding=1, bias=False))
-            setattr(module, norm, nn.BatchNorm2d(width))
-            inputs = width
-        model.fc1, model.fc_audioset = nn.Linear(inputs, embedding), nn.Linear(embedding, classes)
-    # The front end's frozen tensors follow from its settings and are not in our files.
-    model.load_state_dict(state, strict=False)
-    model.eval()
+    panns_inference has CNN14 and its decision-level variant with the maximum. Of any other, and of narrower ones, the layers run in torch
+    as they do there, and torchlibrosa's front end takes the place of ours.
+    """
+    from panns_inference import models
+    from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
-    def run(waveforms: Waveforms) -> Waveforms:
-        with torch.no_grad():
-            return model(torch.from_numpy(waveforms), None)["clipwise_output"].numpy()
+    loaded = load_checkpoint(files.safetensors).model
+    config, front = loaded.config, loaded.published_front_end
+    published = architecture(loaded.architecture).configure(classes=config.classes)
+    original = {"cnn14": "Cnn14", "cnn14-decision-level-max": "Cnn14_DecisionLevelMax"}.get(
+        loaded.architecture
+    )
+    settings = (
+        {}
+        if front is None
+        else {"n_fft": front.n_fft, "sr": front.sample_rate, "fmin": front.fmin, "fmax": front.fmax}
+    )
+    if original and (config.widths, config.embedding) == (published.widths, published.embedding):
+        model = getattr(models, original)(32000, 1024, 320, 64, 50, 14000, config.classes)
+        # The front end's frozen tensors follow from its settings and are not in our files.
+        model.load_state_dict(loaded.state_dict(), strict=False)
+        model.eval()
 
-    return Loaded(run)
+        def run(waveforms: Waveforms) -> Waveforms:
+            with torch.no_grad():
+                return model(torch.from_numpy(waveforms), None)["clipwise_output"].numpy()
+
+        return Loaded(run)
+    for path, module in list(loaded.named_modules()):
+        if front is not None and isinstance(module, LogMel):
+            theirs = nn.Sequential(
+                Spectrogram(n_fft=front.n_fft, hop_length=front.hop),
+                LogmelFilterBank(n_mels=front.mel_bins, ref=1.0, amin=front.amin, top_db=None, **settings),
+            )
+            parent, _, leaf = path.rpartition(".")
+            setattr(loaded.get_submodule(parent), leaf, theirs.eval())
+    return Loaded(lambda waveforms: loaded.probabilities(torch.from_numpy(waveforms)).numpy())
 
 
 def _onnxruntime(files: Files, threads: int) -> Loaded:
@@ -131,12 +147,13 @@ _OURS: tuple[tuple[str, str, str | None, str], ...] = (
     ("winograd-small", "winograd", "small", "the same, profile small"),
     ("ncnn-fast", "ncnn", "fast", "Pannscope on ncnn, profile fast"),
     ("ncnn-small", "ncnn", "small", "Pannscope on ncnn, profile small"),
+    ("onnxruntime-body", "onnxruntime", None, "Pannscope on onnxruntime, behind its own front end"),
     ("bf16", "bf16", None, "Pannscope on torch in bfloat16"),
 )
 
 SUBJECTS: dict[str, Subject] = {
     REFERENCE: Subject(
-        "panns_inference's network, narrowed where the weights are (the E-PANNs authors' layout)",
+        "panns_inference's network, or the same layers behind torchlibrosa's front end where it has no such network",
         ("panns_inference", "torchlibrosa"),
         _reference,
     ),

@@ -1,6 +1,6 @@
 """One subject in a process of its own: it loads, and then runs a pass for every request.
 
-``python -m core.benchmark.worker SUBJECT SAFETENSORS PTH ONNX THREADS``; requests on standard input and replies on
+``python -m core.benchmark.worker SUBJECT SAFETENSORS ONNX THREADS``; requests on standard input and replies on
 standard output, one JSON document per line:
 
 - ``{"clip": FILE.npy, "out": FILE.npy}``: use these waveforms from now on, and run one pass, whose probabilities go to ``out``;
@@ -57,7 +57,7 @@ def serve(arguments: list[str]) -> None:
 
     torch.set_num_threads(int(threads))
     started = time.perf_counter()
-    subject = SUBJECTS[name].load(Files(*map(Path, files)), int(threads))
+    subject = SUBJECTS[name].load(Files(Path(files[0]), Path(files[1])), int(threads))
     reply({"load_s": time.perf_counter() - started, "peak_bytes": peak_bytes()})
     waveforms = np.zeros((1, 0), np.float32)
     for line in sys.stdin:

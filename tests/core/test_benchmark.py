@@ -77,6 +77,21 @@ def test_every_subject_agrees_with_the_network(name, files):
     assert np.abs(probabilities - expected).max() < (0.05 if "bf16" in name else 1e-4)
 
 
+@pytest.mark.parametrize(("name", "samples"), [("mobilenet-v1", 16_000), ("cnn14-8k", 8_000)])
+def test_any_architecture_beside_its_original(name, samples, tmp_path):
+    """Behind torchlibrosa's front end, in torch, in onnxruntime: the same probabilities, at the architecture's rate."""
+    files, source = prepare(name, tmp_path)
+    waveforms = clips(samples / files.rate, 1, files.rate)
+    assert waveforms.shape == (1, samples)
+    assert source == "random, of this shape"
+    found = [
+        SUBJECTS[each].load(files, 1).run(waveforms)
+        for each in ("reference", "torch", "onnxruntime-body", "onnxruntime")
+    ]
+    assert np.ptp(found[0]) > 0
+    assert max(np.abs(other - found[0]).max() for other in found[1:]) < 1e-4
+
+
 def test_layer_times_cover_a_pass(files):
     """Twelve layers and the rest, each with a time of its own, over several pieces of time."""
     engine = NcnnEngine(load_checkpoint(files.safetensors).model, PROFILES["small"], 1)
@@ -160,7 +175,7 @@ def test_memory_is_read_at_a_possible_rate():
         (("--engines", "tpu"), "Unknown engine 'tpu'"),
         (("--seconds", "0.1"), "0.31 to 600 s"),
         (("--seconds", "ten"), "--seconds takes numbers"),
-        (("--models", "resnet22"), "The shape of resnet22 is not known"),
+        (("--models", "resnet22:0.5"), "a pruning ratio is of CNN14's C7 to C12"),
         (("--models", "cnn14:half"), "such as cnn14:0.25"),
         (("--repeats", "0"), "whole numbers, at least 1"),
     ],
