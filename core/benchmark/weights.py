@@ -53,7 +53,7 @@ def _model(name: str) -> tuple[Network, ClassSet, str]:
                 f"{name}: after the colon comes the pruning ratio, such as cnn14:0.25."
             ) from error
     if known and not isinstance(known.classes, str):
-        classes = ClassSet.named(known.classes)
+        classes = ClassSet.from_names(known.classes)
     else:
         classes = ClassSet.named(chosen.scenes) if chosen.scenes else ClassSet(tuple(range(527)))
     config = chosen.configure(classes=len(classes))
