@@ -18,7 +18,8 @@ from core.units import plural
 if TYPE_CHECKING:
     from core.models.cnn import Cnn14
     from core.training.data import LabelledClips
-    from core.training.train import Progress, TrainingConfig
+    from core.training.loop import Progress
+    from core.training.train import TrainingConfig
 
 MAX_THREADS = 1024
 
@@ -103,7 +104,8 @@ def _train(
     from core.checkpoints import save_checkpoint
     from core.tagging import load_tagger
     from core.training.evaluate import evaluate
-    from core.training.train import Trainer, run
+    from core.training.loop import run
+    from core.training.train import Trainer
 
     held_out = None if options.evaluate_folds is None else select_folds(clips, options.evaluate_folds)
     chosen = select_folds(clips, options.folds)

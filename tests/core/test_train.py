@@ -12,7 +12,8 @@ import torch
 from core.errors import CheckpointError, DataError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.training.data import read_manifest
-from core.training.train import Trainer, TrainingConfig, _write_state, run
+from core.training.loop import run, write_state
+from core.training.train import Trainer, TrainingConfig
 
 WIDTHS = (4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 16, 16)
 BASE = TrainingConfig(
@@ -105,7 +106,7 @@ def test_the_cosine_schedule_by_hand(clips):
     rates = []
     for step in range(106):
         trainer.step = step
-        rates.append(1e3 * trainer._learning_rate())
+        rates.append(1e3 * trainer.learning_rate())
     assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert rates[30] == pytest.approx(0.5 + 0.5 * 0.5**0.5)  # a quarter of the way: 45 degrees
     assert (rates[55], rates[105]) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-12))
@@ -190,4 +191,4 @@ def test_bad_settings_are_refused(clips):
 
 def test_a_state_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(CheckpointError, match=r"a\.state\.pt cannot be written: .*check its folder"):
-        _write_state({}, tmp_path / "none" / "a.state.pt")
+        write_state({}, tmp_path / "none" / "a.state.pt")
