@@ -1,0 +1,351 @@
+"""Learning from another network on recordings without labels: a student is trained to give what its teacher gives.
+
+The teacher gets exactly the student's window, after augmentation (Beyer et al., "Knowledge distillation: A good teacher is patient
+and consistent", CVPR 2022). Every step's random numbers follow from the seed and the step, so that a run is resumed to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.audio import SAMPLE_RATE
+from core.classes import ClassSet, audioset
+from core.errors import CheckpointError, DataError
+from core.models.network import Network
+from core.training.agreement import teacher_agreement
+from core.training.loop import REPORT_EVERY, Learner
+from core.training.mixtures import Mixer, MixtureConfig, resample
+from core.training.recordings import Recordings
+from core.training.students import entry_of
+from core.windows import windows
+
+WINDOW_SHARES = (1.0, 0.5, 0.25)
+"""Lengths of the windows as shares of the longest; one a step, at random, because people's recordings are short and long."""
+
+CLASSES_PER_UNIT = 10.0
+"""The binary cross-entropy is summed over the classes and divided by this: 53 times its mean over AudioSet's 527."""
+
+MEASUREMENTS = 10
+"""How often the held-out agreement is measured in a run."""
+
+MEASURED = 200  # held-out recordings at most
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """How to learn from a teacher.
+
+    Attributes
+    ----------
+    steps, batch : optimizer steps, windows a step.
+    learning_rate, schedule : Adam's rate; "cosine" (up over 5% of the steps, then down to 0) or "constant".
+    average : decay of a running average of the weights that is saved in their place; 0 switches it off.
+    seconds : the longest windows.
+    divergence : weight of the Kullback-Leibler divergence of the two softmaxes over the logits.
+    embedding : weight of one minus the cosine of the two embeddings; of different sizes, through a learned projection.
+    labels : share of a label in a target where one is known, the rest being the teacher's probability.
+    balance : 0 draws recordings equally often; 1 the classes that the teacher gives them first.
+    dropout : whether the student's dropout is on.
+    precision : "float32", or "bfloat16" for the student's arithmetic (the weights stay float32).
+    seed : of every random choice.
+    save_every : steps between two saves of the state.
+    mixtures : the augmentation.
+    """
+
+    steps: int
+    batch: int = 24
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    average: float = 0.999
+    seconds: float = 10.0
+    divergence: float = 1.0
+    embedding: float = 0.0
+    labels: float = 0.0
+    balance: float = 0.5
+    dropout: bool = False
+    precision: str = "float32"
+    seed: int = 0
+    save_every: int = 500
+    mixtures: MixtureConfig = field(default_factory=MixtureConfig)
+
+    def __post_init__(self) -> None:
+        accepted = {
+            "steps": (self.steps >= 1, "at least 1"),
+            "batch": (self.batch >= 2, "at least 2"),
+            "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
+            "schedule": (self.schedule in ("constant", "cosine"), "'constant' or 'cosine'"),
+            "average": (0 <= self.average < 1, "0 (off) to below 1"),
+            "seconds": (0.1 <= self.seconds <= 60, "0.1 to 60"),
+            "divergence": (0 <= self.divergence <= 100, "0 (off) to 100"),
+            "embedding": (0 <= self.embedding <= 100, "0 (off) to 100"),
+            "labels": (0 <= self.labels <= 1, "0 (off) to 1"),
+            "balance": (0 <= self.balance <= 1, "0 to 1"),
+            "precision": (self.precision in ("float32", "bfloat16"), "'float32' or 'bfloat16'"),
+            "seed": (0 <= self.seed < 1 << 63, "a whole number from 0 to 2^63 - 1"),
+            "save_every": (self.save_every >= 1, "at least 1"),
+        }
+        for name, (good, wanted) in accepted.items():
+            if not good:
+                raise DataError(
+                    f"Distillation cannot use {name.replace('_', '-')} = {getattr(self, name)!r}; it must be {wanted}."
+                )
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network to learn from, its classes, and the sha256 of its file."""
+
+    network: Network
+    classes: ClassSet
+    sha256: str = ""
+
+
+class Distiller(Learner):
+    """Trains a student; ``loop.run`` runs it.
+
+    Parameters
+    ----------
+    student, classes : the network and its classes; its outputs for classes that the teacher lacks are not trained.
+    teacher : what it learns from, matched by the classes' AudioSet indices.
+    recordings : what to learn on.
+    held_out : recordings on which the agreement is measured as it goes; none for no measurement.
+    config : the recipe.
+    device : where to compute; the student is moved there.
+
+    Raises
+    ------
+    DataError
+        No class in common, or windows that one of the networks cannot take.
+    """
+
+    config: DistilConfig
+
+    def __init__(
+        self,
+        student: tuple[Network, ClassSet],
+        teacher: Teacher,
+        recordings: Recordings,
+        config: DistilConfig,
+        *,
+        held_out: Recordings | None = None,
+        device: str = "cpu",
+    ) -> None:
+        network, classes = student
+        self.device = torch.device(device)
+        own, theirs = common_classes(classes, teacher.classes)
+        self._own = torch.tensor(own, device=self.device)
+        self._theirs = torch.tensor(theirs, device=self.device)
+        indices = [classes.indices[column] for column in own]
+        self._columns = torch.tensor(indices, device=self.device)  # of labels, which are AudioSet's
+        self._shares = _shares(network, teacher.network, config.seconds)
+        self.teacher = teacher.network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._identity = {"recordings": recordings.digest(), "teacher": teacher.sha256}
+        self._recordings = recordings.to(self.device)
+        self._held_out = None if held_out is None else held_out.select(range(min(MEASURED, len(held_out))))
+        self._mixer: Mixer | None = None
+        self._first: list[int] = []
+        self._decisions: npt.NDArray[np.float32] | None = None
+        torch.manual_seed(config.seed)
+        super().__init__(network.to(self.device), config)
+        self.projection = self._projection()
+        parameters = chain(
+            self.model.parameters(), [] if self.projection is None else self.projection.parameters()
+        )
+        self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
+        self._generator = torch.Generator(self.device)
+        if not config.dropout:
+            self.model.eval()
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.train()
+
+    def prepare(self, on_progress: OnProgress | None = None) -> None:
+        """Run the teacher on the recordings once, to draw its classes evenly; ``advance`` does it where it was not done."""
+        if self._mixer is not None:
+            return
+        count = len(self._recordings)
+        if not self._first:
+            self._first = (
+                self._outputs(self.teacher, self._recordings, self._theirs, on_progress).argmax(1).tolist()
+                if self.config.balance > 0
+                else [0] * count
+            )
+        first = torch.tensor(self._first)
+        weights = torch.bincount(first)[first].double() ** -self.config.balance
+        self._mixer = Mixer(self._recordings, weights, self.config.mixtures)
+
+    def advance(self) -> Tensor:
+        self.prepare()
+        assert self._mixer is not None
+        config = self.config
+        seed = int(np.random.SeedSequence((config.seed, self.step)).generate_state(1, np.uint64)[0] >> 1)
+        self._generator.manual_seed(seed)
+        torch.manual_seed(seed)  # for dropout
+        share = self._shares[seed % len(self._shares)]
+        batch = self._mixer.batch(config.batch, round(share * config.seconds * SAMPLE_RATE), self._generator)
+        with torch.inference_mode():
+            maps = self.teacher.feature_maps(self.teacher.front_end(at_rate(batch.waveforms, self.teacher)))
+            their_embedding = self.teacher.embed(maps)
+            their_logits = self.teacher.classify(their_embedding)[:, self._theirs]
+        inputs = self.model.front_end(at_rate(batch.waveforms, self.model))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            embedding = self.model.embed(self.model.feature_maps(inputs))
+            logits = self.model.classify(embedding)[:, self._own]
+        loss = soft_loss(
+            logits.float(),
+            their_logits.clone(),
+            labels=batch.labels[:, self._columns],
+            known=batch.known[:, self._columns],
+            config=config,
+        )
+        if config.embedding > 0:
+            own = embedding.float()
+            own = own if self.projection is None else self.projection(own)
+            cosine = F.cosine_similarity(own, their_embedding.clone(), dim=1)
+            loss = loss + config.embedding * (1 - cosine.mean())
+        self.update(loss)
+        self.losses = [*self.losses[1 - REPORT_EVERY :], loss.detach()]  # a number only when it is reported
+        return self.losses[-1]
+
+    def measure(self) -> dict[str, float]:
+        """Agreement with the teacher on the held-out recordings, ten times in a run and at its end."""
+        due = REPORT_EVERY * max(1, self.config.steps // MEASUREMENTS // REPORT_EVERY)
+        if self._held_out is None or (self.step % due and self.step < self.config.steps):
+            return {}
+        if self._decisions is None:
+            self._decisions = self._outputs(self.teacher, self._held_out, self._theirs)
+        student = self._outputs(self.trained().to(self.device), self._held_out, self._own)
+        return teacher_agreement(self._decisions, student).document()
+
+    def details(self) -> dict[str, Any]:
+        return {**self._identity, "first": self._first}
+
+    def apply_details(self, details: dict[str, Any]) -> None:
+        for what, digest in self._identity.items():
+            if details[what] != digest:
+                raise CheckpointError(
+                    f"This distillation was started with another {what.removesuffix('s')}; resume with the same {what}, or start "
+                    "over without --resume."
+                )
+        self._first = details["first"]
+
+    def state(self) -> dict[str, Any]:
+        extra = {} if self.projection is None else {"projection": self.projection.state_dict()}
+        return super().state() | extra
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        if self.projection is not None:
+            self.projection.load_state_dict(state["projection"])
+
+    @property
+    def classes_in_common(self) -> int:
+        """The classes that the student learns."""
+        return len(self._own)
+
+    def _projection(self) -> nn.Linear | None:
+        own, theirs = self.model.config.embedding, self.teacher.config.embedding
+        if self.config.embedding == 0 or own == theirs:
+            return None
+        return nn.Linear(own, theirs, bias=False).to(self.device)
+
+    def _outputs(
+        self, network: Network, recordings: Recordings, columns: Tensor, on_progress: OnProgress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Probabilities (recordings, classes in common) of whole recordings."""
+        rows = []
+        for row in range(len(recordings)):
+            rows.append(probabilities(network, recordings.waveform(row).to(self.device))[columns].cpu())
+            if on_progress:
+                on_progress(row + 1, len(recordings))
+        return torch.stack(rows).numpy()
+
+
+def common_classes(student: ClassSet, teacher: ClassSet) -> tuple[list[int], list[int]]:
+    """Outputs of the student, and the teacher's for the same AudioSet classes; raises ``DataError`` where there are none.
+
+    Examples
+    --------
+    >>> common_classes(ClassSet((74, 0)), ClassSet((0, 1, 74)))
+    ([0, 1], [2, 0])
+    """
+    columns = {index: column for column, index in enumerate(teacher.indices)}
+    own = [
+        column for column, index in enumerate(student.indices) if index in columns and index < len(audioset())
+    ]
+    if not own:
+        raise DataError(
+            f"The student's {len(student)} classes ({student.names[0]}, …) and the teacher's {len(teacher)} ({teacher.names[0]}, …) "
+            "have none in common; give another teacher, or --new-outputs to give the student the teacher's classes."
+        )
+    return own, [columns[student.indices[column]] for column in own]
+
+
+def soft_loss(
+    logits: Tensor, teacher: Tensor, *, labels: Tensor, known: Tensor, config: DistilConfig
+) -> Tensor:
+    """Binary cross-entropy against the teacher's probabilities, and the divergence of the two softmaxes.
+
+    All of (batch, classes); ``labels`` enter where they are ``known``. Binary cross-entropy is linear in its target, so that a
+    mixed target is the mean of two losses.
+    """
+    targets = torch.sigmoid(teacher)
+    if config.labels > 0:
+        targets = torch.where(known, targets.lerp(labels, config.labels), targets)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    loss = loss / (CLASSES_PER_UNIT * len(logits))
+    if config.divergence > 0:
+        divergence = F.kl_div(
+            F.log_softmax(logits, 1), F.log_softmax(teacher, 1), reduction="batchmean", log_target=True
+        )
+        loss = loss + config.divergence * divergence
+    return loss
+
+
+def at_rate(waveforms: Tensor, network: Network) -> Tensor:
+    """Waveforms (batch, samples) at 32 kHz -> at the network's rate."""
+    rate = entry_of(network).sample_rate
+    return waveforms if rate == SAMPLE_RATE else resample(waveforms, waveforms.shape[1] * rate // SAMPLE_RATE)
+
+
+def probabilities(network: Network, waveform: Tensor) -> Tensor:
+    """Probabilities (classes,) of a waveform (samples,) at 32 kHz of any length, averaged over its windows."""
+    entry = entry_of(network)
+    spans = windows(len(waveform))
+    if entry.window_samples is not None:
+        raise DataError(f"{entry.title} takes windows of one length only; give another network.")
+    outputs = []
+    for start, end in spans:
+        window = at_rate(waveform[None, start:end], network)
+        outputs.append(
+            network.probabilities(F.pad(window, (0, max(0, entry.least_samples - window.shape[1]))))
+        )
+    return torch.cat(outputs).mean(0)
+
+
+def _shares(student: Network, teacher: Network, seconds: float) -> tuple[float, ...]:
+    """The lengths of windows that both networks can take; raises ``DataError`` where there are none."""
+    entries = (entry_of(student), entry_of(teacher))
+    for entry in entries:
+        if entry.window_samples is not None:
+            raise DataError(
+                f"{entry.title} takes windows of one length only and cannot take part in a distillation; give another network."
+            )
+    least = max(entry.least_samples / entry.sample_rate for entry in entries)
+    shares = tuple(share for share in WINDOW_SHARES if share * seconds >= least)
+    if not shares:
+        raise DataError(
+            f"Windows of {seconds:g} s are too short for these networks; give at least {least:.2f} s."
+        )
+    return shares
