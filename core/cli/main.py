@@ -12,6 +12,7 @@ import typer
 from core import __version__, settings
 from core.cli import (
     bench,
+    distillation,
     evaluation,
     export,
     models,
@@ -63,6 +64,7 @@ for group in (
     sensitivity,
     pruning,
     training,
+    distillation,
     evaluation,
     export,
     bench,

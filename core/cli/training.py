@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,20 +76,29 @@ def finetune_command(options: TrainingOptions, network: NetworkOptions) -> None:
 
 
 def _prepare(options: TrainingOptions) -> None:
-    replace = options.force or options.resume
-    check_output(options.out, ".safetensors", force=replace, error=CheckpointError)
-    if options.state_file.exists() and not replace:
-        raise CheckpointError(
-            f"{options.state_file} holds the state of an earlier training; continue it with --resume, or replace it with --force."
-        )
-    if options.threads is not None:
-        import torch
+    check_targets(options.out, options.state_file, resume=options.resume, force=options.force)
+    set_threads(options.threads)
 
-        if not 1 <= options.threads <= MAX_THREADS:
-            raise DataError(
-                f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {options.threads}."
-            )
-        torch.set_num_threads(options.threads)
+
+def check_targets(out: Path, state_file: Path, *, resume: bool, force: bool) -> None:
+    """Raise ``CheckpointError`` where a training's files cannot be written, or are another training's."""
+    replace = force or resume
+    check_output(out, ".safetensors", force=replace, error=CheckpointError)
+    if state_file.exists() and not replace:
+        raise CheckpointError(
+            f"{state_file} holds the state of an earlier training; continue it with --resume, or replace it with --force."
+        )
+
+
+def set_threads(threads: int | None) -> None:
+    """Compute with so many threads; raises ``DataError`` for an impossible number."""
+    if threads is None:
+        return
+    import torch
+
+    if not 1 <= threads <= MAX_THREADS:
+        raise DataError(f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {threads}.")
+    torch.set_num_threads(threads)
 
 
 def _train(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,28 +100,21 @@ def read_manifest(
     DataError
         If the file cannot be read, a column, a label or a recording is missing, or no clip carries a wanted label.
     """
-    rows = _read_rows(manifest)
+    rows = read_rows(manifest, labelled=True)
     by_name = {entry.name: entry.index for entry in audioset()}
     if classes is not None:
         by_name |= dict(zip(classes.names, classes.indices, strict=True))
-    label_column = next(column for column in _LABEL_COLUMNS if column in rows[0])
     paths, labels, folds = [], [], []
     for number, row in enumerate(rows, start=2):
         path = audio / (row["filename"] or "")
+        line = f"{manifest.name}, line {number}"
         if not row["filename"] or not path.is_file():
             raise DataError(
-                f"{manifest.name}, line {number}: {row['filename']!r} is not a file in {audio}. "
+                f"{line}: {row['filename']!r} is not a file in {audio}. "
                 "File names are relative to the folder given as --audio."
             )
-        names = [name.strip() for name in (row[label_column] or "").split(";") if name.strip()]
-        unknown = [name for name in names if name not in by_name]
-        if unknown:
-            raise DataError(
-                f"{manifest.name}, line {number}: {unknown[0]!r} is not an AudioSet class. "
-                "Labels are AudioSet display names separated by ';'."
-            )
         paths.append(path)
-        labels.append([by_name[name] for name in names])
+        labels.append(row_labels(row, line, by_name))
         folds.append((row.get("fold") or "").strip())
     if classes is None:
         if not any(labels):
@@ -138,7 +131,11 @@ def read_manifest(
     return LabelledClips(tuple(paths), targets, classes, tuple(folds), channel)
 
 
-def _read_rows(manifest: Path) -> list[dict[str, str]]:
+def read_rows(manifest: Path, *, labelled: bool = False) -> list[dict[str, str]]:
+    """The rows of a manifest, of which every one has ``filename``, and a column of labels where ``labelled``.
+
+    Raises ``DataError`` for a file that cannot be read, a missing column, or no rows.
+    """
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -148,14 +145,28 @@ def _read_rows(manifest: Path) -> list[dict[str, str]]:
         raise DataError(
             f"The manifest {manifest} cannot be read ({error}); give a CSV file in UTF-8."
         ) from error
-    if "filename" not in columns or not any(column in columns for column in _LABEL_COLUMNS):
-        raise DataError(
-            f"{manifest.name} has the columns {', '.join(columns) or 'none'}; needed are 'filename' and 'labels' "
-            "(AudioSet display names separated by ';'), and 'fold' where folds are used."
+    if "filename" not in columns or (labelled and not any(column in columns for column in _LABEL_COLUMNS)):
+        needed = (
+            "are 'filename' and 'labels' (AudioSet display names separated by ';'), and 'fold' where folds are used"
+            if labelled
+            else "is 'filename', and optional are 'source', 'labels' and 'fold'"
         )
+        raise DataError(f"{manifest.name} has the columns {', '.join(columns) or 'none'}; needed {needed}.")
     if not rows:
         raise DataError(f"{manifest.name} lists no clips; give one row per clip.")
     return rows
+
+
+def row_labels(row: Mapping[str, str], line: str, by_name: Mapping[str, int]) -> list[int]:
+    """The class indices that a row is labelled with; ``line`` says where it stands, for the ``DataError`` of an unknown name."""
+    text = next((row[column] for column in _LABEL_COLUMNS if row.get(column)), "")
+    names = [name.strip() for name in text.split(";") if name.strip()]
+    for name in names:
+        if name not in by_name:
+            raise DataError(
+                f"{line}: {name!r} is not an AudioSet class. Labels are AudioSet display names separated by ';'."
+            )
+    return [by_name[name] for name in names]
 
 
 class Spectrograms:

@@ -18,21 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.audio import SAMPLE_RATE
-from core.classes import ClassSet, audioset
+from core.classes import ClassSet
 from core.errors import CheckpointError, DataError
 from core.models.network import Network
 from core.training.agreement import teacher_agreement
 from core.training.loop import REPORT_EVERY, Learner
-from core.training.mixtures import Mixer, MixtureConfig, resample
+from core.training.mixtures import Mixer, MixtureConfig
 from core.training.recordings import Recordings
-from core.training.students import entry_of
-from core.windows import windows
+from core.training.students import at_rate, entry_of, probabilities
+from core.training.teaching import common_classes, soft_loss
 
 WINDOW_SHARES = (1.0, 0.5, 0.25)
 """Lengths of the windows as shares of the longest; one a step, at random, because people's recordings are short and long."""
-
-CLASSES_PER_UNIT = 10.0
-"""The binary cross-entropy is summed over the classes and divided by this: 53 times its mean over AudioSet's 527."""
 
 MEASUREMENTS = 10
 """How often the held-out agreement is measured in a run."""
@@ -149,13 +146,15 @@ class Distiller(Learner):
         indices = [classes.indices[column] for column in own]
         self._columns = torch.tensor(indices, device=self.device)  # of labels, which are AudioSet's
         self._shares = _shares(network, teacher.network, config.seconds)
-        self.teacher = teacher.network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.teacher: Network = teacher.network.to(self.device).eval()
         self._identity = {"recordings": recordings.digest(), "teacher": teacher.sha256}
         self._recordings = recordings.to(self.device)
         self._held_out = None if held_out is None else held_out.select(range(min(MEASURED, len(held_out))))
         self._mixer: Mixer | None = None
         self._first: list[int] = []
         self._decisions: npt.NDArray[np.float32] | None = None
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # windows have three lengths only
         torch.manual_seed(config.seed)
         super().__init__(network.to(self.device), config)
         self.projection = self._projection()
@@ -200,18 +199,18 @@ class Distiller(Learner):
             their_logits = self.teacher.classify(their_embedding)[:, self._theirs]
         inputs = self.model.front_end(at_rate(batch.waveforms, self.model))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            embedding = self.model.embed(self.model.feature_maps(inputs))
-            logits = self.model.classify(embedding)[:, self._own]
+            embedding = self.model.embed(self.model.feature_maps(inputs)).float()
+        logits = self.model.classify(embedding)[:, self._own]
         loss = soft_loss(
-            logits.float(),
+            logits,
             their_logits.clone(),
             labels=batch.labels[:, self._columns],
             known=batch.known[:, self._columns],
-            config=config,
+            labels_share=config.labels,
+            divergence=config.divergence,
         )
         if config.embedding > 0:
-            own = embedding.float()
-            own = own if self.projection is None else self.projection(own)
+            own = embedding if self.projection is None else self.projection(embedding)
             cosine = F.cosine_similarity(own, their_embedding.clone(), dim=1)
             loss = loss + config.embedding * (1 - cosine.mean())
         self.update(loss)
@@ -265,73 +264,15 @@ class Distiller(Learner):
     ) -> npt.NDArray[np.float32]:
         """Probabilities (recordings, classes in common) of whole recordings."""
         rows = []
-        for row in range(len(recordings)):
-            rows.append(probabilities(network, recordings.waveform(row).to(self.device))[columns].cpu())
-            if on_progress:
-                on_progress(row + 1, len(recordings))
-        return torch.stack(rows).numpy()
-
-
-def common_classes(student: ClassSet, teacher: ClassSet) -> tuple[list[int], list[int]]:
-    """Outputs of the student, and the teacher's for the same AudioSet classes; raises ``DataError`` where there are none.
-
-    Examples
-    --------
-    >>> common_classes(ClassSet((74, 0)), ClassSet((0, 1, 74)))
-    ([0, 1], [2, 0])
-    """
-    columns = {index: column for column, index in enumerate(teacher.indices)}
-    own = [
-        column for column, index in enumerate(student.indices) if index in columns and index < len(audioset())
-    ]
-    if not own:
-        raise DataError(
-            f"The student's {len(student)} classes ({student.names[0]}, …) and the teacher's {len(teacher)} ({teacher.names[0]}, …) "
-            "have none in common; give another teacher, or --new-outputs to give the student the teacher's classes."
-        )
-    return own, [columns[student.indices[column]] for column in own]
-
-
-def soft_loss(
-    logits: Tensor, teacher: Tensor, *, labels: Tensor, known: Tensor, config: DistilConfig
-) -> Tensor:
-    """Binary cross-entropy against the teacher's probabilities, and the divergence of the two softmaxes.
-
-    All of (batch, classes); ``labels`` enter where they are ``known``. Binary cross-entropy is linear in its target, so that a
-    mixed target is the mean of two losses.
-    """
-    targets = torch.sigmoid(teacher)
-    if config.labels > 0:
-        targets = torch.where(known, targets.lerp(labels, config.labels), targets)
-    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-    loss = loss / (CLASSES_PER_UNIT * len(logits))
-    if config.divergence > 0:
-        divergence = F.kl_div(
-            F.log_softmax(logits, 1), F.log_softmax(teacher, 1), reduction="batchmean", log_target=True
-        )
-        loss = loss + config.divergence * divergence
-    return loss
-
-
-def at_rate(waveforms: Tensor, network: Network) -> Tensor:
-    """Waveforms (batch, samples) at 32 kHz -> at the network's rate."""
-    rate = entry_of(network).sample_rate
-    return waveforms if rate == SAMPLE_RATE else resample(waveforms, waveforms.shape[1] * rate // SAMPLE_RATE)
-
-
-def probabilities(network: Network, waveform: Tensor) -> Tensor:
-    """Probabilities (classes,) of a waveform (samples,) at 32 kHz of any length, averaged over its windows."""
-    entry = entry_of(network)
-    spans = windows(len(waveform))
-    if entry.window_samples is not None:
-        raise DataError(f"{entry.title} takes windows of one length only; give another network.")
-    outputs = []
-    for start, end in spans:
-        window = at_rate(waveform[None, start:end], network)
-        outputs.append(
-            network.probabilities(F.pad(window, (0, max(0, entry.least_samples - window.shape[1]))))
-        )
-    return torch.cat(outputs).mean(0)
+        # Every recording has a length of its own: cuDNN must not look for the fastest algorithm for each of them.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=False, allow_tf32=torch.backends.cudnn.allow_tf32
+        ):
+            for row in range(len(recordings)):
+                rows.append(probabilities(network, recordings.waveform(row).to(self.device))[columns])
+                if on_progress:
+                    on_progress(row + 1, len(recordings))
+        return torch.stack(rows).cpu().numpy()
 
 
 def _shares(student: Network, teacher: Network, seconds: float) -> tuple[float, ...]:

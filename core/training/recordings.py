@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +17,13 @@ from torch import Tensor
 from core.audio import SAMPLE_RATE, load_clip
 from core.audio.formats import SUFFIXES
 from core.audio.levels import SILENT_PEAK
-from core.classes import ClassSet, audioset
+from core.classes import audioset
 from core.errors import AudioError, DataError
+from core.training.data import read_rows, row_labels
 
 _FULL_SCALE = 32_767
 LONGEST_SECONDS = 60.0
 """A longer recording is stored as several of one source, so that each part is drawn as often as a short recording."""
-
-_LABEL_COLUMNS = ("labels", "audioset_labels")
 
 
 class Listed(NamedTuple):
@@ -75,9 +73,7 @@ class Recordings:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     @classmethod
-    def of(
-        cls, waveforms: Iterable[tuple[Listed, npt.NDArray[np.float32] | npt.NDArray[np.int16]]]
-    ) -> Recordings:
+    def of(cls, waveforms: Iterable[tuple[Listed, npt.NDArray[Any]]]) -> Recordings:
         """Pack waveforms (samples,) at 32 kHz, float32 at full scale ±1 or int16; those over a minute become several recordings.
 
         Examples
@@ -90,7 +86,7 @@ class Recordings:
         listed: list[Listed] = []
         parts: list[npt.NDArray[np.int16]] = []
         for entry, waveform in waveforms:
-            whole = waveform if waveform.dtype == np.int16 else _as_int16(waveform)
+            whole = _as_int16(waveform)
             count = max(1, -(-len(whole) // longest))
             parts.extend(np.array_split(whole, count))
             listed.extend([entry] * count)
@@ -202,33 +198,23 @@ def list_manifest(manifest: Path, folder: Path, folds: Sequence[str] | None = No
     DataError
         The file cannot be read, lacks the column, lists nothing, or has an unknown label or fold.
     """
-    rows = _rows(manifest)
+    rows = read_rows(manifest)
+    by_name = {entry.name: entry.index for entry in audioset()}
     known = {row["fold"].strip() for row in rows if (row.get("fold") or "").strip()}
     for fold in folds or ():
         if known and fold not in known:
             raise DataError(
                 f"The manifest has no fold {fold!r}; its folds are {', '.join(sorted(known)) or 'none'}."
             )
-    by_name = {entry.name: entry.index for entry in audioset()}
     listed = []
     for number, row in enumerate(rows, start=2):
         fold = (row.get("fold") or "").strip()
         if folds is not None and fold and fold not in folds:
             continue
-        text = next((row[column] for column in _LABEL_COLUMNS if row.get(column)), "")
-        names = [name.strip() for name in text.split(";") if name.strip()]
-        for name in names:
-            if name not in by_name:
-                raise DataError(
-                    f"{manifest.name}, line {number}: {name!r} is not an AudioSet class. "
-                    "Labels are AudioSet display names separated by ';'."
-                )
+        labels = row_labels(row, f"{manifest.name}, line {number}", by_name)
         path = folder / (row["filename"] or "")
-        listed.append(
-            Listed(
-                path, (row.get("source") or "").strip() or str(path), tuple(by_name[name] for name in names)
-            )
-        )
+        source = (row.get("source") or "").strip() or str(path)
+        listed.append(Listed(path, source, tuple(labels)))
     return listed
 
 
@@ -271,31 +257,7 @@ def load_recordings(
     return replace(recordings, unreadable=tuple(unreadable), silent=tuple(silent))
 
 
-def labelled_classes(recordings: Recordings) -> ClassSet | None:
-    """The classes that labels name, in AudioSet's order; None without labels."""
-    used = recordings.labels.any(dim=0).nonzero()[:, 0].tolist()
-    return ClassSet(tuple(used)) if used else None
-
-
-def _as_int16(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+def _as_int16(waveform: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    if waveform.dtype == np.int16:
+        return waveform
     return np.clip(np.round(waveform * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(np.int16)
-
-
-def _rows(manifest: Path) -> list[dict[str, str]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"The manifest {manifest} cannot be read ({error}); give a CSV file in UTF-8."
-        ) from error
-    if "filename" not in columns:
-        raise DataError(
-            f"{manifest.name} has the columns {', '.join(columns) or 'none'}; needed is 'filename', and optionally 'source', "
-            "'labels' and 'fold'."
-        )
-    if not rows:
-        raise DataError(f"{manifest.name} lists no recordings; give one row per recording.")
-    return rows

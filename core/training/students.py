@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.audio import SAMPLE_RATE
 from core.checkpoints import architecture_of
 from core.errors import DataError, ModelError
 from core.models.network import Network
 from core.models.registry import Architecture
 from core.models.registry import architecture as known_architecture
+from core.training.mixtures import resample
+from core.windows import windows
 
 
 def entry_of(network: Network) -> Architecture:
@@ -78,3 +85,24 @@ def new_outputs(network: Network, classes: int) -> Network:
     except RuntimeError as error:
         raise ModelError(f"{entry.title} cannot be given new outputs: {error}") from error
     return fresh.to(next(network.parameters()).device)
+
+
+def at_rate(waveforms: Tensor, network: Network) -> Tensor:
+    """Waveforms (batch, samples) at 32 kHz -> at the network's rate."""
+    rate = entry_of(network).sample_rate
+    return waveforms if rate == SAMPLE_RATE else resample(waveforms, waveforms.shape[1] * rate // SAMPLE_RATE)
+
+
+def probabilities(network: Network, waveform: Tensor) -> Tensor:
+    """Probabilities (classes,) of a waveform (samples,) at 32 kHz of any length, averaged over its windows."""
+    entry = entry_of(network)
+    spans = windows(len(waveform))
+    if entry.window_samples is not None:
+        raise DataError(f"{entry.title} takes windows of one length only; give another network.")
+    outputs = []
+    for start, end in spans:
+        window = at_rate(waveform[None, start:end], network)
+        outputs.append(
+            network.probabilities(F.pad(window, (0, max(0, entry.least_samples - window.shape[1]))))
+        )
+    return torch.cat(outputs).mean(0)
