@@ -186,7 +186,7 @@ def register(app: typer.Typer) -> None:
 
 
 def distil_command(options: DistilOptions) -> None:
-    """Train a network to give what another one gives, on recordings without labels.
+    """Train a network to give what another gives, without labels.
 
     Teacher and student get the same random mixtures, in random rooms and behind noise. The state that --resume needs and
     the metrics, with the agreement on held-out recordings, are written beside --out.
@@ -198,9 +198,11 @@ def distil_command(options: DistilOptions) -> None:
     from core.checkpoints import save_checkpoint
     from core.training.distil import Distiller, Teacher
     from core.training.loop import run
+    from core.training.teaching import common_classes
 
     taught = NetworkOptions(model=options.teacher).load(runtime="torch")
     student, classes, earlier = _student(options, taught.classes)
+    common_classes(classes, taught.classes)  # before minutes of decoding
     recordings = _recordings(options)
     learned, held_out = (
         recordings.hold_out(options.held_out, options.seed) if options.held_out else (recordings, None)

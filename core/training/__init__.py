@@ -1,1 +1,1 @@
-"""Training and scoring on labelled clips: ``data``, ``augment`` and ``train`` make a network, ``metrics`` and ``evaluate`` score it."""
+"""Training and scoring: ``train`` learns from labels and ``distil`` from another network, ``loop`` runs both; ``metrics`` and ``evaluate`` score."""

@@ -100,8 +100,8 @@ class Mixer:
         draw = _Draw(generator, size)
         rows = torch.multinomial(self._weights, 3 * size, replacement=True, generator=generator).view(size, 3)
         present = self._present(draw)
-        sources = self._cut(rows, samples, draw)
-        level = sources.square().sum(-1) / (sources != 0).sum(-1).clamp(min=1)  # of the part with sound
+        sources, share = self._cut(rows, samples, draw)
+        level = sources.square().mean(-1) / share  # of the part that the recording fills
         relative = draw.uniform(self.config.difference_db, (size, 3))
         relative[:, 0] = 0.0
         wanted = level[:, :1] * 10 ** (relative / 10)
@@ -140,8 +140,11 @@ class Mixer:
             [torch.ones_like(number, dtype=torch.bool), number >= one, number >= one + two], dim=1
         )
 
-    def _cut(self, rows: Tensor, samples: int, draw: _Draw) -> Tensor:
-        """(batch, 3) rows -> (batch, 3, samples): a random part of each, at a speed that the whole batch shares."""
+    def _cut(self, rows: Tensor, samples: int, draw: _Draw) -> tuple[Tensor, Tensor]:
+        """(batch, 3) rows -> (batch, 3, samples), and the share of the window that each fills: (batch, 3).
+
+        A random part of each recording, at a speed that the whole batch shares.
+        """
         recordings, config = self.recordings, self.config
         speed = float(draw.uniform((-1.0, 1.0), (1,))) * config.speed
         taken = max(1, round(samples * (1 + speed) / 3200)) * 3200 if speed else samples
@@ -155,7 +158,7 @@ class Mixer:
         keep = inside | repeats[..., None]
         position = position.remainder(lengths[..., None]) + recordings.starts[rows][..., None]
         waveforms = recordings.samples[position].float() * keep / _FULL_SCALE
-        return resample(waveforms, samples)
+        return resample(waveforms, samples), keep.float().mean(-1)
 
     def _response(self, hertz: Tensor, draw: _Draw) -> Tensor:
         """A random microphone's gain in dB, (batch, frequencies)."""

@@ -22,7 +22,7 @@ from core.tagging import load_tagger
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
-    "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "evaluate", "export",
+    "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "distil", "evaluate", "export",
     "sensitivity", "bench", "tradeoff", "serve",
 }  # fmt: skip
 ANSWER = {"model", "runtime", "output", "latency_ms", "windows_s", "notes", "tags"}
