@@ -108,7 +108,7 @@ def test_a_report_that_raises_ends_the_run_with_its_state_saved(recordings, tmp_
 
 def test_a_student_comes_to_agree_with_its_teacher(recordings, tmp_path):
     """Of a teacher that reacts strongly, so that there is something to learn."""
-    config = DistilConfig(steps=60, batch=8, seconds=0.5, learning_rate=1e-2, average=0.0)
+    config = DistilConfig(steps=40, batch=4, seconds=0.5, learning_rate=1e-2, average=0.0)
     teacher = network(1)
     with torch.no_grad():
         teacher.fc_audioset.weight.mul_(40)
@@ -118,7 +118,8 @@ def test_a_student_comes_to_agree_with_its_teacher(recordings, tmp_path):
     log = tmp_path / "log.jsonl"
     run(student, tmp_path / "state.pt", metrics_file=log)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    start = Distiller((network(0), CLASSES), Teacher(teacher, CLASSES), recordings, config).advance()
+    assert lines[-1]["loss"] < 0.8 * float(start)
     assert {"first_in_three", "first_five", "difference"} <= lines[-1].keys()
     assert lines[-1]["learning_rate"] == pytest.approx(0, abs=1e-6)
 
