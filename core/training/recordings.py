@@ -14,9 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.audio import SAMPLE_RATE, load_clip
-from core.audio.formats import SUFFIXES
-from core.audio.levels import SILENT_PEAK
+from core.audio import SAMPLE_RATE, SILENT_PEAK, SUFFIXES, load_clip
 from core.classes import audioset
 from core.errors import AudioError, DataError
 from core.training.data import read_rows, row_labels
