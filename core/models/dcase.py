@@ -52,6 +52,7 @@ class Dcase2021(Network):
     """
 
     output_layers = ("dense2",)
+    time_axis = 3
     embedding_layer = "dense2"
     time_axis = 3
 

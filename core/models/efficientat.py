@@ -77,6 +77,7 @@ class EfficientAt(Network):
     """
 
     output_layers = ("classifier.5",)
+    time_axis = 3
     embedding_layer = "classifier.2"
     time_axis = 3
 

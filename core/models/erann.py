@@ -61,6 +61,7 @@ class Erann(Network):
     """
 
     output_layers = ("fc2",)
+    time_axis = 3
     embedding_layer = "fc2"
     time_axis = 3
 

@@ -169,7 +169,7 @@ def by_group(name: str, ratios: Mapping[str, float]) -> dict[str, float]:
     return {group: chosen[group][1] for group in couplings(name) if group in chosen}
 
 
-def pruned_config(name: str, config: Any, ratios: Mapping[str, float]) -> Any:
+def pruned_config(name: str, config: Any, ratios: Mapping[str, float], round_to: int = 1) -> Any:
     """The configuration after pruning by a ratio a layer, as the pruned network's shapes show it; raises as ``by_group`` does.
 
     Examples
@@ -178,14 +178,29 @@ def pruned_config(name: str, config: Any, ratios: Mapping[str, float]) -> Any:
     >>> pruned_config("cnn6", config, {"C4": 0.75}).widths
     (64, 128, 256, 128)
     """
-    entry, chosen = architecture(name), by_group(name, ratios)
-    found = groups(name, config)
-    kept = {
-        group.name: range(kept_count(group.channels, chosen[group.name]))
-        for group in found
-        if group.name in chosen
-    }
-    return entry.from_state(narrow(empty_network(entry, config).state_dict(), found, kept))
+    chosen = by_group(name, ratios)
+    return narrowed_config(
+        name,
+        config,
+        {
+            group.name: kept_count(group.channels, chosen[group.name], round_to)
+            for group in groups(name, config)
+            if group.name in chosen
+        },
+    )
+
+
+def narrowed_config(name: str, config: Any, channels: Mapping[str, int]) -> Any:
+    """The configuration where the groups in ``channels`` have so many channels and the others all of theirs.
+
+    Examples
+    --------
+    >>> narrowed_config("cnn6", architecture("cnn6").configure(classes=2), {"C4": 100}).widths
+    (64, 128, 256, 100)
+    """
+    entry = architecture(name)
+    kept = {group: range(count) for group, count in channels.items()}
+    return entry.from_state(narrow(empty_network(entry, config).state_dict(), groups(name, config), kept))
 
 
 def removed(found: Sequence[Group], kept: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Tensor]:

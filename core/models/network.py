@@ -28,6 +28,8 @@ class Network(nn.Module, ABC):
         The modules whose outputs are one a class.
     embedding_layer : str
         The module whose inputs are the embedding.
+    time_axis : int
+        The axis of feature maps (batch, maps, frames, bands) that is time: 2, or 3 where bands come before frames.
     config : object
         What it was built from: ``widths``, ``classes``, ``embedding``.
     architecture : str
@@ -40,6 +42,7 @@ class Network(nn.Module, ABC):
     published_front_end: FrontEnd | None = None
     output_layers: tuple[str, ...] = ("fc_audioset",)
     embedding_layer = "fc_audioset"
+    time_axis = 2
     config: Any
     architecture = ""
     time_axis = 2

@@ -11,9 +11,10 @@ A count means nothing without its convention. ``docs/conventions.md`` has them a
 - ``size_bytes`` is the state dict in float32, running statistics and front end included, as the published files store it;
   ``size_bytes_float16`` the same with every matrix in half precision. ``file_bytes`` and ``file_bytes_float16`` are the tensors
   of Pannscope's own files, which leave the front end out.
-- ``peak_activation_bytes`` is the most that a pass of ``Cnn14`` holds at once besides its weights, in float32.
+- ``peak_activation_bytes`` is the most that a pass holds at once besides its weights, in float32.
 """
 
+from core.profiling.counted import Counted, counted
 from core.profiling.counts import Counts, LayerProfile, count
 from core.profiling.latency import Latency, measure_latencies
 from core.profiling.measured import Measured, measure
@@ -26,19 +27,22 @@ from core.profiling.published import (
     paper_figures,
     paper_ratio,
 )
-from core.profiling.sweep import SWEEP_RATIOS, sweep
+from core.profiling.sweep import SWEEP_RATIOS, SweepPoint, sweep
 
 __all__ = [
     "PAPER",
     "SWEEP_RATIOS",
+    "Counted",
     "Counts",
     "Latency",
     "LayerProfile",
     "Measured",
     "Profile",
+    "SweepPoint",
     "activation_bytes",
     "activations",
     "count",
+    "counted",
     "counted_reductions",
     "disagreements",
     "measure",

@@ -1,15 +1,18 @@
-"""One configuration's counts over a series of pruning ratios, fast enough to be drawn while a slider moves."""
+"""One network's costs over a series of pruning ratios, fast enough to be drawn while a slider moves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from core.models.cnn import CNN14_WIDTHS, Cnn14Config
-from core.models.widths import PAPER_LAYERS, pruned_widths
-from core.profiling.counts import Counts, count
-from core.profiling.memory import activation_bytes
-from core.profiling.published import paper_figures
+import numpy as np
+
+from core.models.cnn import Cnn14Config
+from core.models.groups import by_group, groups, pruned_config
+from core.models.widths import kept_count
+from core.profiling.costs import costs
+from core.profiling.published import PAPER, paper_figures
 
 SWEEP_RATIOS = tuple(step / 20 for step in range(19))
 """0, 5, 10 … 90%."""
@@ -17,53 +20,63 @@ SWEEP_RATIOS = tuple(step / 20 for step in range(19))
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """The network at one ratio; ``paper`` is None where the paper has no such network."""
+    """The network at one ratio: its learned parameters, its MACs for 10 s in the paper's convention, and the paper's figures if it has any."""
 
     ratio: float
-    widths: tuple[int, ...]
-    counts: Counts
-    peak_activation_bytes: int
+    params_trainable: int
+    macs: int
     paper: dict[str, float] | None
 
-    @property
-    def params_trainable(self) -> int:
-        """Learned parameters."""
-        return self.counts.params_trainable
 
-    @property
-    def macs(self) -> int:
-        """MACs in the paper's convention."""
-        return self.counts.macs
-
-    @property
-    def size_bytes(self) -> int:
-        """The published layout in float32."""
-        return self.counts.size_bytes
-
-
+@lru_cache(maxsize=32)
 def sweep(
-    widths: Sequence[int] = CNN14_WIDTHS,
-    layers: Sequence[str] = PAPER_LAYERS,
-    *,
-    classes: int = 527,
-    embedding: int = 2048,
-    seconds: float = 10.0,
+    architecture: str,
+    config: Any,
+    layers: tuple[str, ...],
     round_to: int = 1,
+    *,
+    ratios: tuple[float, ...] = SWEEP_RATIOS,
 ) -> tuple[SweepPoint, ...]:
-    """Counts of a CNN14 of ``widths`` with ``layers`` pruned by each of ``SWEEP_RATIOS``.
+    """The costs of a network with ``layers`` pruned by each of ``ratios``; they are ``profile``'s.
 
-    The counts are ``profile``'s, in closed form. Raises ``ModelError`` or ``PruningError`` as ``profile`` does.
+    Parameters
+    ----------
+    architecture : str
+        A name of the registry.
+    config : object
+        The unpruned network's configuration.
+    layers : tuple of str
+        The layers that are pruned; one stands for all that share its filters.
+    round_to : int
+        Round the number of kept filters to a multiple of this.
+    ratios : tuple of float
+        The pruning ratios, each in [0, 1).
+
+    Raises
+    ------
+    ModelError, PruningError
+        An unknown architecture or layer.
+
+    Examples
+    --------
+    >>> from core.models.registry import architecture
+    >>> points = sweep("cnn6", architecture("cnn6").configure(), ("C4",))
+    >>> points[10].ratio, points[10].params_trainable
+    (0.5, 3067727)
     """
+    chosen = by_group(architecture, dict.fromkeys(layers, 0.0))
+    cost, found = costs(architecture, config), groups(architecture, config)
     points = []
-    for ratio in SWEEP_RATIOS:
-        config = Cnn14Config(pruned_widths(ratio, layers, widths, round_to), classes, embedding)
+    for ratio in ratios:
+        kept = [
+            kept_count(group.channels, ratio, round_to) if group.name in chosen else group.channels
+            for group in found
+        ]
+        channels = np.array(kept, np.float64)
+        paper = None
+        if ratio in PAPER and isinstance(config, Cnn14Config):
+            paper = paper_figures(pruned_config(architecture, config, dict.fromkeys(chosen, ratio), round_to))
         points.append(
-            SweepPoint(
-                ratio=ratio,
-                widths=config.widths,
-                counts=count(config, seconds),
-                peak_activation_bytes=activation_bytes(config, seconds),
-                paper=paper_figures(config),
-            )
+            SweepPoint(ratio, round(cost["params"].of(channels)), round(cost["macs"].of(channels)), paper)
         )
     return tuple(points)

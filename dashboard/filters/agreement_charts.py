@@ -116,7 +116,7 @@ def order_by_layer(
         )
     figure.update_layout(
         height=len(layers) * 31 + 74,
-        margin={"l": 84, "r": 10, "t": 6, "b": 40, "pad": 4},
+        margin={"l": 50 + max(34, round(6.6 * max(map(len, layers)))), "r": 10, "t": 6, "b": 40, "pad": 4},
         xaxis={
             **axis(palette),
             "range": [0, 1.02],

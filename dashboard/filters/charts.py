@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.models.feature_map import FeatureMap
+from core.feature_map import FeatureMap
 from dashboard import formats
 from dashboard.charts.clip import add_spectrogram, mel_axis
 from dashboard.charts.clip_picture import ClipPicture, max_pool
@@ -144,7 +144,7 @@ def sound_and_map(
         x0=feature_map.first_frame_s + (step - feature_map.frame_s) / 2,
         dx=step,
         y0=feature_map.first_band,
-        dy=feature_map.pooled,
+        dy=feature_map.band_height,
         zmin=0,
         zmax=100,
         colorscale=palette.colorscale,
@@ -168,7 +168,11 @@ def sound_and_map(
         margin={"l": 52, "r": 6, "t": 22, "b": 38, "pad": 0},
         hovermode="closest",
         yaxis2={"domain": [0.555, 1.0], **mel_axis(palette)},
-        yaxis={"domain": [0.0, 0.475], **mel_axis(palette)},
+        yaxis={
+            "domain": [0.0, 0.475],
+            **mel_axis(palette),
+            **({} if feature_map.mel_bands else {"showticklabels": False}),
+        },
         xaxis={
             **axis(palette),
             "range": [0, seconds],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.models.feature_map import FeatureMap
+from core.feature_map import FeatureMap
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.palette import LIGHT
@@ -53,21 +53,24 @@ def feature_map(view: LayerView) -> None:
         alt=f"Log-mel spectrogram of {source.name}, and below it the feature map of {name}: "
         f"{frames} frames in {bands} bands.",
     )
-    st.caption(_caption(view, name, result, duration_s))
+    st.caption(_caption(name, result, duration_s))
 
 
-def _caption(view: LayerView, name: str, result: FeatureMap, duration_s: float) -> str:
+def _caption(name: str, result: FeatureMap, duration_s: float) -> str:
     if result.values.any():
         more = "darker" if palette() is LIGHT else "brighter"
         text = (
             f"Where and at which frequencies {name} responds, after batch norm and ReLU: {more} is stronger."
         )
-        if result.pooled > 1:
-            text += (
-                f" One value covers {formats.milliseconds(1000 * result.frame_s)} and "
-                f"{formats.plural(result.pooled, 'mel band')}, since the pooling layers before {view.layer} halve time and "
-                "frequency."
-            )
+        covers = [formats.milliseconds(1000 * result.frame_s)]
+        if result.mel_bands and result.mel_bands > 1:
+            covers.append(formats.plural(round(result.mel_bands), "mel band"))
+        if result.mel_bands != 1:
+            text += f" One value covers {' and '.join(covers)}."
+        if result.values.shape[1] == 1:
+            text = f"When {name} responds, after batch norm and ReLU: {more} is stronger. One value covers {covers[0]}; this layer's maps have no frequencies."
+        elif result.mel_bands is None:
+            text += " Its bands, low to high, are not those of the spectrogram above."
     else:
         text = f"{name[0].upper()}{name[1:]} does not respond to this clip."
     if duration_s > MAX_SECONDS:

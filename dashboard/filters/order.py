@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.models.cnn import LAYERS
 from core.pruning.order import OrderDependence
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
@@ -53,7 +52,7 @@ def _show() -> None:
 
 
 def dependence(view: LayerView) -> None:
-    """Whether the order of the filters matters: in this layer, and in all twelve."""
+    """Whether the order of the filters matters: in this layer, and in all."""
     server, settings = get_server(), view.settings
     st.markdown(_answer(view, server.order_dependence(settings.network, settings.layer, settings.ratio)))
     placeholder = st.empty()
@@ -81,7 +80,7 @@ def _kept_by_layer(view: LayerView, by_layer: _ByLayer) -> None:
     results = [result for result, _ in by_layer.values()]
     st.plotly_chart(
         agreement_charts.order_by_layer(
-            LAYERS,
+            list(by_layer),
             [result.mean_stays for result in results],
             [float(result.others.min()) for result in results],
             [float(result.others.max()) for result in results],
@@ -115,7 +114,7 @@ def _rank_of_first(by_layer: _ByLayer) -> None:
         hide_index=True,
         height=38 + 35 * len(rows),
         column_config={
-            "Layer": st.column_config.TextColumn(pinned=True, width=48),
+            "Layer": st.column_config.TextColumn(pinned=True, width=max(48, 10 * max(map(len, by_layer)))),
             "Filters": number(width=58),
             "published": number("Published", width=76, help="By the operator norm as published."),
             "energy": number("Energy", width=62, help="By operator-norm-energy."),

@@ -13,7 +13,7 @@ from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 
 _ABOUT = """
-A convolution's filter is a stack of small kernels, three by three weights each, one for every channel of the layer before. It
+A convolution's filter is a stack of small kernels, one for every channel of the layer before (three by three weights each in CNN14). It
 slides over time and frequency and responds where its input resembles its weights. Pruning removes whole filters: their
 weights, their output channels, and the corresponding input channels of the next layer.
 
@@ -22,12 +22,12 @@ How reliable a ranking is, is another question: the parts *Criteria* and *Order*
 published one depends on the order in which a checkpoint stores its filters.
 
 A filter's feature map is its output for a clip. Deeper layers have a lower resolution in time and frequency, since the network
-halves both five times.
+pools both.
 """
 
 _WORDS = (
-    "C1 to C12 are the twelve convolutions of the network, from its input to its output. Each has many filters; a criterion ranks "
-    "them, and pruning removes the lowest-ranked."
+    "A network's layers are convolutions, from its input to its output (CNN14's are called C1 to C12). Each has many filters; a "
+    "criterion ranks them, and pruning removes the lowest-ranked."
 )
 
 

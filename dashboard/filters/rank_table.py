@@ -9,7 +9,6 @@ from functools import partial
 
 import streamlit as st
 
-from core.models.cnn import LAYERS
 from core.pruning.ranking import RankedLayer
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
@@ -20,7 +19,8 @@ from dashboard.widgets.tables import guarded
 def downloads(view: LayerView) -> None:
     """Buttons for the ranks of this layer and of all layers."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for layers, label in (((view.layer,), f"Ranks of {view.layer}"), (LAYERS, "Ranks of all layers")):
+        every = get_server().structure(view.network).layers
+        for layers, label in (((view.layer,), f"Ranks of {view.layer}"), (every, "Ranks of all layers")):
             name = layers[0] if len(layers) == 1 else "all"
             download_button(
                 f"{label}, CSV",

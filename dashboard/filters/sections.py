@@ -109,7 +109,7 @@ def _kernels(view: LayerView, weight: np.ndarray) -> None:
     st.caption(
         f"Its {formats.plural(len(kernels), 'largest kernel')} of {weight.shape[1]}, labelled with their input channels."
         if len(kernels) > 1
-        else "Its only kernel: C1 has one input channel, the spectrogram."
+        else f"Its only kernel: {view.layer} has one input channel."
     )
 
 

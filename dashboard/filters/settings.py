@@ -8,13 +8,13 @@ from typing import Literal
 
 import streamlit as st
 
-from core.models.cnn import LAYERS
 from core.pruning.criteria import CRITERIA
 from dashboard import formats
+from dashboard.server.server import get_server
 from dashboard.widgets import network_select, query_params
 
-LAYER = "C7"
-"""The page opens with the first layer that E-PANNs prunes, whose feature maps still have eight frequency bands."""
+_MANY_LAYERS = 12
+"""More layers are a list to choose from, rather than buttons."""
 
 CUT = 50
 HIGHEST = 99
@@ -74,13 +74,25 @@ def choose() -> FilterSettings:
         )
     query_params.keep("ranked_by", criterion, first)
     query_params.keep("cut", percent, CUT)
+    structure = get_server().structure(network)
+    shared = any(structure.coupled.values())
     layer = choose_one(
         "Layer",
         "layer",
-        LAYERS,
-        LAYER,
-        help_text="The network's twelve convolutions, first to last. E-PANNs prunes C7 to C12.",
+        structure.layers,
+        structure.default_layers[0],
+        help_text=f"The convolutions of {structure.title} whose filters can be removed, first to last."
+        + (
+            " Layers that share their filters are ranked together, under the name of the first."
+            if shared
+            else ""
+        ),
     )
+    if structure.coupled[layer]:
+        st.caption(
+            f"{layer} shares its filters with {', '.join(structure.coupled[layer])}, whose outputs are added to its own: their scores "
+            "are summed, and they lose the same filters. The kernels shown are its own."
+        )
     return FilterSettings(network, layer, criterion, percent / 100)
 
 
@@ -98,17 +110,23 @@ def choose_one(
     help_text: str | None = None,
     label_visibility: LabelVisibility = "visible",
 ) -> str:
-    """Draw a choice of one of a few options, which the address names."""
+    """Draw a choice of one of the options, which the address names: buttons, or a list where there are many."""
     query_params.follow(key, query_params.named({option: option for option in options}), default)
-    chosen = st.segmented_control(
-        label,
-        options,
-        required=True,
-        key=key,
-        persist_state="session",
-        help=help_text,
-        label_visibility=label_visibility,
-    )
+    if st.session_state[key] not in options:
+        st.session_state[key] = default  # another network's layer
+    chosen: str | None
+    if len(options) > _MANY_LAYERS:
+        chosen = st.selectbox(label, options, key=key, persist_state="session", help=help_text)
+    else:
+        chosen = st.segmented_control(
+            label,
+            options,
+            required=True,
+            key=key,
+            persist_state="session",
+            help=help_text,
+            label_visibility=label_visibility,
+        )
     query_params.keep(key, chosen or default, default)
     return chosen or default
 

@@ -13,9 +13,11 @@ from dashboard import formats
 from dashboard.charts.layout import axis, axis_title, base_layout, shape
 from dashboard.charts.palette import Palette, mixed, text_on
 
-_ROW_PX = 36
+_ROW_PX, _LOW_ROW_PX = 36, 22
+_MANY_ROWS = 16  # of which the rows are low: a network of 40 layers would be 1,440 px high
 _CURVE_PX = 300
 _CELL_PX = 30
+_LETTER_PX = 6.6  # of the 12 px labels
 _SHORTEST_BAR = 0.012  # of the widest layer: a single filter stays visible beside 2,048
 _LABEL_GAP = 0.075  # of the axis: two labels at the ends of lines do not overlap
 
@@ -66,7 +68,7 @@ def architecture(
             width=0.74,
             marker={"color": color, "line": {"width": 0}, "cornerradius": 2},
             hovertext=[
-                f"<b>{layer}</b><br>channels: {formats.whole(old)}, {formats.whole(new)} stay"
+                f"<b>{layer}</b><br>filters: {formats.whole(old)}, {formats.whole(new)} stay"
                 for layer, old, new in zip(layers, before, after, strict=True)
             ],
             hoverinfo="text",
@@ -86,8 +88,8 @@ def architecture(
         )
     figure.update_layout(
         barmode="overlay",
-        height=len(rows) * _ROW_PX + 16,
-        margin={"l": 34, "r": 102, "t": 4, "b": 12, "pad": 0},
+        height=len(rows) * (_ROW_PX if len(rows) <= _MANY_ROWS else _LOW_ROW_PX) + 16,
+        margin={"l": _label_px(layers), "r": 102, "t": 4, "b": 12, "pad": 0},
         **base_layout(palette),
     )
     figure.update_xaxes(range=[-0.52 * widest, 0.52 * widest], fixedrange=True, visible=False)
@@ -276,7 +278,7 @@ def sensitivity_map(
     )
     figure.update_layout(
         height=len(layers) * _CELL_PX + 58,
-        margin={"l": 40, "r": 4, "t": 4, "b": 50, "pad": 0},
+        margin={"l": max(40, _label_px(layers)), "r": 4, "t": 4, "b": 50, "pad": 0},
         **base_layout(palette),
     )
     figure.update_xaxes(
@@ -299,6 +301,11 @@ def sensitivity_alt(layers: Sequence[str], ratios: Sequence[float], loss: np.nda
         "Divergence from the unpruned network, in nats, with one layer pruned alone; "
         f"at {formats.percent(ratios[-1])} removed: {listed}."
     )
+
+
+def _label_px(names: Sequence[str]) -> int:
+    """Room for the names left of a chart."""
+    return round(10 + _LETTER_PX * max(len(name) for name in names))
 
 
 def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:

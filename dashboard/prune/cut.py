@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core.models.cnn import LAYERS, Cnn14Config
-from core.models.widths import kept_widths
-from core.profiling import Counts, count
+from core.profiling import Counted, counted
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger
 from dashboard.prune.settings import HIGHEST, PruneSettings
@@ -15,6 +13,7 @@ from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.own_networks import title
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
+from dashboard.server.structure import Structure
 
 THRESHOLD = 0.5
 """From which on a tag counts; ``core.compare.agreement`` measures at the same."""
@@ -30,7 +29,7 @@ class Cut:
     Attributes
     ----------
     source, name : the clip, and the network that is pruned.
-    before : the network's configuration.
+    before : the network's structure.
     settings : what to remove, and how.
     repair : the clips that repair runs on, one of ``settings.REPAIRS``.
     recordings : all recordings of the visitor's own.
@@ -38,7 +37,7 @@ class Cut:
 
     source: Source
     name: str
-    before: Cnn14Config
+    before: Structure
     settings: PruneSettings
     repair: str = "off"
     recordings: tuple[Source, ...] = ()
@@ -50,15 +49,11 @@ class Cut:
         return other
 
     @cached_property
-    def after(self) -> Cnn14Config:
-        """The pruned network's configuration, from the widths alone: no filter has to be ranked for it."""
-        settings, before = self.settings, self.before
-        widths = (
-            settings.plan.after
-            if settings.plan
-            else kept_widths(before.widths, dict(settings.ratios), LAYERS, settings.round_to)
-        )
-        return Cnn14Config(widths, before.classes, before.embedding)
+    def after(self) -> Structure:
+        """The pruned network's structure, from the ratios alone: no filter has to be ranked for it."""
+        if self.settings.plan is not None:
+            return self.before.after(self.settings.plan)
+        return self.before.pruned(dict(self.settings.ratios), self.settings.round_to)
 
     @cached_property
     def plan(self) -> PruningPlan:
@@ -66,23 +61,32 @@ class Cut:
         return self.settings.plan or plan_at(get_server().tagger(self.name), self.settings)
 
     @cached_property
-    def counts(self) -> tuple[Counts, Counts]:
-        """Parameters, MACs and sizes before and after, for a clip of ``TIMED_SECONDS``."""
-        return count(self.before, TIMED_SECONDS), count(self.after, TIMED_SECONDS)
+    def counts(self) -> tuple[Counted, Counted]:
+        """Parameters, MACs, sizes and memory before and after, for a clip of ``TIMED_SECONDS``."""
+        before, after = (
+            counted(each.architecture, each.config, TIMED_SECONDS) for each in (self.before, self.after)
+        )
+        return before, after
 
     @property
     def ratio(self) -> float:
         """The pruning ratio, or the share of the touched layers' filters that is removed: the cut's position on the curves."""
         if self.settings.ratio is not None:
             return self.settings.ratio
-        indices = [LAYERS.index(layer) for layer in self.settings.touched]
-        before, after = (sum(config.widths[i] for i in indices) for config in (self.before, self.after))
+        before, after = (
+            sum(each.filters[layer] for layer in self.settings.touched) for each in (self.before, self.after)
+        )
         return min(HIGHEST / 100, 1 - after / before) if before else 0.0
+
+    @property
+    def where(self) -> str:
+        """The touched layers in short."""
+        return self.before.text(self.settings.touched)
 
     @property
     def empty(self) -> bool:
         """Whether nothing is removed."""
-        return self.before.widths == self.after.widths
+        return self.before.filters == self.after.filters
 
     @property
     def title(self) -> str:

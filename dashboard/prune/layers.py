@@ -5,16 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.models.cnn import LAYERS
-from core.models.widths import PAPER_LAYERS
 from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.widgets import order_note
 from dashboard.widgets.slots import Slot
 
 _FILTERS = "filters/page.py"
-_ORDER_LAYER, _ORDER_RATIO = PAPER_LAYERS[0], 0.5
-"""The first layer that E-PANNs prunes, at its ratio: the same whatever the sliders say."""
+_ORDER_RATIO = 0.5
+"""That of E-PANNs, for the first layer that it prunes: the same whatever the sliders say."""
 
 _NOTE_PX = 45
 _HIGHEST = 99  # per cent, of the Filters page's slider
@@ -24,7 +22,7 @@ def links(cut: Cut) -> None:
     """A link to the filters of each layer, ranked and cut as here."""
     st.caption("Look at the filters of a layer:")
     with st.container(horizontal=True, gap="xsmall"):
-        for layer in LAYERS:
+        for layer in cut.before.layers:
             st.page_link(
                 _FILTERS,
                 label=layer,
@@ -40,15 +38,16 @@ def order_frame(cut: Cut) -> Slot | None:
 
 def order_finding(cut: Cut, slot: Slot) -> None:
     """How much the ranking depends on the order of the filters, with a link to all layers."""
+    layer = cut.before.default_layers[0]
     try:
-        result = get_server().order_dependence(cut.name, _ORDER_LAYER, _ORDER_RATIO)
+        result = get_server().order_dependence(cut.name, layer, _ORDER_RATIO)
     except PannscopeError:
         slot.clear()  # the page has said why the network cannot be ranked
         return
-    address = _address(cut, _ORDER_LAYER, round(100 * _ORDER_RATIO)) | {"part": "Order"}
+    address = _address(cut, layer, round(100 * _ORDER_RATIO)) | {"part": "Order"}
     with slot.fill():
         left, right = st.columns(order_note.COLUMNS, vertical_alignment="center")
-    left.caption(order_note.text(_ORDER_LAYER, _ORDER_RATIO, result))
+    left.caption(order_note.text(layer, _ORDER_RATIO, result))
     right.page_link(_FILTERS, label="Every layer", icon=order_note.ICON, query_params=address)
 
 

@@ -41,8 +41,8 @@ Recordings are decoded in this server's memory and not kept on disk.
 """
 
 _WORDS = (
-    "C1 to C12 are the twelve convolutions of the network, from its input to its output; each has many filters, and pruning removes "
-    "whole filters. MACs are multiply-accumulate operations: the arithmetic for a recording of 10 s."
+    "A network's layers are convolutions, from its input to its output (CNN14's are called C1 to C12); each has many filters, and "
+    "pruning removes whole filters. MACs are multiply-accumulate operations: the arithmetic for a recording of 10 s."
 )
 
 
@@ -58,11 +58,11 @@ def page() -> None:
     with row:
         name = network_select.choose_network()
     try:
-        before = get_server().config(name)
+        before = get_server().structure(name)
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
-    chosen = settings.choose(before.widths, row, main, folded)
+    chosen = settings.choose(before, row, main, folded)
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):

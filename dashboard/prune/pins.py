@@ -10,7 +10,6 @@ import streamlit as st
 
 from core.compare import Comparison
 from core.errors import PannscopeError
-from core.models.cnn import LAYERS
 from core.pruning.criteria import CRITERIA
 from core.pruning.ratios import parse_ratios
 from dashboard import formats
@@ -57,7 +56,8 @@ class Pin:
         if not known or round_to not in map(str, settings.ROUNDINGS):
             return None
         try:
-            parse_ratios(ratios or f"{LAYERS[0]}=0", LAYERS)
+            layers = get_server().structure(network).layers
+            parse_ratios(ratios or f"{layers[0]}=0", layers)
         except PannscopeError:
             return None
         return cls(network, criterion, ratios, int(round_to), repair)
@@ -67,11 +67,11 @@ class Pin:
 
     def cut(self, now: Cut) -> Cut:
         """On the present clip and recordings. Raises ``CheckpointError``."""
-        ratios = parse_ratios(self.ratios, LAYERS) if self.ratios else {}
+        before = get_server().structure(self.network)
+        ratios = parse_ratios(self.ratios, before.layers) if self.ratios else {}
         pinned, plan = st.session_state.get(_PLAN) or (None, None)
         plan = plan if pinned == self else None  # the address has its ratios alone
         chosen = PruneSettings(self.criterion, tuple(ratios.items()), round_to=self.round_to, plan=plan)
-        before = get_server().config(self.network)
         return Cut(now.source, self.network, before, chosen, self.repair, now.recordings)
 
 
@@ -134,7 +134,7 @@ def _column(cut: Cut, compared: Comparison) -> dict[str, str]:
     removed = "each its own" if len(ratios) > 1 else formats.percent(next(iter(ratios), 0.0))
     rounding = f", widths of {chosen.round_to}" if chosen.round_to > 1 else ""
     return {
-        "Removed": f"{removed} of {chosen.where}{rounding}",
+        "Removed": f"{removed} of {cut.where}{rounding}",
         "By": f"{chosen.criterion}, {cut.title}",
         "Repair": settings.REPAIRS[cut.repair],
         "Parameters": changed(formats.count, before.params_trainable, after.params_trainable),

@@ -5,35 +5,32 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.models.cnn import LAYERS, Cnn14Config
-from core.models.widths import PAPER_LAYERS, kept_widths
-from core.profiling import count
+from core.profiling import sweep
 from dashboard import formats
 from dashboard.prune import settings
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.prune.keep_tags import KeepTagsRequest
 from dashboard.server.jobs import JobStatus
-from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.server import get_server
+from dashboard.server.structure import Structure
 from dashboard.widgets.job_panel import job_panel, job_progress
 
 _WANTED = "smallest_wanted"
+_RATIOS = tuple(percent / 100 for percent in range(settings.HIGHEST + 1))
 
 
-def half_the_macs(before: Cnn14Config) -> int | None:
+def half_the_macs(before: Structure) -> int | None:
     """The lowest ratio for all layers, in per cent, that leaves at most half of the MACs; None where none does.
 
     Examples
     --------
-    >>> half_the_macs(Cnn14Config())
+    >>> from core.models.registry import architecture
+    >>> half_the_macs(Structure("cnn14", architecture("cnn14").configure()))
     32
     """
-    limit = count(before, TIMED_SECONDS).macs / 2
-    for percent in range(1, settings.HIGHEST + 1):
-        widths = kept_widths(before.widths, dict.fromkeys(LAYERS, percent / 100), LAYERS)
-        if count(Cnn14Config(widths, before.classes, before.embedding), TIMED_SECONDS).macs <= limit:
-            return percent
-    return None
+    points = sweep(before.architecture, before.config, before.layers, ratios=_RATIOS)
+    limit = points[0].macs / 2
+    return next((percent for percent, point in enumerate(points) if point.macs <= limit), None)
 
 
 def presets(cut: Cut) -> None:
@@ -42,20 +39,31 @@ def presets(cut: Cut) -> None:
     clips = "this clip" if len(request.sources) == 1 else f"all {len(request.sources)} of your recordings"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Start from", width="content")
+        chosen = cut.before.default_layers
+        papers = len(chosen) < len(cut.before.layers)
         st.button(
-            f"E-PANNs 50{formats.NBSP}%",
+            f"E-PANNs 50{formats.NBSP}%" if papers else f"50{formats.NBSP}% of every layer",
             key="preset_epanns",
             on_click=settings.use_common,
-            args=(settings.DEFAULT_CRITERION, (PAPER_LAYERS[0], PAPER_LAYERS[-1]), settings.RATIO),
-            help="The published network's filters: half of C7 to C12 by operator-norm. Repair stays as it is.",
+            args=(settings.DEFAULT_CRITERION, (chosen[0], chosen[-1]), settings.RATIO),
+            help=(
+                "The published network's filters: half of C7 to C12"
+                if papers
+                else "Half of the filters of every layer"
+            )
+            + f" by {settings.DEFAULT_CRITERION}. Repair stays as it is.",
         )
         st.button(
             "Half the MACs",
             key="preset_macs",
             on_click=settings.use_common,
-            args=(cut.settings.criterion, (LAYERS[0], LAYERS[-1]), half or settings.HIGHEST),
+            args=(
+                cut.settings.criterion,
+                (cut.before.layers[0], cut.before.layers[-1]),
+                half or settings.HIGHEST,
+            ),
             disabled=half is None,
-            help="The lowest ratio for all twelve layers that leaves at most half of the multiply-accumulate operations"
+            help="The lowest ratio for all layers that leaves at most half of the multiply-accumulate operations"
             + (
                 f": {half}{formats.NBSP}%. “Find a plan” below loses less for as many."
                 if half is not None

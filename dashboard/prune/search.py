@@ -141,7 +141,7 @@ def _result(cut: Cut, plan: PruningPlan) -> None:
             f"remain. Divergence on the clips of the search{', after repair' if origin.get('repaired') else ''}: "
             f"{loss:.3f} nats"
             + (
-                f"; with one ratio for C7 to C12 and as much left: {uniform['loss']:.3f} nats."
+                f"; with one ratio for {cut.before.text(cut.before.default_layers)} and as much left: {uniform['loss']:.3f} nats."
                 if uniform
                 else "."
             )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.models.cnn import CNN14_WIDTHS, LAYERS
+from core.models.registry import architecture as known_architecture
 from core.profiling import (
     Counts,
-    activation_bytes,
+    SweepPoint,
     counted_reductions,
     disagreements,
     paper_figures,
@@ -19,7 +19,6 @@ from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts
 from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import Cut
-from dashboard.server.models import TIMED_SECONDS
 from dashboard.widgets.metric_card import metric_card
 from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
@@ -32,14 +31,14 @@ _QUARTERS = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 def headline(cut: Cut) -> str:
     """The cut in one sentence."""
     if cut.empty:
-        return f"Nothing is removed yet: move the slider to remove filters of {cut.settings.where}"
+        return f"Nothing is removed yet: move the slider to remove filters of {cut.where}"
     before, after = cut.counts
     if cut.settings.plan is not None:
         subject = "This plan"
     elif cut.settings.ratio is not None:
-        subject = f"{formats.percent(cut.settings.ratio)} of the filters of {cut.settings.where} removed"
+        subject = f"{formats.percent(cut.settings.ratio)} of the filters of {cut.where} removed"
     else:
-        subject = f"Filters of {cut.settings.where} removed"
+        subject = f"Filters of {cut.where} removed"
     return (
         f"{subject}: {formats.change(before.params_trainable, after.params_trainable)} parameters, "
         f"{formats.change(before.macs, after.macs)} MACs"
@@ -76,10 +75,10 @@ def metric_cards(cut: Cut) -> Slot:
         )
         metric_card(
             "Peak memory",
-            (activation_bytes(cut.before, TIMED_SECONDS), activation_bytes(cut.after, TIMED_SECONDS)),
+            (before.peak_activation_bytes, after.peak_activation_bytes),
             formats.file_size,
             "The maximum that a forward pass over 10 s needs at once in addition to the weights, in float32: waveform, spectra "
-            "and feature maps. The front end and the first layers decide it, which pruning C7 to C12 does not change. Counted "
+            "and feature maps. The front end and the first layers decide it, which pruning later layers does not change. Counted "
             "from the shapes.",
         )
         return Slot("time", _CARD_PX)
@@ -87,16 +86,19 @@ def metric_cards(cut: Cut) -> Slot:
 
 def paper(cut: Cut) -> None:
     """The paper's figures where it has this network, and where they differ from the count; as high for every cut of CNN14."""
-    if cut.before.widths != CNN14_WIDTHS:
+    published = known_architecture("cnn14").configure()
+    if cut.before.config != published:
         return
-    box, stated = st.container(height=_PAPER_PX, border=False), paper_figures(cut.after)
+    box, stated = st.container(height=_PAPER_PX, border=False), paper_figures(cut.after.config)
     if stated is None or cut.empty:
         box.caption(
             "**The E-PANNs paper** has this network with 25, 50 and 75 % of the filters of C7 to C12 removed."
         )
         return
-    counted = counted_reductions(cut.after)
-    notes = [entry.says for entry in disagreements(paper_ratio(cut.after)) if entry.paper_pct is not None]
+    counted = counted_reductions(cut.after.config)
+    notes = [
+        entry.says for entry in disagreements(paper_ratio(cut.after.config)) if entry.paper_pct is not None
+    ]
     box.caption(
         f"**The E-PANNs paper** has this network: {stated['params_reduction_pct']:g}{formats.NBSP}% fewer parameters, "
         f"{stated['macs_reduction_pct']:g}{formats.NBSP}% fewer MACs, mAP {stated['mAP']:.3f} after fine-tuning. "
@@ -107,8 +109,8 @@ def paper(cut: Cut) -> None:
 
 def architecture(cut: Cut) -> None:
     """The network's widths before and after."""
-    layers = (*LAYERS, "fc1")
-    widths = [(*config.widths, config.embedding) for config in (cut.before, cut.after)]
+    layers = (*cut.before.layers, "embedding")
+    widths = [(*each.filters.values(), each.config.embedding) for each in (cut.before, cut.after)]
     st.markdown("**The network, before and after**")
     st.plotly_chart(
         charts.architecture(layers, *widths, palette=palette()),
@@ -117,26 +119,19 @@ def architecture(cut: Cut) -> None:
         alt=charts.architecture_alt(layers, *widths),
     )
     st.markdown(
-        ":small[:gray[Channels of every layer, from input (top) to output:] :orange[kept], :gray[removed.]]"
+        ":small[:gray[Filters of every layer, from input (top) to output:] :orange[kept], :gray[removed.]]"
     )
 
 
 def cost_curves(cut: Cut) -> None:
     """Parameters and MACs over all ratios, the current cut marked."""
     settings, (whole, pruned) = cut.settings, cut.counts
-    points = sweep(
-        cut.before.widths,
-        settings.touched,
-        classes=cut.before.classes,
-        embedding=cut.before.embedding,
-        seconds=TIMED_SECONDS,
-        round_to=settings.round_to,
-    )
+    points = sweep(cut.before.architecture, cut.before.config, settings.touched, settings.round_to)
     lines = [
         Line(
             name,
             [point.ratio for point in points],
-            [value(point.counts) / value(whole) for point in points],
+            [value(point) / value(whole) for point in points],
             dash,
         )
         for name, value, dash in (("parameters", _params, "solid"), ("MACs", _macs, "dash"))
@@ -165,7 +160,7 @@ def cost_curves(cut: Cut) -> None:
         alt=charts.curves_alt(lines, "Parameters and MACs, of the unpruned network's", formats.percent),
     )
     st.caption(
-        f"The same share removed from each of {settings.where}; dots are the current cut."
+        f"The same share removed from each of {cut.where}; dots are the current cut."
         + (" Diamonds are the paper's figures." if published else "")
         + (
             ""
@@ -175,9 +170,9 @@ def cost_curves(cut: Cut) -> None:
     )
 
 
-def _params(counts: Counts) -> float:
+def _params(counts: Counts | SweepPoint) -> float:
     return counts.params_trainable
 
 
-def _macs(counts: Counts) -> float:
+def _macs(counts: Counts | SweepPoint) -> float:
     return counts.macs

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import PruningError
-from core.models.cnn import LAYERS
-from core.models.widths import PAPER_LAYERS
 from core.pruning.criteria import CRITERIA
 from core.pruning.plan import PruningPlan
 from core.pruning.ratios import parse_ratios
 from dashboard import formats
+from dashboard.server.structure import Structure
 from dashboard.widgets import query_params
 
 DEFAULT_CRITERION = next(iter(CRITERIA))
@@ -24,9 +23,9 @@ ROUNDINGS = (1, 4, 8, 16, 32)
 REPAIRS = {"off": "Off", "clip": "This clip", "examples": "Examples", "both": "Both"}
 """The clips that repair is calibrated on: name in the address -> name on the page."""
 
-_PAPER = (PAPER_LAYERS[0], PAPER_LAYERS[-1])
 _HIGHEST_PER_LAYER = 99
 _PENDING, _SHOWN, _ADDRESS = "plan_to_show", "shown_plan", "ratios"
+_LAYERS_OF = "layers_of"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class PruneSettings:
 
     criterion: str
     ratios: tuple[tuple[str, float], ...]
-    layers: tuple[str, ...] = PAPER_LAYERS
+    layers: tuple[str, ...] = ()
     ratio: float | None = None
     round_to: int = 1
     plan: PruningPlan | None = None
@@ -54,25 +53,6 @@ class PruneSettings:
     def touched(self) -> tuple[str, ...]:
         """The layers that are pruned, or would be at another position of the common slider."""
         return self.layers if self.ratio is not None else tuple(layer for layer, _ in self.ratios)
-
-    @property
-    def where(self) -> str:
-        """The touched layers in short: 'C7 to C12', 'C9', 'C2, C7 and 3 more'."""
-        return layers_text(self.touched)
-
-
-def layers_text(layers: Sequence[str]) -> str:
-    """Layers in short: a range as 'C7 to C12', others listed."""
-    indices = [LAYERS.index(layer) for layer in layers]
-    if not layers:
-        return "no layer"
-    if len(layers) == 1:
-        return layers[0]
-    if indices == list(range(indices[0], indices[-1] + 1)):
-        return f"{layers[0]} to {layers[-1]}"
-    if len(layers) <= 3:
-        return f"{', '.join(layers[:-1])} and {layers[-1]}"
-    return f"{layers[0]}, {layers[1]} and {len(layers) - 2} more"
 
 
 def use_plan(plan: PruningPlan) -> None:
@@ -89,13 +69,13 @@ def use_common(criterion: str, layers: tuple[str, str], percent: int) -> None:
 
 
 def choose(
-    widths: Sequence[int],
+    structure: Structure,
     row: DeltaGenerator,
     main: DeltaGenerator,
     folded: DeltaGenerator,
 ) -> PruneSettings:
-    """Draw the widgets in the given containers and read them. ``widths`` are the network's filters of C1..C12."""
-    _show_pending()
+    """Draw the widgets in the given containers and read them."""
+    _show_pending(structure)
     plan: PruningPlan | None = st.session_state.get(_SHOWN)
     query_params.follow("criterion", query_params.named({name: name for name in CRITERIA}), DEFAULT_CRITERION)
     criterion = row.selectbox(
@@ -106,22 +86,16 @@ def choose(
         help="How filters are ranked; the lowest-ranked ones are removed.\n\n"
         + "\n".join(f"- **{entry.name}**: {entry.about}" for entry in CRITERIA.values()),
     )
-    query_params.follow("layers", _read_layers, _PAPER)
-    first, last = row.select_slider(
-        "Layers",
-        list(LAYERS),
-        _PAPER,  # without a default it would not be a range
-        key="layers",
-        persist_state="session",
-        help="The convolutions that are pruned. The paper prunes C7 to C12, which hold 92 % of CNN14's parameters.",
-    )
-    layers = LAYERS[LAYERS.index(first) : LAYERS.index(last) + 1]
+    first, last = _choose_range(structure, row)
+    names = structure.layers
+    layers = names[names.index(first) : names.index(last) + 1]
     query_params.follow("own", {"true": True, "false": False}.get, default=False)
     own = folded.toggle(
         "Each layer its own ratio",
         key="own",
         persist_state="session",
         on_change=_start_from_common,
+        args=(structure,),
         help="Starts from the common ratio. A loaded plan, or one found by a search, sets these sliders.",
     )
     query_params.follow("ratio", query_params.whole(0, HIGHEST), RATIO)
@@ -134,7 +108,11 @@ def choose(
         persist_state="session",
         disabled=own,
         help="Of each chosen layer. "
-        + ("Every layer has its own ratio now, see below." if own else "E-PANNs has 50 %."),
+        + (
+            "Every layer has its own ratio now, see below."
+            if own
+            else "E-PANNs has 50 %, of CNN14's last six."
+        ),
     )
     query_params.follow("round_to", {str(number): number for number in ROUNDINGS}.get, 1)
     rounding = folded.segmented_control(
@@ -149,9 +127,9 @@ def choose(
     round_to = rounding or 1
     ratios: dict[str, float] = dict.fromkeys(layers, ratio / 100)
     if own:
-        ratios = _own_ratios(widths, ratios, folded)
+        ratios = _own_ratios(structure, ratios, folded)
     query_params.keep("criterion", criterion, DEFAULT_CRITERION)
-    query_params.keep("layers", f"{first}-{last}", "-".join(_PAPER))
+    query_params.keep("layers", f"{first}-{last}", "-".join(_default_range(structure)))
     query_params.keep("own", "true" if own else "", "")
     query_params.keep("ratio", ratio, RATIO)
     query_params.keep("round_to", round_to, 1)
@@ -161,7 +139,7 @@ def choose(
         "",
     )
     ratios = {layer: value for layer, value in ratios.items() if value > 0}
-    if not (plan and own and _still_matches(plan, widths, ratios, criterion, round_to)):
+    if not (plan and own and _still_matches(plan, structure, ratios, criterion, round_to)):
         plan = None
     return PruneSettings(
         criterion=criterion,
@@ -196,57 +174,96 @@ def choose_repair(recordings: int) -> str:
     return repair or "off"
 
 
+def _choose_range(structure: Structure, row: DeltaGenerator) -> tuple[str, str]:
+    """The first and the last of the layers that the common slider applies to."""
+    names, default = structure.layers, _default_range(structure)
+    query_params.follow("layers", _reader(names), default)
+    if st.session_state.get(_LAYERS_OF, structure.architecture) != structure.architecture or not set(
+        st.session_state["layers"]
+    ) <= set(names):
+        st.session_state["layers"] = default
+    st.session_state[_LAYERS_OF] = structure.architecture
+    if len(names) == 1:
+        return default
+    first, last = row.select_slider(
+        "Layers",
+        names,
+        default,  # without a default it would not be a range
+        key="layers",
+        persist_state="session",
+        help=f"The convolutions that are pruned, from input to output; {structure.title} has {len(names)} whose filters can be removed."
+        + (" Those that share their filters count once." if any(structure.coupled.values()) else "")
+        + (
+            f" The paper prunes {structure.text(structure.default_layers)}." if default[0] != names[0] else ""
+        ),
+    )
+    return first, last
+
+
+def _default_range(structure: Structure) -> tuple[str, str]:
+    return structure.default_layers[0], structure.default_layers[-1]
+
+
 def _own_ratios(
-    widths: Sequence[int], common: Mapping[str, float], folded: DeltaGenerator
+    structure: Structure, common: Mapping[str, float], folded: DeltaGenerator
 ) -> dict[str, float]:
     """A slider per layer. Together they are one query parameter, in the command line's notation of ratios."""
-    query_params.follow(_ADDRESS, _read_ratios, None)
+
+    def read(text: str) -> dict[str, float] | None:
+        try:
+            return parse_ratios(text, structure.layers)
+        except PruningError:
+            return None
+
+    query_params.follow(_ADDRESS, read, None)
     linked = st.session_state.pop(_ADDRESS)
-    for layer in LAYERS:
+    for layer in structure.layers:
         if linked is not None or layer not in st.session_state:
             st.session_state[layer] = _slider_value((linked or common).get(layer, 0.0))
     ratios = {}
     with folded.grid(4, min_column_width=140, gap="small"):
-        for layer, width in zip(LAYERS, widths, strict=True):
+        for layer, filters in structure.filters.items():
+            others = structure.coupled[layer]
             ratios[layer] = (
                 st.slider(
-                    f"{layer} :small[:gray[{formats.whole(width)} filters]]",
+                    f"{layer} :small[:gray[{formats.whole(filters)} filters]]",
                     0,
                     _HIGHEST_PER_LAYER,
                     format="%d %%",
                     key=layer,
                     persist_state="session",
+                    help=f"Its outputs are added to others', so that these lose the same filters: {', '.join(others)}."
+                    if others
+                    else None,
                 )
                 / 100
             )
     return ratios
 
 
-def _read_ratios(text: str) -> dict[str, float] | None:
-    try:
-        return parse_ratios(text, LAYERS)
-    except PruningError:
-        return None
+def _reader(names: Sequence[str]) -> Callable[[str], tuple[str, str] | None]:
+    """A reader of the first and the last layer of 'C7-C12', 'C7,C12' or 'C9'."""
+
+    def read(text: str) -> tuple[str, str] | None:
+        named = text.lower().replace("-", ",").split(",")
+        known = [layer for layer in names if layer.lower() in named]
+        return (known[0], known[-1]) if known and len(known) == len(set(named)) else None
+
+    return read
 
 
-def _read_layers(text: str) -> tuple[str, str] | None:
-    """The first and the last layer of 'C7-C12', 'C7,C12' or 'C9'."""
-    named = text.upper().replace("-", ",").split(",")
-    known = [layer for layer in LAYERS if layer in named]
-    return (known[0], known[-1]) if known and set(known) == set(named) else None
-
-
-def _start_from_common() -> None:
+def _start_from_common(structure: Structure) -> None:
     """Start every layer's slider at the common ratio when the toggle is switched on."""
     st.session_state.pop(_SHOWN, None)
     if not st.session_state["own"]:
         return
-    first, last = (LAYERS.index(layer) for layer in st.session_state["layers"])
-    for index, layer in enumerate(LAYERS):
+    names = structure.layers
+    first, last = (names.index(layer) for layer in st.session_state.get("layers", (names[0], names[-1])))
+    for index, layer in enumerate(names):
         st.session_state[layer] = st.session_state["ratio"] if first <= index <= last else 0
 
 
-def _show_pending() -> None:
+def _show_pending(structure: Structure) -> None:
     plan: PruningPlan | None = st.session_state.pop(_PENDING, None)
     if plan is None:
         return
@@ -255,7 +272,7 @@ def _show_pending() -> None:
     st.session_state["criterion"] = plan.criterion
     if plan.round_to in ROUNDINGS:
         st.session_state["round_to"] = plan.round_to
-    for layer in LAYERS:
+    for layer in structure.layers:
         st.session_state[layer] = _slider_value(plan.ratios.get(layer, 0.0))
 
 
@@ -264,11 +281,13 @@ def _slider_value(ratio: float) -> int:
 
 
 def _still_matches(
-    plan: PruningPlan, widths: Sequence[int], ratios: Mapping[str, float], criterion: str, round_to: int
+    plan: PruningPlan, structure: Structure, ratios: Mapping[str, float], criterion: str, round_to: int
 ) -> bool:
     """Whether the widgets are still where the plan has set them, and the plan still fits the network."""
     same = all(
-        round(100 * ratios.get(layer, 0.0)) == _slider_value(plan.ratios.get(layer, 0.0)) for layer in LAYERS
+        round(100 * ratios.get(layer, 0.0)) == _slider_value(plan.ratios.get(layer, 0.0))
+        for layer in structure.layers
     )
     rounded = round_to == plan.round_to or plan.round_to not in ROUNDINGS
-    return same and rounded and criterion == plan.criterion and plan.widths == tuple(widths)
+    fits = plan.architecture == structure.architecture and plan.widths == structure.config.widths
+    return same and rounded and criterion == plan.criterion and fits

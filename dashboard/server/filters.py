@@ -9,12 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
-from torch import Tensor
 
-from core.models.cnn import LAYERS
-from core.models.feature_map import FeatureMap, feature_map, layer_input
-from core.models.groups import group_of
-from core.pruning.criteria import CRITERIA, group_importance
+from core.feature_map import FeatureMap, LayerInput, feature_map, layer_input
+from core.pruning.criteria import CRITERIA, group_importance, group_weights
 from core.pruning.order import OrderDependence, order_dependence
 from core.pruning.ranking import ranks
 from core.pruning.similarity import prototypes
@@ -50,19 +47,20 @@ class Filters:
         self._orders: ByteLruCache[OrderDependence] = ByteLruCache(
             _ORDER_BYTES, lambda order: 128 + int(order.stays.nbytes + order.rank_when_first.nbytes)
         )
-        self._inputs: ByteLruCache[Tensor] = ByteLruCache(_INPUT_BYTES, lambda tensor: 4 * tensor.numel())
+        self._inputs: ByteLruCache[LayerInput] = ByteLruCache(_INPUT_BYTES, lambda inputs: inputs.maps.nbytes)
         pressure.add(self._inputs)
 
     def weight(self, name: str, layer: str) -> np.ndarray:
-        """A layer's weights (filters, input channels, height, width), not a copy: read-only by agreement."""
-        return self._models.tagger(name).model.convolution(layer).weight.detach().numpy()
+        """A layer's weights (filters, input channels, height, width); read-only by agreement. A kernel of one axis has height 1."""
+        weight = group_weights(self._models.tagger(name).model, layer)[layer]
+        return weight if weight.ndim == 4 else weight[:, :, None]
 
     def has_scores(self, name: str, layer: str, criterion: str) -> bool:
         """Whether ``scores`` returns at once. Raises ``CheckpointError``."""
         return self._scores.get((*self._models.key(name), layer, criterion)) is not None
 
     def scores(self, name: str, layer: str, criterion: str, on_wait: OnWait | None = None) -> np.ndarray:
-        """Importance (filters,) of one layer's filters, or of its group's, in [0, 1]. Raises ``PannscopeError``."""
+        """Importance (filters,) of one layer's filters in [0, 1], with those that share them. Raises ``PannscopeError``."""
         return self._scored(self._models.tagger(name), layer, criterion, self._queue.slot(on_wait))
 
     def layer_scores(self, tagger: Tagger, layer: str, criterion: str) -> np.ndarray:
@@ -97,10 +95,10 @@ class Filters:
 
         ``on_step`` is called for the layers still to be computed, and may stop the work.
         """
-        key = self._models.key(name)
-        missing = [layer for layer in LAYERS if self._orders.get((*key, layer, ratio)) is None]
+        key, layers = self._models.key(name), self._models.structure(name).layers
+        missing = [layer for layer in layers if self._orders.get((*key, layer, ratio)) is None]
         result = {}
-        for layer in LAYERS:
+        for layer in layers:
             if layer in missing:
                 on_step(missing.index(layer), len(missing), layer)
             first = {reading: int(ranks(self.scores(name, layer, reading))[0]) for reading in READINGS}
@@ -133,7 +131,7 @@ class Filters:
     ) -> np.ndarray:
         return self._scores.get_or_make(
             (tagger.name, tagger.info.sha256, layer, criterion),
-            lambda: group_importance(tagger.model, group_of(tagger.info.architecture, layer), criterion),
+            lambda: group_importance(tagger.model, layer, criterion),
             within=slot,
         )
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from core import checkpoints
 from core.checkpoints import Entry
 from core.classes import audioset
-from core.models.cnn import Cnn14Config
-from core.profiling import Counts, count
+from core.profiling import Counted, counted
 from core.tagging import OFFICIAL_PAIR, Tagger, load_tagger
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.own_networks import find_own
+from dashboard.server.structure import Structure
 
 TIMED_SECONDS = 10.0
 """Length of the clip on which networks are timed and for which MACs are counted, as in the paper."""
@@ -29,7 +29,7 @@ class _Known:
 
     stamp: Hashable
     sha256: str
-    config: Cnn14Config
+    structure: Structure
 
 
 class Models:
@@ -57,7 +57,7 @@ class Models:
             if tagger is None:
                 stamp = _stamp(name)  # of the file before it is read, so that a change meanwhile is noticed
                 tagger = load_tagger(name)
-                self._known[name] = _Known(stamp, tagger.info.sha256, tagger.model.config)
+                self._known[name] = _Known(stamp, tagger.info.sha256, _structure(tagger))
                 self._taggers.put((name, tagger.info.sha256), tagger)
         self._pressure.relieve()
         return tagger
@@ -74,18 +74,19 @@ class Models:
         known = self._known.get(name)
         return (name, known.sha256) if known is not None and known.stamp == _stamp(name) else None
 
-    def config(self, name: str) -> Cnn14Config:
-        """The widths of a network that can be loaded. Raises ``CheckpointError``."""
+    def structure(self, name: str) -> Structure:
+        """The architecture and widths of a network that can be loaded. Raises ``CheckpointError``."""
         own = find_own(name)
         if own is not None:
-            return own.tagger.model.config
+            return _structure(own.tagger)
         if self.known_key(name) is None:
             self.tagger(name)
-        return self._known[name].config
+        return self._known[name].structure
 
-    def counts(self, name: str) -> Counts:
-        """Parameters, MACs and sizes for 10 s of audio, in closed form: thop itself, which they are tested against, takes 70 MB."""
-        return count(self.config(name), TIMED_SECONDS)
+    def counts(self, name: str) -> Counted:
+        """Parameters, MACs, sizes and memory for 10 s of audio."""
+        structure = self.structure(name)
+        return counted(structure.architecture, structure.config, TIMED_SECONDS)
 
     def _loaded(self, name: str) -> Tagger | None:
         key = self.known_key(name)
@@ -104,6 +105,10 @@ def usable_models() -> dict[str, Entry]:
 def missing_official() -> tuple[str, ...]:
     """Which of the two published networks are not installed."""
     return tuple(name for name in OFFICIAL_PAIR if checkpoints.status(checkpoints.entry(name)) == "available")
+
+
+def _structure(tagger: Tagger) -> Structure:
+    return Structure(tagger.model.architecture, tagger.model.config)
 
 
 def _stamp(name: str) -> Hashable:

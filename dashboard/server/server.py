@@ -3,7 +3,7 @@
 ``get_server()`` is the process's one ``Server``; a page asks it for results and knows nothing of queues, caches and locks:
 
     server.clip(source)                  a recording, decoded and drawn
-    server.tagger(name)                  a loaded network; .config(name), .counts(name) without loading it again
+    server.tagger(name)                  a loaded network; .structure(name), .counts(name) without loading it again
     server.tags(source, name)            its tags;  .has_tags(source, names)
     server.comparison(source, names, …)  two networks on one clip;  .latencies(names), .known_latencies(names)
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
@@ -65,7 +65,7 @@ class Server:
 
         self._models = models = Models(self.memory_pressure)
         self.tagger = models.tagger
-        self.config = models.config
+        self.structure = models.structure
         self.counts = models.counts
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)

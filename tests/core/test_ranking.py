@@ -8,8 +8,8 @@ import torch
 from scipy.stats import spearmanr
 
 from core.errors import ModelError, PruningError
+from core.feature_map import feature_map, layer_input
 from core.models.cnn import LAYERS, Cnn14, Cnn14Config, ends_block
-from core.models.feature_map import feature_map, layer_input
 from core.models.frontend import FRONT_END
 from core.pruning.criteria import CRITERIA
 from core.pruning.order import order_dependence
@@ -167,7 +167,7 @@ def test_a_feature_map_is_the_networks_own_before_pooling(network, layer):
     waveform = (0.1 * RNG.standard_normal(32_000)).astype(np.float32)
     inputs = layer_input(network, layer, waveform)
     with torch.inference_mode():
-        whole = network.layer(layer, inputs.clone())
+        whole = network.layer(layer, inputs.maps.clone())
     for index in (0, 3):
         found = feature_map(network, layer, index, inputs)
         assert found.values.dtype == np.float32
@@ -184,7 +184,7 @@ def test_the_axes_of_a_feature_map_are_the_sounds(network):
     found = feature_map(network, "C7", 0, inputs)
     assert FRONT_END.frames(32_000) == 101
     assert found.values.shape == (12, 8)
-    assert found.pooled == 8
+    assert found.mel_bands == found.band_height == 8
     assert found.frame_s == pytest.approx(0.08)
     assert found.first_frame_s == pytest.approx(0.035)  # the mean of 0, 10 … 70 ms
     assert found.first_band == 3.5

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from core.models.cnn import Cnn14Config
+from core.models.registry import architecture
 from dashboard.prune.cut import Cut
-from dashboard.prune.settings import PruneSettings, layers_text
+from dashboard.prune.settings import PruneSettings
 from dashboard.server.source import Source
+from dashboard.server.structure import Structure
 
-BEFORE = Cnn14Config((16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512), classes=18, embedding=512)
+BEFORE = Structure(
+    "cnn14", Cnn14Config((16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512), classes=18, embedding=512)
+)
 
 
 def cut(*ratios: tuple[str, float], ratio: float | None = None, round_to: int = 1) -> Cut:
@@ -19,9 +23,10 @@ def cut(*ratios: tuple[str, float], ratio: float | None = None, round_to: int = 
 
 
 def test_widths_follow_from_ratios_and_rounding() -> None:
-    assert cut(("C9", 0.5), ("C12", 0.3)).after.widths == (*BEFORE.widths[:8], 128, 256, 512, 358)
-    assert cut(("C12", 0.3), round_to=16).after.widths[11] == 352  # 358.4 lies between 352 and 368
-    assert (cut(("C12", 0.3)).after.classes, cut(("C12", 0.3)).after.embedding) == (18, 512)
+    config = cut(("C9", 0.5), ("C12", 0.3)).after.config
+    assert config.widths == (*BEFORE.config.widths[:8], 128, 256, 512, 358)
+    assert (config.classes, config.embedding) == (18, 512)
+    assert cut(("C12", 0.3), round_to=16).after.config.widths[11] == 352  # 358.4 lies between 352 and 368
     assert cut().empty
     assert not cut(("C12", 0.3)).empty
 
@@ -60,4 +65,22 @@ def test_counts_are_before_and_after() -> None:
     ],
 )
 def test_layers_in_words(layers: tuple[str, ...], text: str) -> None:
-    assert layers_text(layers) == text
+    assert BEFORE.text(layers) == text
+
+
+def test_layers_that_share_their_filters_are_one() -> None:
+    """The first convolution's outputs are added to those of both blocks of ResNet22's layer1: they have the same 64 filters."""
+    resnet = Structure("resnet22", architecture("resnet22").configure(classes=2))
+    others = ("resnet.layer1.0.conv2", "resnet.layer1.1.conv2")
+    assert resnet.coupled["conv_block1.conv2"] == others
+    assert set(resnet.layers) & set(others) == set()
+    assert resnet.default_layers == resnet.layers
+    assert resnet.text(resnet.layers) == "all layers"
+    halved = resnet.pruned({"conv_block1.conv2": 0.5})
+    widths = dict(zip(architecture("resnet22").layers, halved.config.widths, strict=True))
+    assert [widths[layer] for layer in ("conv_block1.conv2", *others, "resnet.layer1.1.conv1")] == [
+        32,
+        32,
+        32,
+        64,
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.models.feature_map import FeatureMap
+from core.feature_map import FeatureMap
 from dashboard.charts.clip_picture import ClipPicture, clip_picture
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.filters import agreement_charts, charts
@@ -146,7 +146,7 @@ def test_sound_and_map_share_both_axes() -> None:
     values = np.zeros((25, 8), np.float32)
     values[3, 2] = 5.0
     figure = charts.sound_and_map(
-        picture, FeatureMap(values, 8), seconds=2.0, name="filter 4 of C7", palette=DARK
+        picture, FeatureMap(values, 0.08, 0.035, 8), seconds=2.0, name="filter 4 of C7", palette=DARK
     )
     sound, made = figure.data
     assert made.z.shape == (8, 25)
@@ -163,7 +163,9 @@ def test_a_long_map_is_pooled_without_moving() -> None:
     values = np.zeros((3001, 64), np.float32)
     values[1500] = 1.0
     picture = picture_of(np.zeros(32_000 * 30, np.float32))
-    made = charts.sound_and_map(picture, FeatureMap(values, 1), seconds=30.0, name="f", palette=LIGHT).data[1]
+    made = charts.sound_and_map(
+        picture, FeatureMap(values, 0.01, 0.0, 1), seconds=30.0, name="f", palette=LIGHT
+    ).data[1]
     assert made.z.shape == (64, 1200)
     column = int(made.z[0].argmax())
     assert made.x0 + column * made.dx == pytest.approx(15.0, abs=made.dx)

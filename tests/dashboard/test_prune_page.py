@@ -565,4 +565,4 @@ def test_a_foolish_pin_in_the_address_is_ignored(embedded: None, text: str) -> N
     ],
 )
 def test_layers_in_the_address(text: str, layers: tuple[str, str] | None) -> None:
-    assert settings._read_layers(text) == layers
+    assert settings._reader(tuple(f"C{number}" for number in range(1, 13)))(text) == layers
