@@ -14,13 +14,13 @@ from core.models.groups import groups, pruned_config
 from core.models.network import Network
 from core.models.registry import architecture
 from core.models.trace import start_values, trace
+from core.profiling.costs import costs
 from core.profiling.passes import count_pass
 from core.pruning.fidelity import fidelity, predictions
 from core.pruning.plan import plan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.repair.repair import repair
 from core.pruning.search.allocation import Allocation
-from core.pruning.search.costs import costs
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.pruning.surgery import prune
 from core.windows import split_windows

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.models.groups import groups
 from core.models.widths import kept_count
-from core.pruning.search.costs import Counted, costs
+from core.profiling.costs import Counted, costs
 from core.pruning.search.sensitivity import Sensitivity
 
 STEP = 0.01

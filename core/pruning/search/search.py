@@ -21,12 +21,12 @@ from core.models.groups import chosen_layers, group_of
 from core.models.network import Network
 from core.models.widths import check_round_to
 from core.profiling import measure_latencies
+from core.profiling.costs import Counted
 from core.pruning.criteria import group_importance
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.config import RepairConfig
 from core.pruning.search.allocation import STEP, Allocation
 from core.pruning.search.budget import Budget, check_tolerance
-from core.pruning.search.costs import Counted
 from core.pruning.search.evaluator import PlanEvaluator
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.surgery import prune
