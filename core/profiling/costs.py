@@ -19,7 +19,7 @@ from core.models.registry import architecture, empty_network
 from core.models.trace import Trace, trace
 from core.profiling.counted import counted
 
-Counted = Literal["params", "macs"]
+Quantity = Literal["params", "macs"]
 
 SECONDS = 10.0
 """MACs are counted for AudioSet's clips, or for the only length that a network takes; the shares barely depend on it."""
@@ -80,7 +80,7 @@ class Costs:
 
 
 @lru_cache(maxsize=16)
-def costs(name: str, config: Any) -> dict[Counted, Costs]:
+def costs(name: str, config: Any) -> dict[Quantity, Costs]:
     """The costs of a network of this architecture and configuration when its groups are narrower."""
     entry = architecture(name)
     network = empty_network(entry, config)
@@ -88,7 +88,7 @@ def costs(name: str, config: Any) -> dict[Counted, Costs]:
     steps, found = trace(network, samples), groups(name, config)
     counts = counted(name, config, samples / entry.sample_rate)
     unpruned = np.array([group.channels for group in found], np.float64)
-    result: dict[Counted, Costs] = {"params": Costs(unpruned), "macs": Costs(unpruned)}
+    result: dict[Quantity, Costs] = {"params": Costs(unpruned), "macs": Costs(unpruned)}
     factors: dict[tuple[str, int], np.ndarray] = {}
     for path, module in network.named_modules():
         for axis in (OUTPUTS, INPUTS) if isinstance(module, Sized) else ():

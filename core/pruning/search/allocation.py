@@ -16,7 +16,7 @@ import numpy as np
 
 from core.models.groups import groups
 from core.models.widths import kept_count
-from core.profiling.costs import Counted, costs
+from core.profiling.costs import Quantity, costs
 from core.pruning.search.sensitivity import Sensitivity
 
 STEP = 0.01
@@ -70,7 +70,7 @@ class Allocation:
         chosen = zip(self._groups, self.ladders, steps, strict=True)
         return {group.name: ladder.ratios[step] for group, ladder, step in chosen if step}
 
-    def share(self, steps: np.ndarray, kind: Counted) -> float:
+    def share(self, steps: np.ndarray, kind: Quantity) -> float:
         """Remaining share of the unpruned network's parameters, or of its MACs in the paper's convention."""
         return self._costs[kind].of(self._channels(steps)) / self._unpruned(kind)
 
@@ -96,7 +96,7 @@ class Allocation:
             sum(losses[step] for losses, step in zip(self._roots(exponent), steps, strict=True)) ** exponent
         )
 
-    def path(self, kind: Counted, exponent: float) -> Callable[[float], np.ndarray]:
+    def path(self, kind: Quantity, exponent: float) -> Callable[[float], np.ndarray]:
         """A function from a share of the cost to the configuration with the smallest predicted loss that costs no more.
 
         For a series of prices, loss plus price times cost is minimized one group at a time until nothing changes. That starts once from the smallest configuration and once from the unpruned one, since roots of losses
@@ -122,7 +122,7 @@ class Allocation:
 
         return best
 
-    def widest(self, steps: np.ndarray, group: int, share: float, kind: Counted) -> np.ndarray | None:
+    def widest(self, steps: np.ndarray, group: int, share: float, kind: Quantity) -> np.ndarray | None:
         """The configuration with ``group`` as wide as ``share`` allows; None if even its last step costs too much."""
         fits = self._shares_along(steps, group, kind) <= share
         if not fits[-1]:
@@ -131,7 +131,7 @@ class Allocation:
         changed[group] = int(fits.argmax())
         return changed
 
-    def moved(self, steps: np.ndarray, group: int, change: float, kind: Counted) -> np.ndarray | None:
+    def moved(self, steps: np.ndarray, group: int, change: float, kind: Quantity) -> np.ndarray | None:
         """The configuration with ``group`` narrower (``change`` below 0) or wider by about that share of the whole cost.
 
         At least one step, as far as the ladder goes; None where it has no step in that direction.
@@ -149,10 +149,10 @@ class Allocation:
     def _channels(self, steps: np.ndarray) -> np.ndarray:
         return self._filters[np.arange(len(steps)), steps].astype(np.float64)
 
-    def _unpruned(self, kind: Counted) -> float:
+    def _unpruned(self, kind: Quantity) -> float:
         return self._costs[kind].of(self._costs[kind].unpruned)
 
-    def _shares_along(self, steps: np.ndarray, group: int, kind: Counted) -> np.ndarray:
+    def _shares_along(self, steps: np.ndarray, group: int, kind: Quantity) -> np.ndarray:
         """The share of the cost at every step of one group's ladder, the others as they are."""
         constants, slopes, squares = (
             values[group] for values in self._costs[kind].along(self._channels(steps))
@@ -175,7 +175,9 @@ class Allocation:
             roots.append(np.interp(1 - ladder.filters / width, measured, losses ** (1 / exponent)))
         return roots
 
-    def _descend(self, steps: np.ndarray, roots: list[np.ndarray], price: float, kind: Counted) -> np.ndarray:
+    def _descend(
+        self, steps: np.ndarray, roots: list[np.ndarray], price: float, kind: Quantity
+    ) -> np.ndarray:
         for _ in range(_SWEEPS):
             before = steps.copy()
             for group, losses in enumerate(roots):
@@ -184,7 +186,9 @@ class Allocation:
                 break
         return steps
 
-    def _widened(self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Counted) -> np.ndarray:
+    def _widened(
+        self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Quantity
+    ) -> np.ndarray:
         while True:
             present = self.share(steps, kind)
             gains = []
@@ -200,7 +204,7 @@ class Allocation:
             steps[max(gains)[1]] -= 1
 
     def _exchanged(
-        self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Counted
+        self, steps: np.ndarray, roots: list[np.ndarray], share: float, kind: Quantity
     ) -> np.ndarray:
         """The configuration after every exchange that lowers the predicted loss: one group wider, another narrower to pay for it."""
         padded = _padded(roots)
@@ -215,7 +219,7 @@ class Allocation:
         return steps
 
     def _exchange(
-        self, steps: np.ndarray, roots: np.ndarray, pair: tuple[int, int], share: float, kind: Counted
+        self, steps: np.ndarray, roots: np.ndarray, pair: tuple[int, int], share: float, kind: Quantity
     ) -> tuple[np.ndarray, int | None]:
         """The first exchange of a group that lowers the loss, with the groups from a second one on, and which that was.
 

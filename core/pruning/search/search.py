@@ -21,7 +21,7 @@ from core.models.groups import chosen_layers, group_of
 from core.models.network import Network
 from core.models.widths import check_round_to
 from core.profiling import measure_latencies
-from core.profiling.costs import Counted
+from core.profiling.costs import Quantity
 from core.pruning.criteria import group_importance
 from core.pruning.plan import PruningPlan, plan
 from core.pruning.repair.config import RepairConfig
@@ -150,7 +150,7 @@ class _Search:
 
     def within(self, budget: Budget) -> PruningPlan:
         """The least loss for a share of the parameters or MACs."""
-        kind: Counted = "macs" if budget.kind == "macs" else "params"
+        kind: Quantity = "macs" if budget.kind == "macs" else "params"
         self._check_reachable(budget, self._allocation.share(self._allocation.smallest(), kind))
         layers = len(self._sensitivity.layers)
         self._total = len(self._exponents) + 1 + self._rounds * (2 * layers + _TRIED)
@@ -217,7 +217,7 @@ class _Search:
         budget = {"kind": "time", "share": share}
         return self._plan(best, {"method": "budget", "budget": budget, "time": round(measured, 4)})
 
-    def _exchanged(self, steps: np.ndarray, share: float, kind: Counted, width: float) -> np.ndarray | None:
+    def _exchanged(self, steps: np.ndarray, share: float, kind: Quantity, width: float) -> np.ndarray | None:
         """One layer wider and another narrower at the same cost, if one of the most promising such exchanges loses less."""
         loss = self._loss(steps)
         changes: dict[float, dict[int, np.ndarray]] = {}
@@ -241,7 +241,7 @@ class _Search:
                 return exchanged
         return None
 
-    def _uniform(self, share: float, kind: Counted) -> np.ndarray | None:
+    def _uniform(self, share: float, kind: Quantity) -> np.ndarray | None:
         """The lowest ratio for all of the architecture's ``default_layers`` that meets the budget, where there is one."""
         name = self._model.architecture
         chosen = {group_of(name, layer) for layer in chosen_layers(name, None)}
