@@ -44,9 +44,7 @@ def kept_count(filters: int, ratio: float, round_to: int = 1) -> int:
     return min(filters, round_to * max(1, multiples))
 
 
-def kept_widths(
-    widths: Sequence[int], ratios: Mapping[str, float], layers: Sequence[str], round_to: int = 1
-) -> tuple[int, ...]:
+def kept_widths(widths: Sequence[int], ratios: Mapping[str, float], layers: Sequence[str]) -> tuple[int, ...]:
     """Widths of ``layers`` after each that is in ``ratios`` is pruned by its own ratio.
 
     Raises ``PruningError`` for an unknown layer, and as ``kept_count`` does.
@@ -59,7 +57,7 @@ def kept_widths(
     for layer in ratios:
         check_layer(layer, layers)
     return tuple(
-        kept_count(width, ratios[layer], round_to) if layer in ratios else width
+        kept_count(width, ratios[layer]) if layer in ratios else width
         for layer, width in zip(layers, widths, strict=True)
     )
 
@@ -68,7 +66,6 @@ def pruned_widths(
     ratio: float,
     layers: Sequence[str] = PAPER_LAYERS,
     widths: Sequence[int] = CNN14_WIDTHS,
-    round_to: int = 1,
 ) -> tuple[int, ...]:
     """Widths of CNN14's C1..C12 after all of ``layers`` are pruned by one ratio; raises as ``kept_widths`` does.
 
@@ -78,7 +75,7 @@ def pruned_widths(
     (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1024)
     """
     check_ratio(ratio)
-    return kept_widths(widths, dict.fromkeys(layers, ratio), LAYERS, round_to)
+    return kept_widths(widths, dict.fromkeys(layers, ratio), LAYERS)
 
 
 def check_ratio(ratio: float) -> float:
