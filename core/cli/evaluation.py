@@ -44,7 +44,7 @@ def evaluate_command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Score a model on labelled clips: mAP, AUC and d'.
+    """Score a model on labelled clips: mAP, AUC and d', and of a network of scenes its accuracy.
 
     Classes without a positive clip are left out.
     """
@@ -53,6 +53,10 @@ def evaluate_command(
 
     used = channel_of(channel)
     tagger = network.load(runtime=runtime)
+    if keep and tagger.entry.output == "scenes":
+        raise DataError(
+            f"{tagger.name} classifies scenes and has no place among taggers; evaluate it without --keep."
+        )
     clips = select_folds(read_manifest(manifest, audio, tagger.classes, channel=used), folds)
     with progress("evaluating") as show:
         quality = evaluate(tagger, clips, show)
@@ -108,6 +112,7 @@ def print_quality(quality: Quality) -> None:
     )
     d_prime = "-" if quality.d_prime is None else f"{quality.d_prime:.2f}"
     auc = "-" if quality.auc is None else f"{quality.auc:.4f}"
+    accuracy = "" if quality.accuracy is None else f"accuracy {quality.accuracy:.4f}, "
     say(
-        f"mAP {quality.mean_average_precision:.4f}, AUC {auc}, d' {d_prime}, over {plural(len(quality.per_class), 'class', 'classes')}."
+        f"{accuracy}mAP {quality.mean_average_precision:.4f}, AUC {auc}, d' {d_prime}, over {plural(len(quality.per_class), 'class', 'classes')}."
     )

@@ -105,11 +105,11 @@ class TrainingOptions:
         """The log of the losses, beside the checkpoint."""
         return self.out.with_suffix(".metrics.jsonl")
 
-    def clips(self, classes: ClassSet | None = None) -> LabelledClips:
-        """The manifest's clips, with these classes or those that it uses. Raises ``DataError``."""
+    def clips(self, classes: ClassSet | None = None, *, own: bool = False) -> LabelledClips:
+        """The manifest's clips, with these classes or those that it uses, AudioSet's alone unless ``own``. Raises ``DataError``."""
         from core.training.data import read_manifest
 
-        return read_manifest(self.manifest, self.audio, classes, channel=channel_of(self.channel))
+        return read_manifest(self.manifest, self.audio, classes, channel=channel_of(self.channel), own=own)
 
     def config(self) -> TrainingConfig:
         """The recipe. Raises ``DataError`` for a value that training cannot use."""

@@ -17,7 +17,7 @@ from core.files import check_output
 from core.units import plural
 
 if TYPE_CHECKING:
-    from core.models.cnn import Cnn14
+    from core.models.network import Network
     from core.training.data import LabelledClips
     from core.training.loop import Progress
     from core.training.train import TrainingConfig
@@ -33,11 +33,16 @@ def register(app: typer.Typer) -> None:
 
 def train_command(
     options: TrainingOptions,
+    architecture: Annotated[
+        str,
+        typer.Option("--architecture", metavar="NAME", help="What to train: any that `models` lists."),
+    ] = "cnn14",
     width: Annotated[
-        float, typer.Option("--width", metavar="SHARE", help="Share of CNN14's filters in every layer.")
+        float,
+        typer.Option("--width", metavar="SHARE", help="Share of the filters in every layer, of CNN14 only."),
     ] = 1.0,
 ) -> None:
-    """Train a CNN14 of any width on labelled clips.
+    """Train a new network on labelled clips.
 
     The recipe is the published one; --schedule, --augment, --average and --precision go beyond it. The state that
     --resume needs and the metrics are written beside --out.
@@ -46,15 +51,13 @@ def train_command(
 
     import torch
 
-    from core.models.cnn import CNN14_WIDTHS, Cnn14, Cnn14Config
+    from core.models.registry import architecture as known_architecture
+    from core.training.students import new_network
 
     _prepare(options)
-    if not 0 < width <= 1:
-        raise DataError(f"--width is a share of CNN14's filters, above 0 and at most 1; got {width:g}.")
-    clips = options.clips()
+    clips = options.clips(own=known_architecture(architecture).output == "scenes")
     torch.manual_seed(options.seed)
-    widths = tuple(max(1, round(width * filters)) for filters in CNN14_WIDTHS)
-    model = Cnn14(Cnn14Config(widths, len(clips.classes), max(1, round(width * 2048))))
+    model = new_network(architecture, width, len(clips.classes))
     _train(model, clips, config, options, kept={}, earlier={})
 
 
@@ -102,7 +105,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def _train(
-    model: Cnn14,
+    model: Network,
     clips: LabelledClips,
     config: TrainingConfig,
     options: TrainingOptions,
@@ -123,6 +126,11 @@ def _train(
         # Of a run that --force replaces: a later --resume must not continue that one.
         options.state_file.unlink(missing_ok=True)
     trainer = Trainer(model, chosen, config)
+    if trainer.config != config:
+        typer.echo(
+            f"{model.architecture} is trained without mixup and SpecAugment, which work on PANNs' log-mels.",
+            err=True,
+        )
     with progress_bar() as bar:
         task = bar.add_task("training", total=config.steps)
 
@@ -137,7 +145,7 @@ def _train(
             on_progress=show,
         )
     record = {
-        **asdict(config),
+        **asdict(trainer.config),
         "clips": len(chosen),
         "folds": options.folds or "all",
         "channel": options.channel,

@@ -14,12 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.models.frontend import FRONT_END
+from core.models.frontend import FRONT_END, FrontEnd
 
-_BINS = FRONT_END.n_fft // 2 + 1
-_BIN_HZ = FRONT_END.sample_rate / FRONT_END.n_fft
 _NOISE_FRAMES = 4096  # 41 s
-_FRAME_S = FRONT_END.hop / FRONT_END.sample_rate
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,19 @@ class WaveformAugmentationConfig:
 class WaveformAugmentation:
     """Augments power spectrograms (batch, frames, bins) -> the same shape, each clip on its own."""
 
-    def __init__(self, config: WaveformAugmentationConfig, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        config: WaveformAugmentationConfig,
+        generator: np.random.Generator,
+        front_end: FrontEnd = FRONT_END,
+    ) -> None:
         self.config = config
         self._generator = generator
-        self._hz = np.arange(_BINS) * _BIN_HZ
+        self._bins = front_end.n_fft // 2 + 1
+        self._frame_s = front_end.hop / front_end.sample_rate
+        self._hz = np.arange(self._bins) * (front_end.sample_rate / front_end.n_fft)
         # New noise for every clip would cost a fifth of a training step; a random stretch of one long field is enough.
-        field = np.random.default_rng(0).standard_exponential((_NOISE_FRAMES, _BINS), dtype=np.float32)
+        field = np.random.default_rng(0).standard_exponential((_NOISE_FRAMES, self._bins), dtype=np.float32)
         self._field = torch.from_numpy(field)
 
     def __call__(self, power: Tensor) -> Tensor:
@@ -85,9 +89,9 @@ class WaveformAugmentation:
     def _respeed(self, clip: Tensor, speed: float) -> Tensor:
         """Play faster (``speed`` > 1): frequencies move up and the clip repeats sooner; nearest bin and frame."""
         frames = (torch.arange(len(clip)) * speed).round().long() % len(clip)
-        bins = (torch.arange(_BINS) / speed).round().long()
-        moved = clip[frames][:, bins.clamp(max=_BINS - 1)]
-        moved[:, bins >= _BINS] = 0.0
+        bins = (torch.arange(self._bins) / speed).round().long()
+        moved = clip[frames][:, bins.clamp(max=self._bins - 1)]
+        moved[:, bins >= self._bins] = 0.0
         return moved
 
     def _response(self) -> np.ndarray:
@@ -109,7 +113,7 @@ class WaveformAugmentation:
     def _room(self, clip: Tensor) -> Tensor:
         """Add an exponentially decaying tail to every bin (the late field of a room, as energy)."""
         rng, config = self._generator, self.config
-        decay = 10 ** (-6.0 * _FRAME_S / rng.uniform(*config.reverb_s))
+        decay = 10 ** (-6.0 * self._frame_s / rng.uniform(*config.reverb_s))
         length = min(len(clip), max(2, int(np.ceil(np.log(1e-3) / np.log(decay)))))
         tail = decay ** np.arange(1, length + 1)
         tail *= 10 ** (-rng.uniform(*config.reverb_db) / 10) / tail.sum()
@@ -129,7 +133,7 @@ class WaveformAugmentation:
             shape = shape * (self._hz < rng.uniform(4000.0, 14000.0))
         start = int(rng.integers(_NOISE_FRAMES))
         rows = (torch.arange(start, start + len(clip))) % _NOISE_FRAMES
-        noise = self._field[rows].roll(int(rng.integers(_BINS)), 1)
+        noise = self._field[rows].roll(int(rng.integers(self._bins)), 1)
         noise *= torch.from_numpy((shape / shape.sum()).astype(np.float32))
         # The level refers to the loud part of a clip: otherwise noise would mask a bark in silence.
         loud = float(np.quantile(clip.sum(1).numpy(), 0.9)) + 1e-9

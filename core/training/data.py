@@ -1,27 +1,27 @@
 """Labelled clips for training and evaluation: a manifest CSV and a folder of recordings.
 
 The manifest has a header and one row per clip. ``filename`` (relative to the folder) and ``labels`` (AudioSet display names
-separated by ``;``; ``audioset_labels`` is accepted too) are required, ``fold`` is optional.
+separated by ``;``; ``audioset_labels`` is accepted too) are required, ``fold`` is optional. A network of scenes has one label a clip, of any
+name.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from core.audio import MAX_SECONDS, Channel, load_clip
+from core.audio import Channel, load_clip
 from core.classes import ClassSet, audioset
 from core.errors import DataError
-from core.models.cnn import MIN_SAMPLES
-from core.models.frontend import FRONT_END, LogMel
+from core.models.registry import Architecture
+from core.windows import fitted
 
 _LABEL_COLUMNS = ("labels", "audioset_labels")
 
@@ -57,6 +57,21 @@ class LabelledClips:
         """The recording at ``index``, (samples,) float32 at 32 kHz. Raises ``AudioError``."""
         return load_clip(self.paths[index], channel=self.channel).waveform
 
+    def window(self, index: int, samples: int, entry: Architecture) -> Tensor:
+        """The first ``samples`` at 32 kHz of a recording, padded with silence, as an architecture takes them: (1, samples at its rate)."""
+        waveform = self.waveform(index)[:samples]
+        return fitted(np.pad(waveform, (0, samples - len(waveform))), entry)
+
+    def single_labels(self) -> np.ndarray:
+        """The one class of every clip, (clips,) int; raises ``DataError`` that names the first clip with none or several."""
+        counts = (self.targets > 0).sum(axis=1)
+        for path, count in zip(self.paths, counts, strict=True):
+            if count != 1:
+                raise DataError(
+                    f"{path.name} is labelled with {count or 'none'} of this model's classes; a network of scenes needs exactly one a clip."
+                )
+        return np.asarray(self.targets.argmax(axis=1))
+
     def digest(self) -> str:
         """sha256 of the file names, their labels and a channel other than the mean: the identity of a training set."""
         digest = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
@@ -83,7 +98,12 @@ class LabelledClips:
 
 
 def read_manifest(
-    manifest: Path, audio: Path, classes: ClassSet | None = None, *, channel: Channel = "mean"
+    manifest: Path,
+    audio: Path,
+    classes: ClassSet | None = None,
+    *,
+    channel: Channel = "mean",
+    own: bool = False,
 ) -> LabelledClips:
     """Read a manifest and check it against the folder before anything is decoded.
 
@@ -94,6 +114,7 @@ def read_manifest(
     classes : the columns of the targets, in this order; labels outside of them are ignored. By default every class that
         the manifest uses, in AudioSet's order.
     channel : what to use of recordings with several channels.
+    own : without ``classes``, take every label that the manifest uses as a class, in alphabetical order, whether AudioSet has it or not.
 
     Raises
     ------
@@ -104,6 +125,9 @@ def read_manifest(
     by_name = {entry.name: entry.index for entry in audioset()}
     if classes is not None:
         by_name |= dict(zip(classes.names, classes.indices, strict=True))
+    elif own and (used := sorted({name for row in rows for name in _names(row)})):
+        classes = ClassSet.named(used)
+        by_name |= dict(zip(used, classes.indices, strict=True))
     paths, labels, folds = [], [], []
     for number, row in enumerate(rows, start=2):
         path = audio / (row["filename"] or "")
@@ -157,56 +181,20 @@ def read_rows(manifest: Path, *, labelled: bool = False) -> list[dict[str, str]]
     return rows
 
 
+def _names(row: Mapping[str, str]) -> list[str]:
+    text = next((row[column] for column in _LABEL_COLUMNS if row.get(column)), "")
+    return [name.strip() for name in text.split(";") if name.strip()]
+
+
 def row_labels(row: Mapping[str, str], line: str, by_name: Mapping[str, int]) -> list[int]:
     """The class indices that a row is labelled with; ``line`` says where it stands, for the ``DataError`` of an unknown name."""
-    text = next((row[column] for column in _LABEL_COLUMNS if row.get(column)), "")
-    names = [name.strip() for name in text.split(";") if name.strip()]
+    names = _names(row)
     for name in names:
         if name not in by_name:
             raise DataError(
-                f"{line}: {name!r} is not an AudioSet class. Labels are AudioSet display names separated by ';'."
+                f"{line}: {name!r} is not an AudioSet class, nor a class of the model. Labels are AudioSet display names separated by ';'."
             )
     return [by_name[name] for name in names]
-
-
-class Spectrograms:
-    """Power spectrograms of a set of clips, all of one length, decoded once and kept as long as memory allows.
-
-    A clip shorter than ``seconds`` is padded with silence, a longer one is truncated. Spectrograms are kept in
-    half precision as decibels (rounded by at most 0.03 dB): 0.5 MB for 5 s.
-    """
-
-    def __init__(self, clips: LabelledClips, seconds: float = 5.0, cache_mb: float = 2048.0) -> None:
-        least = MIN_SAMPLES / FRONT_END.sample_rate
-        if not least <= seconds <= MAX_SECONDS:
-            raise DataError(
-                f"Training cannot use windows of {seconds:g} s; give {least:.2f} to {MAX_SECONDS:g} s."
-            )
-        self.clips = clips
-        self.samples = round(seconds * FRONT_END.sample_rate)
-        self._front_end = LogMel()
-        self._kept: OrderedDict[int, torch.Tensor] = OrderedDict()
-        frames = FRONT_END.frames(self.samples)
-        self._room = max(1, int(cache_mb * 1e6 / (frames * (FRONT_END.n_fft // 2 + 1) * 2)))
-
-    def batch(self, indices: Sequence[int]) -> torch.Tensor:
-        """Power spectrograms (batch, frames, n_fft // 2 + 1) float32 of the clips at ``indices``."""
-        return (
-            torch.stack([self._decibels(index) for index in indices]).float().mul_(0.1 * np.log(10.0)).exp_()
-        )
-
-    def _decibels(self, index: int) -> torch.Tensor:
-        kept = self._kept.get(index)
-        if kept is None:
-            waveform = self.clips.waveform(index)[: self.samples]
-            padded = np.pad(waveform, (0, self.samples - len(waveform)))
-            with torch.no_grad():
-                power = self._front_end.power(torch.from_numpy(padded)[None])[0]
-                kept = power.clamp_(min=1e-12).log10_().mul_(10.0).half()
-            self._kept[index] = kept
-            if len(self._kept) > self._room:
-                self._kept.popitem(last=False)
-        return kept
 
 
 class BalancedSampler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,5 +27,13 @@ def predict(
 def evaluate(
     tagger: Tagger, clips: LabelledClips, on_progress: Callable[[int, int], None] | None = None
 ) -> Quality:
-    """Score a tagger on clips whose targets have its classes (``read_manifest(..., classes=tagger.classes)``)."""
-    return quality(clips.targets, predict(tagger, clips, on_progress), tagger.classes)
+    """Score a tagger on clips whose targets have its classes (``read_manifest(..., classes=tagger.classes)``).
+
+    Of a network of scenes the accuracy is measured, too; ``DataError`` is raised where a clip has not exactly one class.
+    """
+    scenes = clips.single_labels() if tagger.entry.output == "scenes" else None
+    probabilities = predict(tagger, clips, on_progress)
+    result = quality(clips.targets, probabilities, tagger.classes)
+    if scenes is None:
+        return result
+    return replace(result, accuracy=float((probabilities.argmax(axis=1) == scenes).mean()))

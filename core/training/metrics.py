@@ -31,13 +31,17 @@ class ClassQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality over a set of clips; classes that no clip carries are left out of ``per_class`` and of the means."""
+    """Quality over a set of clips; classes that no clip carries are left out of ``per_class`` and of the means.
+
+    ``accuracy`` is the share of clips whose likeliest class is their own: of networks of scenes; None of taggers.
+    """
 
     clips: int
     mean_average_precision: float
     auc: float | None
     d_prime: float | None
     per_class: tuple[ClassQuality, ...]
+    accuracy: float | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON object that ``pannscope evaluate --json`` prints."""
@@ -45,6 +49,7 @@ class Quality:
             "clips": self.clips,
             "classes": len(self.per_class),
             "mAP": self.mean_average_precision,
+            "accuracy": self.accuracy,
             "auc": self.auc,
             "d_prime": self.d_prime,
             "per_class": [vars(entry) | {"d_prime": entry.d_prime} for entry in self.per_class],

@@ -1,13 +1,13 @@
 """Training and fine-tuning with the published recipe, resumable to the bit.
 
-Loss, optimizer, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``). What a
-small data set needs beyond it is optional: a cosine schedule, an average of the weights, waveform augmentation
-(``augment.WaveformAugmentation``) and bfloat16 arithmetic.
+Loss, optimizer, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``); of a network
+of scenes the loss is the cross-entropy of its softmax. What a small data set needs beyond it is optional: a cosine schedule, an
+average of the weights, waveform augmentation (``augment.WaveformAugmentation``) and bfloat16 arithmetic.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import CheckpointError, DataError
-from core.models.cnn import Cnn14
+from core.models.network import LogMelNetwork, Network
+from core.models.registry import architecture
 from core.training.augment import Mixup, SpecAugment, WaveformAugmentation, WaveformAugmentationConfig
-from core.training.data import BalancedSampler, LabelledClips, Spectrograms
+from core.training.data import BalancedSampler, LabelledClips
+from core.training.inputs import FrontEndOutputs, Spectrograms
 from core.training.loop import Learner
 from core.units import plural
 
@@ -77,26 +79,58 @@ class TrainingConfig:
                 raise DataError(f"Training cannot use {name} = {value!r}; it must be {wanted}.")
 
 
+def recipe_for(network: Network, config: TrainingConfig) -> TrainingConfig:
+    """The part of a recipe that a network can be trained with.
+
+    SpecAugment, mixup and waveform augmentation work on the log-mels of PANNs' networks; others train without the first two, and
+    ``DataError`` is raised for the third, which is never on by default.
+
+    Examples
+    --------
+    >>> entry = architecture("dcase2021-task1a")
+    >>> recipe_for(entry.build(entry.configure()), TrainingConfig(steps=1)).mixup_alpha
+    0.0
+    """
+    if isinstance(network, LogMelNetwork):
+        return config
+    if config.augment_waveform:
+        title = architecture(network.architecture).title
+        raise DataError(
+            f"Waveform augmentation works on PANNs' log-mels, which {title} does not take; leave it out."
+        )
+    return replace(config, mixup_alpha=0.0, spec_augment=False)
+
+
 class Trainer(Learner):
     """Trains a network on labelled clips; ``loop.run`` runs it."""
 
     config: TrainingConfig
 
-    def __init__(self, model: Cnn14, clips: LabelledClips, config: TrainingConfig) -> None:
+    def __init__(self, model: Network, clips: LabelledClips, config: TrainingConfig) -> None:
         if model.config.classes != len(clips.classes):
             raise DataError(
                 f"The network has {plural(model.config.classes, 'class', 'classes')} and the clips are labelled with {len(clips.classes)}; "
                 "train from the same class set, or give the network new outputs."
             )
+        entry = architecture(model.architecture)
+        self._scenes = entry.output == "scenes"
+        if self._scenes:
+            clips.single_labels()  # raises where one has several
+        config = recipe_for(model, config)
         super().__init__(model, config)
         torch.manual_seed(config.seed)
         self._generator = np.random.default_rng(config.seed)
         self._clips_digest = clips.digest()
         self._targets = torch.from_numpy(clips.targets)
-        self._spectrograms = Spectrograms(clips, config.seconds)
+        front_end: Any = model.front_end
+        self._inputs = (
+            Spectrograms(clips, config.seconds, entry, front_end=front_end)
+            if isinstance(model, LogMelNetwork)
+            else FrontEndOutputs(clips, config.seconds, entry, front_end)
+        )
         self._sampler = BalancedSampler(clips.targets, self._generator)
         self._augment_waveform = (
-            WaveformAugmentation(WaveformAugmentationConfig(), self._generator)
+            WaveformAugmentation(WaveformAugmentationConfig(), self._generator, front_end.front_end)
             if config.augment_waveform
             else None
         )
@@ -109,21 +143,25 @@ class Trainer(Learner):
     def advance(self) -> float:
         config = self.config
         indices = self._sampler.draw(config.batch * (2 if self._mixup else 1))
-        power = self._spectrograms.batch(indices)
+        inputs = self._inputs.batch(indices)
         if self._augment_waveform:
-            power = self._augment_waveform(power)
+            inputs = self._augment_waveform(inputs)
         targets = self._targets[indices]
         if self._mixup:
             self._mixup.draw(config.batch)
             targets = self._mixup.mix(targets)
-        logmel = self.model.front_end.decibels(power)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = self.model.network(logmel, self._augment)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
+            logits = self._logits(inputs).float()
+        loss = (F.cross_entropy if self._scenes else F.binary_cross_entropy_with_logits)(logits, targets)
         self.update(loss)
         self.losses.append(loss.item())
         self.recent_loss()  # raises where it diverges
         return loss.item()
+
+    def _logits(self, inputs: Any) -> Tensor:
+        if isinstance(self._inputs, FrontEndOutputs):
+            return self.model.head(self.model.feature_maps(inputs))
+        return self.model.network(self.model.front_end.decibels(inputs), self._augment)
 
     def _augment(self, x: Tensor) -> Tensor:
         if self._spec_augment:

@@ -20,7 +20,7 @@ from core.checkpoints import Entry, entries
 from core.models.cnn import Cnn14, Cnn14Config
 from core.training.train import Trainer
 
-QUALITY = {"clips", "classes", "mAP", "auc", "d_prime", "per_class"}
+QUALITY = {"clips", "classes", "mAP", "accuracy", "auc", "d_prime", "per_class"}
 
 
 def metadata(path: Path) -> dict:

@@ -28,6 +28,8 @@ def test_the_quality_of_a_network(capsys):
     assert means == "mAP 0.1235, AUC 0.7500, d' 0.95, over 2 classes."
     print_quality(Quality(7, 0.25, None, None, rows[1:]))
     assert capsys.readouterr().out.endswith("mAP 0.2500, AUC -, d' -, over 1 class.\n")
+    print_quality(Quality(7, 0.25, None, None, rows[1:], accuracy=0.714286))
+    assert capsys.readouterr().out.endswith("\naccuracy 0.7143, mAP 0.2500, AUC -, d' -, over 1 class.\n")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import soundfile
 from core.classes import ClassSet
 from core.errors import DataError
 from core.models.frontend import LogMel, log_mel
-from core.training.data import BalancedSampler, Spectrograms, read_manifest
+from core.training.data import BalancedSampler, read_manifest
+from core.training.inputs import Spectrograms
 
 HEADER = ("filename", "labels", "fold")
 
