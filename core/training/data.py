@@ -192,7 +192,7 @@ def row_labels(row: Mapping[str, str], line: str, by_name: Mapping[str, int]) ->
     for name in names:
         if name not in by_name:
             raise DataError(
-                f"{line}: {name!r} is not an AudioSet class, nor a class of the model. Labels are AudioSet display names separated by ';'."
+                f"{line}: {name!r} is not an AudioSet class. Labels are AudioSet display names, or the model's classes, separated by ';'."
             )
     return [by_name[name] for name in names]
 

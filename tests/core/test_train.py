@@ -82,7 +82,7 @@ def test_one_step_is_adam_with_amsgrad_on_binary_cross_entropy(clips, monkeypatc
     reference = network().train()
     optimizer = torch.optim.Adam(reference.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=True)
     drawn = type(trainer._sampler)(clips.targets, np.random.default_rng(0)).draw(4)
-    power = trainer._spectrograms.batch(drawn)
+    power = trainer._inputs.batch(drawn)
     logits = reference.network(reference.front_end.decibels(power))
     targets = torch.from_numpy(clips.targets[drawn])
     probabilities = torch.sigmoid(logits).double()

@@ -50,7 +50,10 @@ def test_own_classes_are_those_of_the_manifest_by_the_alphabet(rooms):
 def test_own_classes_stay_for_another_manifest(rooms, tmp_path):
     again = read_manifest(tmp_path / "clips.csv", tmp_path, rooms.classes)
     assert again.targets.tolist() == rooms.targets.tolist()
-    with pytest.raises(DataError, match="'workshop' is not an AudioSet class, nor a class of the model"):
+    with pytest.raises(
+        DataError,
+        match=r"'workshop' is not an AudioSet class\. Labels are AudioSet display names, or the model's",
+    ):
         read_manifest(tmp_path / "clips.csv", tmp_path, ClassSet.named(["office"]))
 
 
