@@ -78,6 +78,7 @@ def test_the_defaults_of_the_recipe_are_the_documented_ones(cli, word):
     help_text = " ".join(cli(word, "--help").out.split())
     shown = dict(re.findall(r"(--[a-z-]+) [A-Z]+ (?:(?! --).)*?\[default: ([^\]]+)\]", help_text))
     shown.pop("--width", None)
+    shown.pop("--architecture", None)
     assert set(shown) == {
         "--batch", "--channel", "--learning-rate", "--schedule", "--mixup", "--average", "--seconds", "--precision", "--seed",
         "--save-every",
