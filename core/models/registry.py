@@ -99,7 +99,7 @@ class Architecture:
         return network
 
 
-def _published(
+def published_entry(
     name: str,
     title: str,
     paper: str,
@@ -171,9 +171,9 @@ _ENTRIES = (
     _cnn14("cnn14-8k", "CNN14 at 8 kHz", FrontEnd(sample_rate=8_000, n_fft=256, hop=80, fmax=4_000.0)),
     _cnn14("cnn14-mel32", "CNN14 on 32 mel bands", FrontEnd(mel_bins=32)),
     _cnn14("cnn14-mel128", "CNN14 on 128 mel bands", FrontEnd(mel_bins=128)),
-    _published("cnn6", "CNN6", _PANNS, Cnn6, numbered=True, least_samples=4_800),
-    _published("cnn10", "CNN10", _PANNS, Cnn10, numbered=True, least_samples=4_800),
-    _published(
+    published_entry("cnn6", "CNN6", _PANNS, Cnn6, numbered=True, least_samples=4_800),
+    published_entry("cnn10", "CNN10", _PANNS, Cnn10, numbered=True, least_samples=4_800),
+    published_entry(
         "cnn14-decision-level-max",
         "CNN14 decision-level (maximum)",
         _PANNS,
@@ -182,7 +182,7 @@ _ENTRIES = (
         output="framewise",
         paper_layers=PAPER_LAYERS,
     ),
-    _published(
+    published_entry(
         "cnn14-decision-level-avg",
         "CNN14 decision-level (mean)",
         _PANNS,
@@ -191,7 +191,7 @@ _ENTRIES = (
         output="framewise",
         paper_layers=PAPER_LAYERS,
     ),
-    _published(
+    published_entry(
         "cnn14-decision-level-att",
         "CNN14 decision-level (attention)",
         _PANNS,
@@ -200,39 +200,39 @@ _ENTRIES = (
         output="framewise",
         paper_layers=PAPER_LAYERS,
     ),
-    _published("resnet22", "ResNet22", _PANNS, partial(ResNet, BasicBlock, (2, 2, 2, 2))),
-    _published("resnet38", "ResNet38", _PANNS, partial(ResNet, BasicBlock, (3, 4, 6, 3))),
-    _published("resnet54", "ResNet54", _PANNS, partial(ResNet, Bottleneck, (3, 4, 6, 3))),
-    _published("mobilenet-v1", "MobileNetV1", _PANNS, MobileNetV1),
-    _published("mobilenet-v2", "MobileNetV2", _PANNS, MobileNetV2),
-    _published("wavegram-cnn14", "Wavegram-CNN14", _PANNS, WavegramCnn14, least_samples=10_236),
-    _published(
+    published_entry("resnet22", "ResNet22", _PANNS, partial(ResNet, BasicBlock, (2, 2, 2, 2))),
+    published_entry("resnet38", "ResNet38", _PANNS, partial(ResNet, BasicBlock, (3, 4, 6, 3))),
+    published_entry("resnet54", "ResNet54", _PANNS, partial(ResNet, Bottleneck, (3, 4, 6, 3))),
+    published_entry("mobilenet-v1", "MobileNetV1", _PANNS, MobileNetV1),
+    published_entry("mobilenet-v2", "MobileNetV2", _PANNS, MobileNetV2),
+    published_entry("wavegram-cnn14", "Wavegram-CNN14", _PANNS, WavegramCnn14, least_samples=10_236),
+    published_entry(
         "wavegram-logmel-cnn14", "Wavegram-Logmel-CNN14", _PANNS, WavegramLogmelCnn14, least_samples=10_236
     ),
-    _published(
+    published_entry(
         "wavegram-logmel128-cnn14",
         "Wavegram-Logmel-CNN14 on 128 mel bands",
         _PANNS,
         partial(WavegramLogmelCnn14, front_end=FrontEnd(mel_bins=128)),
         least_samples=10_236,
     ),
-    _published("lee-net11", "LeeNet11", _PANNS, LeeNet11),
-    _published("lee-net24", "LeeNet24", _PANNS, LeeNet24),
-    _published("dai-net19", "DaiNet19", _PANNS, DaiNet19, least_samples=332),
-    _published("res1dnet31", "Res1dNet31", _PANNS, partial(Res1dNet, (2,) * 7), least_samples=20_476),
-    _published(
+    published_entry("lee-net11", "LeeNet11", _PANNS, LeeNet11),
+    published_entry("lee-net24", "LeeNet24", _PANNS, LeeNet24),
+    published_entry("dai-net19", "DaiNet19", _PANNS, DaiNet19, least_samples=332),
+    published_entry("res1dnet31", "Res1dNet31", _PANNS, partial(Res1dNet, (2,) * 7), least_samples=20_476),
+    published_entry(
         "res1dnet51", "Res1dNet51", _PANNS, partial(Res1dNet, (2, 3, 4, 6, 4, 3, 2)), least_samples=20_476
     ),
-    _published(
+    published_entry(
         "erann-2-5", "ERANN-2-5", _ERANNS, partial(Erann, 2, 5), sample_rate=ERANN_FRONT_END.sample_rate
     ),
-    _published(
+    published_entry(
         "erann-1-6", "ERANN-1-6", _ERANNS, partial(Erann, 1, 6), sample_rate=ERANN_FRONT_END.sample_rate
     ),
-    _published("mn04", "mn04", _EFFICIENTAT, partial(EfficientAt, 0.4), least_samples=MN_MIN_SAMPLES),
-    _published("mn05", "mn05", _EFFICIENTAT, partial(EfficientAt, 0.5), least_samples=MN_MIN_SAMPLES),
-    _published("mn10", "mn10", _EFFICIENTAT, partial(EfficientAt, 1.0), least_samples=MN_MIN_SAMPLES),
-    _published(
+    published_entry("mn04", "mn04", _EFFICIENTAT, partial(EfficientAt, 0.4), least_samples=MN_MIN_SAMPLES),
+    published_entry("mn05", "mn05", _EFFICIENTAT, partial(EfficientAt, 0.5), least_samples=MN_MIN_SAMPLES),
+    published_entry("mn10", "mn10", _EFFICIENTAT, partial(EfficientAt, 1.0), least_samples=MN_MIN_SAMPLES),
+    published_entry(
         "dcase2021-task1a",
         "DCASE 2021 Task 1A baseline",
         _DCASE,

@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
+from core.pruning.repair.repair import methods
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
@@ -135,7 +136,9 @@ def _note(cut: Cut) -> str:
     examples = "the eleven other examples" if cut.source.example else "the twelve examples"
     clip = "this clip" if len(cut.recordings) < 2 or cut.source.example else "your recordings"
     on = _CALIBRATED_ON[cut.repair].format(clip=clip, examples=examples)
-    return f"{note} Repaired on {on}, without labels."
+    report = get_server().pruned(cut).repair
+    how = f" ({methods(report)})" if report else ""
+    return f"{note} Repaired on {on}, without labels{how}."
 
 
 def _switch_repair_off() -> None:

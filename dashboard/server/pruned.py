@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.models.cnn import Cnn14
+from core.models.network import Network
 from core.pruning.plan import PruningPlan
 from core.pruning.provenance import pruned_info
 from core.pruning.repair.repair import repair
@@ -192,7 +192,7 @@ def _clips(cut: PruneRequest) -> list[Source]:
     return [together[key] for key in sorted(together)][:MAX_RECORDINGS]
 
 
-def _own_bytes(parent: Cnn14, model: Cnn14) -> int:
+def _own_bytes(parent: Network, model: Network) -> int:
     shared = {tensor.data_ptr() for tensor in parent.state_dict().values()}
     return sum(
         tensor.numel() * tensor.element_size()
