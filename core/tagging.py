@@ -162,8 +162,8 @@ class Tagger:
 
     @property
     def fell_back(self) -> bool:
-        """Whether the network runs on torch because no faster engine could be used, although any was accepted."""
-        return self._engine is not None and self._engine.name == "torch" and self._requested == "auto"
+        """Whether the network runs on torch because a faster engine, made for its architecture, could not be used."""
+        return isinstance(self._engine, TorchEngine) and self._engine.fell_back
 
     @property
     def runtime(self) -> str:

@@ -54,7 +54,10 @@ class Untagged:
 
 
 def wav_data_bytes(file: Untagged) -> int | None:
-    """How many bytes of samples a WAV file's header declares; None where it was never completed or is another file's."""
+    """How many bytes of samples a WAV file's header declares; None where it was never completed or is another file's.
+
+    The file is left at the first of them.
+    """
     file.seek(0)
     if file.read(12)[:4] not in (b"RIFF", b"RF64", b"BW64"):
         return None

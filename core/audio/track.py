@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from core.audio.containers import Untagged, another_follows, mp3_frame_bytes, ogg_ends, wav_data_bytes
 from core.audio.formats import CODECS, FORMATS, is_accepted_codec, titles_of
-from core.audio.limits import BLOCK_FRAMES, MAX_CHANNELS, check_duration, check_layout, is_truncated
+from core.audio.limits import (
+    BLOCK_FRAMES,
+    MAX_CHANNELS,
+    check_duration,
+    check_layout,
+    check_rest,
+    check_size,
+    is_truncated,
+)
 from core.audio.messages import CONVERT, GIVE_WHOLE, audio_error, damaged_error, truncated_error
 
 READ_BYTES = 1 << 18  # that FFmpeg reads at a time: each read is a message to the other process
@@ -76,6 +84,8 @@ class Track:
         self._file = Untagged(stream, suffix)
         self._end = 0  # of the last packet
         self._wav_bytes = wav_data_bytes(self._file)
+        if self._wav_bytes is not None:
+            check_rest(name, self._file, self._wav_bytes)
         self._container = self._open()
         try:
             self._stream = self._audio_stream()
@@ -86,6 +96,7 @@ class Track:
                 if self._wav_bytes is not None and self._wav_bytes > self._file.size:
                     self._refuse_truncated(self.declared_s * self._file.size / self._wav_bytes)
                 check_duration(name, self.declared_s, 1, max_seconds)
+            self._check_size()
             self._decoded = self._decode()
             first = next(self._decoded, None)  # decoded now, for the layout
             if first is None and not self._stream.codec_context.channels:
@@ -157,6 +168,12 @@ class Track:
         if context.sample_rate and context.channels:
             check_layout(self._name, context.sample_rate, context.channels)
         return chosen
+
+    def _check_size(self) -> None:
+        """Refuse what is too large for its layout; a file with pictures or video may have any size."""
+        context = self._stream.codec_context
+        if len(self._container.streams) == 1 and context.sample_rate and context.channels:
+            check_size(self._name, self._file.size, context.sample_rate, context.channels, self._max_seconds)
 
     def _declared_length(self) -> float | None:
         """The declared length in seconds, where the header declares one."""

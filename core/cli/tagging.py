@@ -85,7 +85,7 @@ def tag_command(
                 say(f"{SILENT}. This is what the network outputs for silence.")
             print_table(
                 f"{clip.name} ({clip.duration_s:.1f} s), {tags.model}, {tags.latency_ms:.0f} ms",
-                ["tag", "probability"],
+                [tags.output.removesuffix("s"), "probability"],
                 [[tag.name, f"{tag.probability:.2f}"] for tag in tags.top(top or 10)],
             )
     if failed:
@@ -142,7 +142,7 @@ def compare_command(
         return
     print_table(
         f"{clip.name} ({clip.duration_s:.1f} s): {headline(result, left.model, right.model)}",
-        ["tag", left.model, right.model, "change"],
+        [left.output.removesuffix("s"), left.model, right.model, "change"],
         [
             [row.name, _number(row.baseline), _number(row.candidate), _number(row.difference, "+.2f")]
             for row in rows(left, right)[:top]

@@ -66,6 +66,30 @@ def parse_ratios(text: str, layers: Sequence[str]) -> dict[str, float]:
     return in_layer_order(ratios, layers)
 
 
+def layers_text(layers: Sequence[str], known: Sequence[str]) -> str:
+    """Some of the layers ``known``, in short: a range as 'C7 to C12', all of a network without such numbers as 'all layers', others listed.
+
+    Examples
+    --------
+    >>> layers_text(("C7", "C8", "C9"), ("C1", "C7", "C8", "C9"))
+    'C7 to C9'
+    >>> layers_text(("a.0", "a.1", "b.0", "b.2"), ("a.0", "a.1", "b.0", "b.1", "b.2"))
+    'a.0, a.1 and 2 more'
+    """
+    places = [known.index(layer) for layer in layers]
+    if not layers:
+        return "no layer"
+    if len(layers) == 1:
+        return layers[0]
+    if len(layers) == len(known) and known[0] != "C1":
+        return "all layers"
+    if places == list(range(places[0], places[-1] + 1)):
+        return f"{layers[0]} to {layers[-1]}"
+    if len(layers) <= 3:
+        return f"{', '.join(layers[:-1])} and {layers[-1]}"
+    return f"{layers[0]}, {layers[1]} and {len(layers) - 2} more"
+
+
 def in_layer_order(entries: Mapping[str, T], layers: Sequence[str]) -> dict[str, T]:
     """Entries by layer name, in the order of ``layers``; names that are not among them come last."""
     position = {layer: index for index, layer in enumerate(layers)}

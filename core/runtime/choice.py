@@ -99,7 +99,7 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
         return TorchEngine(model, f"torch, the fastest for {model.architecture} without a CUDA device")
     why = f"torch, because no faster engine can be used: {' '.join(failures)}"
     _warn_once(why)
-    return TorchEngine(model, why)
+    return TorchEngine(model, why, fell_back=True)
 
 
 def _torch(model: Network, why: str) -> TorchEngine:

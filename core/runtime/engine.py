@@ -40,11 +40,14 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """PyTorch: the reference, and the fastest where there is a CUDA device (which then holds a copy of the weights)."""
+    """PyTorch: the reference, and the fastest where there is a CUDA device (which then holds a copy of the weights).
 
-    def __init__(self, model: Network, why: str, device: str = "cpu") -> None:
+    ``fell_back``: it stands in for a faster engine that is made for the architecture and cannot be used here.
+    """
+
+    def __init__(self, model: Network, why: str, device: str = "cpu", *, fell_back: bool = False) -> None:
         self.name = "torch" if device == "cpu" else f"torch-{device}"
-        self.why = why
+        self.why, self.fell_back = why, fell_back
         self._device = device
         self._model = model if device == "cpu" else _copy(model, device)
         self.nbytes = 0  # a device's memory is not this process's

@@ -257,7 +257,10 @@ def keep_lines(path: Path, step: int) -> None:
     lines = path.read_text().splitlines() if path.is_file() and step else []
     matches = [re.match(r'\{"step": (\d+),.*\}$', line) for line in lines]  # the last line may be cut short
     kept = [line for line, match in zip(lines, matches, strict=True) if match and int(match[1]) <= step]
-    path.write_text("".join(line + "\n" for line in kept))
+    if kept:
+        path.write_text("".join(line + "\n" for line in kept))
+    else:  # an empty file would be what a training that fails at its first step leaves
+        path.unlink(missing_ok=True)
 
 
 def _log(path: Path | None, report: Progress, rate: float) -> None:

@@ -13,18 +13,20 @@ from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
 from dashboard.server.clips import OpenedClip
 from dashboard.server.models import class_names
+from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, clip_notes, tables
 from dashboard.widgets.download_buttons import comparison_downloads
 
 _ABOUT = """
-Both networks run on the same waveform: mixed to mono, resampled to 32 kHz, and turned into a log-mel spectrogram of
-64 bands, a hundred frames a second. Twelve convolutional layers and two linear layers turn it into a probability for each
-class of sound. Several can be high at once, since a clip can hold many sounds, so they do not add up to 1.
+Both networks run on the same waveform: mixed to mono, and resampled to 32 kHz or to the network's own rate. Most networks turn it into a
+log-mel spectrogram (CNN14: 64 bands, a hundred frames a second), some filter the waveform itself. Convolutional and linear layers turn
+that into a probability for each class of sound. Several can be high at once, since a clip can hold many sounds, so they do not add up to 1;
+those of a network that recognises scenes do.
 
-The pruned network is the baseline without the least important filters of its later layers (C7 to C12 of the twelve
-convolutions, which the papers call C1 to C12), fine-tuned afterwards. A filter's importance is the operator norm of its weights: how much it can amplify its input. The E-PANNs
-paper removes half of these filters.
+A pruned network is its baseline without the least important filters of some layers, fine-tuned afterwards. E-PANNs is CNN14 without half
+of the filters of C7 to C12, the last six of its twelve convolutions. There a filter's importance is the operator norm of its weights: how
+much it can amplify its input.
 
 Recordings are decoded in this server's memory, by a process of their own that can open no file. {limit} They are not
 written to disk. They are kept for an hour after their last use, for the browser that sent them alone (a cookie names it), and for less where others need the memory.
@@ -77,7 +79,8 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    clip_notes.notes(source, opened.clip, _classes(settings))
+    architectures = [get_server().structure(name).architecture for name in settings.models]
+    clip_notes.notes(source, opened.clip, architectures, _classes(settings))
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")

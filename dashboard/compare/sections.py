@@ -52,7 +52,7 @@ def recording(source: Source, opened: OpenedClip) -> None:
     louder = "darker" if palette() is LIGHT else "brighter"
     st.caption(
         (f"{example.about} " if example else "")
-        + f"Waveform, and the log-mel spectrogram, the input of both networks: {louder} is louder."
+        + f"Waveform, and its log-mel spectrogram: {louder} is louder."
     )
 
 

@@ -30,17 +30,15 @@ def matrix(
         colorscale=palette.colorscale,
         text=texts,
         texttemplate="%{text}",
-        textfont={"size": 11, "color": palette.ink},
+        textfont={"size": 10, "color": palette.ink},  # ten columns fit on a phone
         hovertext=hover,
         hoverinfo="text",
         showscale=False,
         xgap=2,
         ygap=2,
     )
-    rows = [
-        f"<b>{number + 1} {name}</b>" if name == chosen else f"{number + 1} {name}"
-        for number, name in enumerate(names)
-    ]
+    broken = [f"{number} {name.replace('-', '-<br>', 1)}" for number, name in enumerate(names, 1)]
+    rows = [f"<b>{row}</b>" if name == chosen else row for row, name in zip(broken, names, strict=True)]
     figure.update_layout(
         height=count * 30 + 30,
         margin={"l": 6, "r": 0, "t": 24, "b": 0, "pad": 4},
@@ -56,7 +54,7 @@ def matrix(
             "automargin": True,
             "tickvals": list(range(count)),
             "ticktext": rows,
-            "tickfont": {"size": 12, "color": palette.ink},
+            "tickfont": {"size": 11, "color": palette.ink},
         },
         **base_layout(palette),
     )

@@ -30,7 +30,6 @@ Only the first filter matters, the others may come in any order. So each filter 
 possible order.
 """
 
-_ALL_STAY = 0.9995  # 100.0 % as printed: C1, whose single input channel leaves no sign to choose
 _ByLayer = dict[str, tuple[OrderDependence, dict[str, int]]]
 
 
@@ -40,7 +39,7 @@ def note(view: LayerView) -> None:
     if settings.criterion != order_note.CRITERION or view.kept == len(view.order):
         return
     result = get_server().order_dependence(settings.network, settings.layer, settings.ratio)
-    if result.mean_stays > _ALL_STAY:
+    if result.mean_stays > order_note.ALL_STAY:
         return
     left, right = st.columns(order_note.COLUMNS, vertical_alignment="center")
     left.caption(order_note.text(view.layer, settings.ratio, result))
@@ -137,8 +136,8 @@ def _rank_of_first(by_layer: _ByLayer) -> None:
 def _answer(view: LayerView, result: OrderDependence) -> str:
     if view.kept == len(view.order):
         return f"At {view.settings.cut} all filters are kept in any order. Choose a higher ratio to see the effect of the order."
-    if result.mean_stays > _ALL_STAY:
-        return f"**The order does not matter in {view.layer}.** With one input channel there is no sign to choose."
+    if result.mean_stays > order_note.ALL_STAY:
+        return f"**The order does not matter in {view.layer}.** Each of its filters has one kernel, so that there is no sign to choose."
     return (
         f"**The order matters in {view.layer}:** put another filter first, and on average "
         f"{formats.percent(result.mean_stays)} of the filters that the operator norm keeps are still kept. A random selection "

@@ -13,7 +13,7 @@ from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 
 _ABOUT = """
-A convolution's filter is a stack of small kernels, one for every channel of the layer before (three by three weights each in CNN14). It
+A convolution's filter is a stack of small kernels, one for every channel of the layer before. It
 slides over time and frequency and responds where its input resembles its weights. Pruning removes whole filters: their
 weights, their output channels, and the corresponding input channels of the next layer.
 
@@ -26,7 +26,7 @@ pools both.
 """
 
 _WORDS = (
-    "A network's layers are convolutions, from its input to its output (CNN14's are called C1 to C12). Each has many filters; a "
+    "A network's layers are convolutions, from its input to its output. Each has many filters; a "
     "criterion ranks them, and pruning removes the lowest-ranked."
 )
 

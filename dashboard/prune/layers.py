@@ -12,7 +12,7 @@ from dashboard.widgets.slots import Slot
 
 _FILTERS = "filters/page.py"
 _ORDER_RATIO = 0.5
-"""That of E-PANNs, for the first layer that it prunes: the same whatever the sliders say."""
+"""That of E-PANNs, for the first pruned layer where the order matters: the same whatever the sliders say."""
 
 _NOTE_PX = 45
 _HIGHEST = 99  # per cent, of the Filters page's slider
@@ -38,9 +38,14 @@ def order_frame(cut: Cut) -> Slot | None:
 
 def order_finding(cut: Cut, slot: Slot) -> None:
     """How much the ranking depends on the order of the filters, with a link to all layers."""
-    layer = cut.before.default_layers[0]
     try:
-        result = get_server().order_dependence(cut.name, layer, _ORDER_RATIO)
+        for layer in cut.before.default_layers:
+            result = get_server().order_dependence(cut.name, layer, _ORDER_RATIO)
+            if result.mean_stays <= order_note.ALL_STAY:
+                break
+        else:
+            slot.clear()
+            return
     except PannscopeError:
         slot.clear()  # the page has said why the network cannot be ranked
         return

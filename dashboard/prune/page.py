@@ -41,7 +41,7 @@ Recordings are decoded in this server's memory and not kept on disk.
 """
 
 _WORDS = (
-    "A network's layers are convolutions, from its input to its output (CNN14's are called C1 to C12); each has many filters, and "
+    "A network's layers are convolutions, from its input to its output; each has many filters, and "
     "pruning removes whole filters. MACs are multiply-accumulate operations: the arithmetic for a recording of 10 s."
 )
 

@@ -22,9 +22,9 @@ from dashboard.widgets.slots import Slot
 
 _KEY, _PLAN = "pinned", "pinned_plan"
 _BETWEEN = "~"
-_ROWS = 10
+_ROWS = 11
 _TABLE_PX = 38 + 35 * _ROWS
-_NAME_PX = 120
+_NAME_PX, _CUT_PX = 110, 122  # together as wide as a phone
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,11 @@ def side_by_side(cut: Cut, compared: Comparison, pin: Pin, slot: Slot) -> None:
         ),
         hide_index=True,
         height=_TABLE_PX,
-        column_config={"": st.column_config.TextColumn(pinned=True, width=_NAME_PX)},
+        column_config={
+            "": st.column_config.TextColumn(pinned=True, width=_NAME_PX),
+            "A, pinned": st.column_config.TextColumn(width=_CUT_PX),
+            "B, now": st.column_config.TextColumn(width=_CUT_PX),
+        },
         alt="The pinned cut and the present one, side by side: "
         + "; ".join(f"{name} {columns[0][name]} and {columns[1][name]}" for name in columns[0]),
     )
@@ -135,7 +139,8 @@ def _column(cut: Cut, compared: Comparison) -> dict[str, str]:
     rounding = f", widths of {chosen.round_to}" if chosen.round_to > 1 else ""
     return {
         "Removed": f"{removed} of {cut.where}{rounding}",
-        "By": f"{chosen.criterion}, {cut.title}",
+        "Criterion": chosen.criterion,
+        "Network": cut.title,
         "Repair": settings.REPAIRS[cut.repair],
         "Parameters": changed(formats.count, before.params_trainable, after.params_trainable),
         "MACs for 10 s": changed(formats.count, before.macs, after.macs),

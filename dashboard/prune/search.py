@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import PannscopeError
-from core.pruning.plan import PruningPlan
+from core.pruning.plan import MAX_BYTES, PruningPlan
 from core.pruning.search.budget import Budget
 from core.pruning.surgery import check_fits
 from dashboard import formats
@@ -64,6 +64,7 @@ def load(cut: Cut) -> None:
     st.file_uploader(
         "Load a plan",
         type=["json"],
+        max_upload_size=MAX_BYTES // 2**20,
         key="plan_file",
         on_change=_read_plan,
         args=(cut.name,),

@@ -109,7 +109,13 @@ def paper(cut: Cut) -> None:
 
 def architecture(cut: Cut) -> None:
     """The network's widths before and after."""
-    layers = (*cut.before.layers, "embedding")
+    names, coupled = cut.before.layers, any(cut.before.coupled.values())
+    numbers = () if cut.before.numbered else range(1, len(names) + 1)
+    layers = (
+        (*(f"{number} {name}" for number, name in zip(numbers, names, strict=True)), "embedding")
+        if numbers
+        else (*names, "embedding")
+    )
     widths = [(*each.filters.values(), each.config.embedding) for each in (cut.before, cut.after)]
     st.markdown("**The network, before and after**")
     st.plotly_chart(
@@ -120,6 +126,11 @@ def architecture(cut: Cut) -> None:
     )
     st.markdown(
         ":small[:gray[Filters of every layer, from input (top) to output:] :orange[kept], :gray[removed.]]"
+        + (
+            " :small[:gray[Layers that share their filters are one row, under the first one's name.]]"
+            if coupled
+            else ""
+        )
     )
 
 

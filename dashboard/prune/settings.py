@@ -112,6 +112,8 @@ def choose(
             "Every layer has its own ratio now, see below."
             if own
             else "E-PANNs has 50 %, of CNN14's last six."
+            if structure.numbered
+            else ""
         ),
     )
     query_params.follow("round_to", {str(number): number for number in ROUNDINGS}.get, 1)
@@ -185,14 +187,17 @@ def _choose_range(structure: Structure, row: DeltaGenerator) -> tuple[str, str]:
     st.session_state[_LAYERS_OF] = structure.architecture
     if len(names) == 1:
         return default
+    numbers = {layer: layer if structure.numbered else str(number) for number, layer in enumerate(names, 1)}
     first, last = row.select_slider(
-        "Layers",
+        "Layers" if structure.numbered else "Layers, by number",
         names,
         default,  # without a default it would not be a range
+        format_func=lambda layer: numbers.get(layer, layer),
         key="layers",
         persist_state="session",
         help=f"The convolutions that are pruned, from input to output; {structure.title} has {len(names)} whose filters can be removed."
         + (" Those that share their filters count once." if any(structure.coupled.values()) else "")
+        + ("" if structure.numbered else " The picture of the network has the numbers with the names.")
         + (
             f" The paper prunes {structure.text(structure.default_layers)}." if default[0] != names[0] else ""
         ),

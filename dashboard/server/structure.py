@@ -10,6 +10,7 @@ from typing import Any
 from core.models.groups import chosen_layers, couplings, group_of, narrowed_config, pruned_config
 from core.models.registry import architecture
 from core.pruning.plan import PruningPlan
+from core.pruning.ratios import layers_text
 
 
 @dataclass(frozen=True)
@@ -67,18 +68,7 @@ class Structure:
 
     def text(self, layers: Sequence[str]) -> str:
         """Layers in short: a range as 'C7 to C12', 'all layers', others listed."""
-        places = [self.layers.index(layer) for layer in layers]
-        if not layers:
-            return "no layer"
-        if len(layers) == 1:
-            return layers[0]
-        if len(layers) == len(self.layers) and not self.numbered:
-            return "all layers"
-        if places == list(range(places[0], places[-1] + 1)):
-            return f"{layers[0]} to {layers[-1]}"
-        if len(layers) <= 3:
-            return f"{', '.join(layers[:-1])} and {layers[-1]}"
-        return f"{layers[0]}, {layers[1]} and {len(layers) - 2} more"
+        return layers_text(layers, self.layers)
 
     def pruned(self, ratios: Mapping[str, float], round_to: int = 1) -> Structure:
         """The structure after pruning by a ratio a layer; no filter has to be ranked for it."""

@@ -25,7 +25,7 @@ class Timed:
     Attributes
     ----------
     runtime, why : the engine's name, and why it was that one.
-    fell_back : whether that is torch because no faster engine could be used.
+    fell_back : whether that is torch because a faster engine, made for the architecture, could not be used.
     """
 
     latency: Latency

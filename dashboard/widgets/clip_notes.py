@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import streamlit as st
 
 from core.audio import Clip
 from core.examples import EXAMPLES, Example
-from core.windows import length_notes
+from core.models.registry import architecture
+from core.windows import input_notes
 from dashboard import formats
 from dashboard.server.source import Source
 
@@ -20,10 +21,19 @@ def is_known(example: Example, classes: Collection[str]) -> bool:
     return any(tag in classes for tag in example.tags)
 
 
-def notes(source: Source, clip: Clip, classes: Collection[str]) -> None:
-    """Say what is unusual about the clip, what is done to it, and whether its class is among the networks' ``classes``."""
+def notes(source: Source, clip: Clip, architectures: Sequence[str], classes: Collection[str]) -> None:
+    """Say what is unusual about the clip, what is done to it for the networks' architectures, and whether its class is among their ``classes``."""
     sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
-    sentences += length_notes(clip)
+    done = {
+        title: input_notes(clip, entry)
+        for title, entry in ((architecture(name).title, architecture(name)) for name in architectures)
+    }
+    of_each = len(set(done.values())) > 1
+    sentences += [
+        f"For {title}: {note[0].lower()}{note[1:]}" if of_each else note
+        for title, said in done.items()
+        for note in said
+    ]
     example = _EXAMPLES.get(source.example or "")
     if example and not is_known(example, classes):
         sentences.append(

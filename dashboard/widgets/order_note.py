@@ -10,6 +10,9 @@ ICON = ":material/swap_vert:"
 COLUMNS = (6, 1)
 """Of the sentence, and of the way to the Order part of the Filters page."""
 
+ALL_STAY = 0.9995
+"""From this share on the order of a layer's filters does not matter, as printed: a filter of one kernel leaves no sign to choose."""
+
 
 def text(layer: str, ratio: float, result: OrderDependence) -> str:
     """The finding in a sentence, for one layer of the network that is shown."""

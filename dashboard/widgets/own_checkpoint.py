@@ -31,7 +31,7 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
     with place:
         largest = int(st.get_option("server.maxUploadSize"))
         file = st.file_uploader(
-            f"A CNN14 of yours, pruned or not, up to {largest} MB",
+            f"A network of yours, pruned or not, up to {largest} MB",
             type=list(SUFFIXES),
             key="own_checkpoint",
             help="A safetensors file, or one of torch.save. Nothing in it is executed. It is loaded for your session alone, and removed "

@@ -162,3 +162,24 @@ def test_names_of_more_than_120_characters_are_shortened(length: int, shown: int
     name = "x" * (length - 4) + ".wav"
     assert len(display_name(name)) == shown
     assert (display_name(name) == name) is (length == shown)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("WAV", "has 3.0 GB, of which its header declares 0.0 MB as samples"),
+        ("FLAC", "has 3.0 GB, more than 600 s of 1 channel at 32,000 Hz take"),
+    ],
+)
+def test_a_large_file_of_a_short_recording_is_refused_by_its_size(tmp_path, form, said):
+    path = tmp_path / "sparse"
+    path.write_bytes(written(tone(SAMPLE_RATE), SAMPLE_RATE, form, "PCM_16"))
+    with path.open("r+b") as file:
+        file.truncate(3_000_000_000)  # takes no room on the disk
+    with pytest.raises(AudioError, match=said):
+        load_clip(path)
+
+
+def test_a_little_more_than_the_samples_is_no_reason_to_refuse():
+    clip = load_clip(written(np.full(16_000, 0.1), SAMPLE_RATE, "WAV", "PCM_16") + bytes(10_000))
+    assert clip.samples == 16_000

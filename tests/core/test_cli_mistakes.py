@@ -322,7 +322,8 @@ def test_a_full_disk_leaves_no_half_written_file(studio, tmp_path, command):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("pannscope: ")
     assert done.stderr.count("\n") == 1
-    assert {file.name for file in tmp_path.iterdir()} <= {"new.metrics.jsonl"}
+    assert not [file.name for file in tmp_path.iterdir() if file.suffix != ".jsonl"]
+    assert all(file.stat().st_size for file in tmp_path.iterdir())
 
 
 def test_a_device_that_takes_no_output(studio):

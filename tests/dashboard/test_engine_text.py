@@ -38,7 +38,17 @@ def test_a_tagger_knows_whether_it_fell_back(monkeypatch: pytest.MonkeyPatch) ->
     asked.build_engine()
     assert not asked.fell_back
     monkeypatch.setattr(
-        tagging, "engine_for", lambda model, *_: TorchEngine(model, "torch, because nothing else can be used")
+        tagging,
+        "engine_for",
+        lambda model, *_: TorchEngine(model, "torch, the fastest for this architecture"),
+    )
+    fastest = tagging.load_tagger("demo-epanns")
+    fastest.build_engine()
+    assert not fastest.fell_back  # no engine is made for it
+    monkeypatch.setattr(
+        tagging,
+        "engine_for",
+        lambda model, *_: TorchEngine(model, "torch, because nothing else can be used", fell_back=True),
     )
     left = tagging.load_tagger("demo-epanns")
     assert not left.fell_back  # nothing has been tried yet
