@@ -24,18 +24,17 @@ def is_known(example: Example, classes: Collection[str]) -> bool:
 def notes(source: Source, clip: Clip, architectures: Sequence[str], classes: Collection[str]) -> None:
     """Say what is unusual about the clip, what is done to it for the networks' architectures, and whether its class is among their ``classes``."""
     sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
-    done = {
-        title: input_notes(clip, entry)
-        for title, entry in ((architecture(name).title, architecture(name)) for name in architectures)
-    }
-    of_each = len(set(done.values())) > 1
-    sentences += [
-        f"For {title}: {note[0].lower()}{note[1:]}" if of_each else note
-        for title, said in done.items()
-        for note in said
-    ]
+    done = {entry.title: input_notes(clip, entry) for entry in map(architecture, architectures)}
+    if len(set(done.values())) == 1:
+        sentences += next(iter(done.values()))
+    else:
+        sentences += [
+            f"For {title}: {note[0].lower()}{note[1:]}" for title, said in done.items() for note in said
+        ]
     example = _EXAMPLES.get(source.example or "")
-    if example and not is_known(example, classes):
+    if any(architecture(name).scenes for name in architectures):
+        sentences.append(f"Scenes are recognised, not sounds: the clip gets one of {len(classes)}.")
+    elif example and not is_known(example, classes):
         sentences.append(
             f"“{example.tags[0]}” is not among the {len(classes)} classes of these networks: the tags that they give are of other sounds."
         )

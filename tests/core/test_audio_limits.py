@@ -167,7 +167,7 @@ def test_names_of_more_than_120_characters_are_shortened(length: int, shown: int
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ("WAV", "has 3.0 GB, of which its header declares 0.0 MB as samples"),
+        ("WAV", "has 3.0 GB, of which its header declares 0.1 MB as samples"),
         ("FLAC", "has 3.0 GB, more than 600 s of 1 channel at 32,000 Hz take"),
     ],
 )
