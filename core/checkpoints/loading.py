@@ -232,7 +232,10 @@ def _check_ratio(path: Path, entry: Architecture, widths: tuple[int, ...], ratio
         raise CheckpointError(f"A pruning ratio is at least 0 and under 1; got {ratio}.")
     published = entry.configure().widths
     if not entry.paper_layers:
-        return
+        raise CheckpointError(
+            f"A ratio is checked for CNN14 and its variants, of which C7 to C12 are pruned, and {path} is {entry.title}; leave the ratio "
+            "out: widths are read from the file."
+        )
     unpruned = [full * widths[0] // published[0] for full in published]
     expected = pruned_widths(ratio, entry.default_layers, unpruned)
     if widths != expected:

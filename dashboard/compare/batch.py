@@ -159,7 +159,10 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
             on_wait=lambda ahead: waiting.caption(formats.waiting(ahead)),
         )
     except PannscopeError as error:
-        return Outcome(source, opened, error=formats.without_folders(str(error)))
+        said = formats.without_folders(str(error))
+        for name in settings.models:
+            said = said.replace(name, title(name))
+        return Outcome(source, opened, error=said)
     finally:
         waiting.empty()
     return Outcome(source, opened, result)

@@ -38,10 +38,11 @@ def matrix(
         ygap=2,
     )
     broken = [f"{number} {name.replace('-', '-<br>', 1)}" for number, name in enumerate(names, 1)]
+    widest = max(len(line) for row in broken for line in row.split("<br>"))
     rows = [f"<b>{row}</b>" if name == chosen else row for row, name in zip(broken, names, strict=True)]
     figure.update_layout(
         height=count * 30 + 30,
-        margin={"l": 6, "r": 0, "t": 24, "b": 0, "pad": 4},
+        margin={"l": 12 + round(6.4 * widest), "r": 0, "t": 24, "b": 0, "pad": 4},
         xaxis={
             **axis(palette),
             "side": "top",
@@ -51,7 +52,6 @@ def matrix(
         yaxis={
             **axis(palette),
             "autorange": "reversed",
-            "automargin": True,
             "tickvals": list(range(count)),
             "ticktext": rows,
             "tickfont": {"size": 11, "color": palette.ink},
