@@ -18,6 +18,8 @@ WORDS = (
     # "is not a checkpoint", "is ambiguous", "NaN or infinite samples", "tolerates pruning"
     "(?<!there )is no (checkpoint|recording|plan|number|folder|file)|no finite numbers|cannot be told|bears? pruning",
     "somebody|whoever|thereof|hitherto",
+    # prose is British; identifiers and other people's names for things (``optimizer``, ``normalized``) are as libraries have them
+    "(recogni|synthesi|minimi|maximi|summari|organi|penali|regulari)z(es|ed|ing)|equalizers?|behaviors?|neighbors?|favors?|analyz(e[sd]?|ing)",
     # names that were replaced
     "workbench|give_back|set_aside|audition|disguised|knobs?|shelf|shelves",
 )

@@ -40,7 +40,7 @@ class DistilOptions:
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The trained checkpoint, a .safetensors file.")
     ]
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimiser steps.")]
     student: Annotated[
         str | None,
         typer.Option(

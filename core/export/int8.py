@@ -1,8 +1,8 @@
 """ONNX in eight bits: a quarter of the size, and a loss that is measured and reported.
 
-Weights and feature maps of the convolutions and linear layers are quantized (the front end stays float32) over ranges that
-calibration recordings set: static quantization, in QDQ nodes. Measured on the embedded CNN14, calibrated on 20 recordings and
-compared on 20 others, one thread: static 5.5 MB and 28 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantization
+Weights and feature maps of the convolutions and linear layers are quantised (the front end stays float32) over ranges that
+calibration recordings set: static quantisation, in QDQ nodes. Measured on the embedded CNN14, calibrated on 20 recordings and
+compared on 20 others, one thread: static 5.5 MB and 28 ms for 10 s where float32 takes 20.4 MB and 41 ms; dynamic quantisation
 6.3 MB, 66 ms and a larger loss. One scale per filter halves the loss of one per layer.
 """
 
@@ -31,7 +31,7 @@ CALIBRATION_SECONDS = 10.0
 
 
 def write_int8(job: ExportJob, target: Path) -> Written:
-    """Write ``target``, quantized, and measure its loss on recordings that did not set its ranges (where two are given)."""
+    """Write ``target``, quantised, and measure its loss on recordings that did not set its ranges (where two are given)."""
     held_out = len(job.clips) > 1
     calibration_clips = job.clips[::2] if job.clips else [synthesize(example.key) for example in EXAMPLES]
     test_clips = job.clips[1::2] if held_out else job.waveforms
@@ -86,7 +86,7 @@ def _quantize(source: Path, target: Path, calibration_clips: Sequence[npt.NDArra
         op_types_to_quantize=[
             "Conv",
             "Gemm",
-        ],  # not MatMul: quantizing the front end changes probabilities by up to 0.98
+        ],  # not MatMul: quantising the front end changes probabilities by up to 0.98
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,

@@ -97,7 +97,7 @@ class PannsNetwork(Network):
     pooled_dropout = 0.5
 
     def add_head(self, features: int, embedding: int, classes: int) -> None:
-        """Add ``fc1`` and ``fc_audioset`` as the last modules, and initialize the whole network as published."""
+        """Add ``fc1`` and ``fc_audioset`` as the last modules, and initialise the whole network as published."""
         self.fc1 = nn.Linear(features, embedding)
         self.fc_audioset = nn.Linear(embedding, classes)
         initialize_all(self)
@@ -120,7 +120,7 @@ class PannsNetwork(Network):
 
 
 class LogMelNetwork(PannsNetwork):
-    """A PANNs network on log-mel spectrograms, which are normalized per band by the first batch norm, ``bn0``."""
+    """A PANNs network on log-mel spectrograms, which are normalised per band by the first batch norm, ``bn0``."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class LogMelNetwork(PannsNetwork):
     def network(self, logmel: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Logits of log-mel spectrograms, (batch, 1, frames, mel_bins) -> (batch, classes).
 
-        ``augment`` is called on the normalized log-mel, where the published recipe applies SpecAugment and mixup; it
+        ``augment`` is called on the normalised log-mel, where the published recipe applies SpecAugment and mixup; it
         may change the batch's size.
         """
         x = self.normalize(logmel)
@@ -146,11 +146,11 @@ class LogMelNetwork(PannsNetwork):
 
     @abstractmethod
     def maps(self, x: Tensor) -> Tensor:
-        """Feature maps of the normalized log-mel: (batch, 1, frames, mel_bins) -> (batch, maps, frames, bands)."""
+        """Feature maps of the normalised log-mel: (batch, 1, frames, mel_bins) -> (batch, maps, frames, bands)."""
 
 
 def initialize_all(network: nn.Module) -> None:
-    """The published initialization of a whole network; nothing is done on the meta device.
+    """The published initialisation of a whole network; nothing is done on the meta device.
 
     A residual block's last batch norm, named by its ``zero_norm``, starts at zero: the block is then the identity.
     """

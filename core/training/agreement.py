@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
 DECISION = 0.5
-"""A teacher's probability from which a class counts as recognized."""
+"""A teacher's probability from which a class counts as recognised."""
 
 
 @dataclass(frozen=True)

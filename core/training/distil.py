@@ -45,7 +45,7 @@ class DistilConfig:
 
     Attributes
     ----------
-    steps, batch : optimizer steps, windows a step.
+    steps, batch : optimiser steps, windows a step.
     learning_rate, schedule : Adam's rate; "cosine" (up over 5% of the steps, then down to 0) or "constant".
     average : decay of a running average of the weights that is saved in their place; 0 switches it off.
     seconds : the longest windows.

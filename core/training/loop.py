@@ -97,7 +97,7 @@ class Learner(ABC):
         return rate * 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, steps - warm)))
 
     def update(self, loss: Tensor) -> None:
-        """One step of the optimizer against ``loss``, and of the weights' average."""
+        """One step of the optimiser against ``loss``, and of the weights' average."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)

@@ -32,7 +32,7 @@ class MixtureConfig:
     speed : largest change of pitch and tempo of a whole batch, as a share.
     low_pass, low_pass_hz : probability and range of a cutoff; ``slope_db`` per octave beyond it.
     high_pass, high_pass_hz : likewise, 12 dB per octave.
-    tilt_db : largest gain or loss of a random equalizer curve.
+    tilt_db : largest gain or loss of a random equaliser curve.
     reverb, reverb_s, reverb_db : probability of a room, its time to -60 dB, and the direct sound's level above it.
     noise, noise_db, noise_slope_db : probability of steady noise, the signal's level above it, and its fall per octave.
     """

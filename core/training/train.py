@@ -1,6 +1,6 @@
 """Training and fine-tuning with the published recipe, resumable to the bit.
 
-Loss, optimizer, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``); of a network
+Loss, optimiser, batch, mixup, SpecAugment and sampling are audioset_tagging_cnn's (``pytorch/main.py``, ``losses.py``); of a network
 of scenes the loss is the cross-entropy of its softmax. What a small data set needs beyond it is optional: a cosine schedule, an
 average of the weights, waveform augmentation (``augment.WaveformAugmentation``) and bfloat16 arithmetic.
 """
@@ -31,7 +31,7 @@ class TrainingConfig:
 
     Attributes
     ----------
-    steps : optimizer steps.
+    steps : optimiser steps.
     batch : clips per step after mixup (twice as many are sampled).
     learning_rate, schedule : Adam's rate (amsgrad); "constant", or "cosine": up over 5% of the steps, then down to 0.
     mixup_alpha : Beta parameter of mixup; 0 switches it off.

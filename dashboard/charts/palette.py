@@ -1,8 +1,8 @@
-"""The colors of both themes.
+"""The colours of both themes.
 
-The baseline and the pruned network have one color each, with one value for a light and one for a dark page. The two can be
+The baseline and the pruned network have one colour each, with one value for a light and one for a dark page. The two can be
 distinguished by color-blind readers, and also by position (baseline left) and by name. Removed filters have a muted third
-color; everything else is neutral. ``.streamlit/config.toml`` repeats these values for the text around the charts.
+colour; everything else is neutral. ``.streamlit/config.toml`` repeats these values for the text around the charts.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """The colors of one theme, as ``#RRGGBB``.
+    """The colours of one theme, as ``#RRGGBB``.
 
     Attributes
     ----------
     baseline, pruned, removed : the two networks, and removed filters.
-    pruned_text : words in the pruned network's color, readable on the page.
+    pruned_text : words in the pruned network's colour, readable on the page.
     ink, quiet : text, and secondary text.
     hairline, band, wave : thin lines, the background of a marked row, the waveform.
-    ramp : low to high values, from the page's background to its text color.
+    ramp : low to high values, from the page's background to its text colour.
     others : teal, violet, gold and rose: families of networks other than the two.
     """
 
@@ -38,7 +38,7 @@ class Palette:
 
     @property
     def colorscale(self) -> list[list[object]]:
-        """``ramp`` as a plotly color scale: [[0.0, color], ..., [1.0, color]]."""
+        """``ramp`` as a plotly colour scale: [[0.0, colour], ..., [1.0, colour]]."""
         return [[step / (len(self.ramp) - 1), color] for step, color in enumerate(self.ramp)]
 
 
@@ -72,7 +72,7 @@ PALETTES = {"light": LIGHT, "dark": DARK}
 
 
 def mixed(color: str, other: str, share: float) -> str:
-    """A color with a share of another one mixed in, 0 to 1.
+    """A colour with a share of another one mixed in, 0 to 1.
 
     Examples
     --------

@@ -21,7 +21,7 @@ def card(entry: Entry) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{entry.title}**" + (" :gray-badge[installed]" if _is_here(entry) else ""))
         st.markdown(entry.about)
-        st.markdown(f":small[{figures(entry)}]")  # the color of a link in a caption has too little contrast
+        st.markdown(f":small[{figures(entry)}]")  # the colour of a link in a caption has too little contrast
         if entry.kind != "embedded" and not settings.fixed_models():
             _actions(entry)
 

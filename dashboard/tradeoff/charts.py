@@ -1,4 +1,4 @@
-"""The figure of the Trade-off page: quality over cost, a color and marker for each family, the Pareto front, own networks below."""
+"""The figure of the Trade-off page: quality over cost, a colour and marker for each family, the Pareto front, own networks below."""
 
 from __future__ import annotations
 

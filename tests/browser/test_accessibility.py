@@ -1,6 +1,6 @@
 """axe-core on every page, with everything opened that can be: no serious or critical finding, headings in order, charts with alt texts.
 
-axe does not read text inside a chart: tests/dashboard/test_palette.py holds those colors.
+axe does not read text inside a chart: tests/dashboard/test_palette.py holds those colours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNFOLDS_MS = 250  # of a tab or popover: no run of the page
 
 
 def findings(page: Any, within: str = "body") -> list[str]:
-    """What axe reports of serious or critical impact, in one part of the page, once no color fades any more."""
+    """What axe reports of serious or critical impact, in one part of the page, once no colour fades any more."""
     page.wait_for_function("() => document.getAnimations().every(each => !(each instanceof CSSTransition))")
     violations = Axe().run(page, within).response["violations"]
     return [

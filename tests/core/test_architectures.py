@@ -182,7 +182,7 @@ def _drawn(key: str, shape: tuple[int, ...]) -> torch.Tensor:
 def draw_as_constructed(model: Network) -> None:
     """The first recipe: what the originals' constructors draw after ``torch.manual_seed(0)``, in their order.
 
-    A block draws torch's default initialization of each of its layers, then Xavier's of each; a residual block has its shortcut
+    A block draws torch's default initialisation of each of its layers, then Xavier's of each; a residual block has its shortcut
     ready before. Layers outside blocks get Xavier's last of all. torchlibrosa's two Conv1d draw as well, right before ``bn0``.
     """
     torch.manual_seed(0)
@@ -242,7 +242,7 @@ def _drawn_block(state: bytes, shapes: tuple) -> tuple[list[torch.Tensor], torch
     for (
         shape,
         biased,
-    ) in shapes:  # torch's default initialization is drawn and replaced: a number for every weight and bias
+    ) in shapes:  # torch's default initialisation is drawn and replaced: a number for every weight and bias
         left = math.prod(shape) + (shape[0] if biased else 0)
         for start in range(0, left, PIECE):
             scratch[: min(PIECE, left - start)].uniform_()

@@ -1,4 +1,4 @@
-"""Training: that it learns, that a stopped run resumes exactly, and that the optimizer is the published one."""
+"""Training: that it learns, that a stopped run resumes exactly, and that the optimiser is the published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The colors of both themes: the same in text and charts, and readable on the page."""
+"""The colours of both themes: the same in text and charts, and readable on the page."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_text_and_bars_stand_out_from_the_page(theme: str, config: dict) -> None
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_numbers_in_cells_are_readable_in_all_of_them(theme: str) -> None:
-    """Correlations go up to 1 of the 2.2 that the whole scale is; divergences over the whole scale, each with its own color."""
+    """Correlations go up to 1 of the 2.2 that the whole scale is; divergences over the whole scale, each with its own colour."""
     palette = PALETTES[theme]
     for share in np.linspace(0, 1 / 2.2, 40):
         place = share * (len(palette.ramp) - 1)

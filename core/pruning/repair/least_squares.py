@@ -1,6 +1,6 @@
 """Least squares for repair: the correction of a layer that restores its response from fewer inputs.
 
-A layer's response is t = W x; after pruning its input is y instead, and its response V y. The correction R and the offset b minimize
+A layer's response is t = W x; after pruning its input is y instead, and its response V y. The correction R and the offset b minimise
 
     sum_n || t_n - (V + R) y_n - b ||^2  +  ridge * d * || R ||_F^2 ,    d = mean_j sum_n (y_nj - mean y_j)^2
 

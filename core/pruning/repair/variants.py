@@ -1,4 +1,4 @@
-"""Variants of calibration windows: one window with another mixed in at a random offset, filtered by a random smooth equalizer."""
+"""Variants of calibration windows: one window with another mixed in at a random offset, filtered by a random smooth equaliser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from core.models.frontend import FrontEnd
 
 _LEVEL_DB = 10.0  # a second window is mixed in up to this much quieter or louder
-_TILT_DB = 6.0  # standard deviation of a variant's equalizer, at each of its knots
+_TILT_DB = 6.0  # standard deviation of a variant's equaliser, at each of its knots
 _KNOTS = 9  # evenly spaced over the mel bands
 
 
@@ -25,7 +25,7 @@ class Sounds(Protocol):
     """Time."""
 
     def mixed(self, first: Tensor, second: Tensor, level_db: float, knots_db: Tensor) -> Tensor:
-        """The sum of two sounds of one shape, the second one at another level, through an equalizer (1, 1, knots) of gains."""
+        """The sum of two sounds of one shape, the second one at another level, through an equaliser (1, 1, knots) of gains."""
         ...
 
 
@@ -44,7 +44,7 @@ class LogMels:
 
 
 class Waveforms:
-    """Waveforms (1, samples), for networks without a log-mel in dB; the equalizer's knots are evenly spaced over the mel scale."""
+    """Waveforms (1, samples), for networks without a log-mel in dB; the equaliser's knots are evenly spaced over the mel scale."""
 
     axis = 1
 

@@ -99,7 +99,7 @@ class Allocation:
     def path(self, kind: Quantity, exponent: float) -> Callable[[float], np.ndarray]:
         """A function from a share of the cost to the configuration with the smallest predicted loss that costs no more.
 
-        For a series of prices, loss plus price times cost is minimized one group at a time until nothing changes. That starts once from the smallest configuration and once from the unpruned one, since roots of losses
+        For a series of prices, loss plus price times cost is minimised one group at a time until nothing changes. That starts once from the smallest configuration and once from the unpruned one, since roots of losses
         need not be convex. The configurations just below the requested share are widened, step by step, where that gains most for its
         cost, and the best of them is improved by exchanges between two layers.
         """

@@ -90,7 +90,7 @@ class WinogradEngine:
     def _first_layers(
         self, logmel: Array, space: Workspace, spent: dict[str, float]
     ) -> tuple[Array, int, int]:
-        """C4's pooled maps of a whole normalized log-mel, with their number of frames and bands."""
+        """C4's pooled maps of a whole normalised log-mel, with their number of frames and bands."""
         total = len(logmel) // 2 // 2
         joined = space.array("joined", 0)
         bands = 0
