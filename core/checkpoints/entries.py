@@ -23,6 +23,7 @@ COUNTED = "counted by Pannscope (docs/conventions.md)"
 
 KINDS = ("embedded", "official", "published")
 _FLOAT32 = 4  # bytes
+_AUDIOSET = 527  # classes
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Entry:
     def download_bytes(self) -> int:
         """Size of the file that is downloaded; where it was not published, that of the weights in float32."""
         return self.size_bytes or _FLOAT32 * (self.params or 0)
+
+    @property
+    def class_count(self) -> int:
+        """How many classes the network knows."""
+        return _AUDIOSET if isinstance(self.classes, str) else len(self.classes)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -77,7 +77,7 @@ def _known(name: str, architecture: str | None) -> dict[str, Any]:
     return {
         "architecture": known.architecture,
         "widths": known.widths,
-        "classes": 527 if known.classes == "audioset" else len(known.classes),
+        "classes": known.class_count,
         "embedding": known.embedding,
     }
 

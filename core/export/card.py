@@ -48,7 +48,8 @@ def _what(job: ExportJob, origin: Lineage) -> str:
     else:
         origin_text = f"It was made from {entry.title} ({entry.name} in Pannscope's list). {entry.about}"
     demo = (
-        " A demonstration model with 18 classes: not the published CNN14 or E-PANNs, and no result of it carries over to those."
+        f" A demonstration model with {entry.class_count} classes: not the published CNN14 or E-PANNs, and no result of it carries over "
+        "to those."
         if entry is not None and entry.kind == "embedded"
         else ""
     )

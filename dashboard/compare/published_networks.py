@@ -70,7 +70,8 @@ def _get(missing: tuple[str, ...]) -> str:
 
 def _shown(chosen: Settings, embedded: list[str]) -> str:
     if len(embedded) == len(chosen.models):
-        classes = len(checkpoints.entry(embedded[0]).classes)
+        counts = dict.fromkeys(str(checkpoints.entry(name).class_count) for name in embedded)
+        classes = " and ".join(counts)
         return f"Shown: demonstration networks with {classes} classes of sound, not the published CNN14 and E-PANNs."
     first, second = (title(name) for name in chosen.models)
     return f"Shown: {first} and {second} on the same recording."

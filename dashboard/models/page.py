@@ -18,7 +18,7 @@ _COLUMNS = 3
 
 # Those without a line are described by their networks.
 _FAMILIES = {
-    "Demonstration": "Part of Pannscope, so that the pages are never empty: small networks with 18 classes.",
+    "Demonstration": "Part of Pannscope, so that the pages are never empty: small networks with 18 and with 527 classes.",
     "PANNs": "Pretrained audio neural networks, trained on AudioSet's 527 classes. CNN14 is the one that E-PANNs was pruned from.",
     "E-PANNs": "CNN14 after filters of its last six convolutions were removed, fine-tuned.",
     "EfficientAT": "MobileNets that learned from a transformer's outputs: the yardstick for anything that is to be small.",

@@ -206,7 +206,7 @@ def file_bytes(name: str) -> int:
 
 
 def is_demonstration(name: str) -> bool:
-    """Whether a network is one of the embedded pair."""
+    """Whether a network is one of those that are part of Pannscope."""
     return find_own(name) is None and checkpoints.entry(name).kind == "embedded"
 
 
