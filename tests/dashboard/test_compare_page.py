@@ -173,6 +173,19 @@ def test_categories_narrow_the_chart_and_say_so(page: AppTest) -> None:
     assert any("Neither network has a tag" in line.value for line in page.info)
 
 
+def test_networks_with_18_and_with_527_classes_side_by_side(embedded: None) -> None:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["candidate"] = "demo-epanns-527"
+    page.query_params["example"] = "rain"
+    page.query_params["categories"] = "Natural sounds"
+    page.run()
+    assert not page.exception
+    assert any("networks with 18 and 527 classes" in line.value for line in page.caption)
+    names = " ".join(bars(page)[0])
+    assert "Raindrop" in names  # none of the 18
+    assert "Pink noise" not in names  # of another category
+
+
 def test_the_same_model_twice_agrees_with_itself(page: AppTest) -> None:
     page.selectbox(key="candidate").set_value("demo-cnn14").run()
     assert not page.exception
