@@ -134,7 +134,7 @@ class Tagger:
         background: EngineBuilder | None = None,
     ) -> None:
         check_runtime(runtime)
-        self.model: Any = model.eval()  # a Network; what exports and prunes is annotated for CNN14 in part
+        self.model = model.eval()
         self.info = info
         self._requested = runtime
         self._background = background

@@ -82,8 +82,11 @@ def main() -> None:
     parser.add_argument("--model", default="demo-cnn14")
     options = parser.parse_args()
     tagger = load_tagger(options.model)
+    model = tagger.model
+    if not isinstance(model, Cnn14):
+        parser.error(f"{options.model} is no CNN14, whose layers are compared here.")
     study = Study(
-        tagger.model,
+        model,
         read_manifest(options.clips / "meta.csv", options.clips / "audio", classes=tagger.classes),
     )
     results: dict[str, list[list[tuple[Fidelity, Fidelity]]]] = {}
@@ -91,7 +94,7 @@ def main() -> None:
         results[name] = []
         for ratio in RATIOS:
             print(f"{name} {ratio:g}", file=sys.stderr)
-            results[name].append([study.score(chosen) for chosen in _plans(tagger.model, name, ratio)])
+            results[name].append([study.score(chosen) for chosen in _plans(model, name, ratio)])
     print(f"{len(study.layer_inputs)} clips; {options.model}; C7 to C12.\n")
     for repaired, when in enumerate(("before repair", "after repair")):
         _table(

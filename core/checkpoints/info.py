@@ -9,6 +9,7 @@ from typing import Any
 
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
+from core.models.network import Network
 from core.models.registry import architecture
 
 KEY = "pannscope"
@@ -55,7 +56,7 @@ class CheckpointInfo:
 class Checkpoint:
     """A loaded checkpoint: the network, in eval mode, and its description."""
 
-    model: Any  # a Network; what exports and prunes is annotated for CNN14 in part
+    model: Network
     info: CheckpointInfo
 
 

@@ -96,13 +96,12 @@ def load_checkpoint(
             for key, claim in selected.claims.items()
         }
         stated = meta.architecture if meta else architecture
-        fitting = recognize(shapes) if stated is None else {stated: _configuration(stated, shapes)}
         if stated is None:
-            chosen, assumed = choose(file, sha256, tuple(fitting))
+            chosen, assumed = choose(file, sha256, recognize(shapes))
         else:
             chosen, assumed = stated, [] if meta else contradiction(file, stated)
         notes = [*selected.notes, *assumed]
-        model = _empty(known_architecture(chosen), fitting[chosen], shapes)
+        model = _empty(known_architecture(chosen), _configuration(chosen, shapes), shapes)
         outputs, note = _classes(file, known_architecture(chosen), model.config.classes, classes)
     except ModelError as error:
         raise CheckpointError(f"{source}: {error}") from error

@@ -44,7 +44,7 @@ def evaluate_command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Score a model on labelled clips: mAP, AUC and d', and of a network of scenes its accuracy.
+    """Score a model on labelled clips: mAP, AUC and d', accuracy for scenes.
 
     Classes without a positive clip are left out.
     """

@@ -18,6 +18,7 @@ from core.export.ncnn_files import unsupported as ncnn_files_unsupported
 from core.export.onnx_file import append_metadata, onnx_network, write_onnx
 from core.export.panns import unsupported as panns_unsupported
 from core.export.panns import write_panns
+from core.models.cnn import Cnn14
 from core.models.network import Network
 
 Writer = Callable[[ExportJob, Path], Written]
@@ -67,8 +68,10 @@ def _write_int8(job: ExportJob, draft: Path) -> Written:
 
 
 def _write_ncnn(job: ExportJob, draft: Path) -> Written:
-    param, weights = ncnn_files(job.tagger.model)
-    difference = job.verify(NcnnNetwork(param, weights, job.tagger.model), FORMATS["ncnn"])
+    model = job.tagger.model
+    assert isinstance(model, Cnn14)  # others are refused before (formats.refusal)
+    param, weights = ncnn_files(model)
+    difference = job.verify(NcnnNetwork(param, weights, model), FORMATS["ncnn"])
     draft.write_text(param, encoding="ascii")
     draft.with_suffix(".bin").write_bytes(weights)
     text = json.dumps(description(job, difference), indent=1) + "\n"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.fitting import difference, learned
+from core.models.fitting import check_keys, difference, learned
 from core.models.frontend import shapes_only
 from core.models.registry import ARCHITECTURES, architecture
 
@@ -39,8 +38,8 @@ def _templates() -> Mapping[str, tuple[frozenset[str], str]]:
     return found
 
 
-def recognize(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The architectures of which a state dict has exactly the tensors, of shapes that fit each other, with their configurations.
+def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The architectures of which a state dict has exactly the tensors, of shapes that fit each other.
 
     Only names and shapes are looked at. Networks that differ in what they compute alone, as ``cnn14`` and
     ``cnn14-decision-level-max`` do, have the same tensors; so have 16 kHz and 32 kHz where a file lacks the front end.
@@ -52,22 +51,33 @@ def recognize(state: Mapping[str, Tensor]) -> dict[str, Any]:
         None fits; the message names the closest one, and what differs from it.
     """
     own = frozenset(learned(state))
-    published: dict[str, Any] = {}
-    narrower: dict[str, Any] = {}
-    wider: dict[str, Any] = {}
+    published: list[str] = []
+    narrower: list[str] = []
+    wider: list[str] = []
     problems: list[str] = []
     for name in (name for name, names in tensor_names().items() if names == own):
         try:
+            if _has_shapes(name, state):  # without a pass, for which torch imports its compiler: 70 MB
+                published.append(name)
+                continue
             config = architecture(name).from_state(dict(state))
         except ModelError as error:
             problems.append(f"{architecture(name).title} comes closest: {error}")
             continue
         whole = architecture(name).configure().widths
         fitting = all(width <= full for width, full in zip(config.widths, whole, strict=True))
-        (published if config.widths == whole else narrower if fitting else wider)[name] = config
+        (published if config.widths == whole else narrower if fitting else wider).append(name)
     if not (published or narrower or wider):
         raise ModelError(f"its tensors are no network's that Pannscope builds; {_closest(own, problems)}")
-    return published or narrower or wider
+    return tuple(published or narrower or wider)
+
+
+def _has_shapes(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors, whose names are an architecture's, have the published network's shapes; raises ``ModelError`` as ``check_keys``."""
+    with shapes_only():
+        network = architecture(name).template()
+    check_keys(network, state)
+    return all(value.shape == state[key].shape for key, value in learned(network.state_dict()).items())
 
 
 def _closest(own: frozenset[str], problems: list[str]) -> str:

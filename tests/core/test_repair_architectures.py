@@ -24,6 +24,7 @@ from core.pruning.search.allocation import Allocation
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
 from core.pruning.surgery import prune
 from core.windows import split_windows
+from tests.core.networks import narrow
 
 NAMES = ("resnet22", "mobilenet-v2", "lee-net11", "cnn14-decision-level-att")
 FITTED = RepairConfig(windows=1)
@@ -129,6 +130,14 @@ def test_recalibrated_batch_norms_have_the_unpruned_mean_and_spread_by_hand():
     assert np.abs(values(pruned).mean(1) - before.mean(1)).max() > 1e-2
     assert np.abs(after.mean(1) - before.mean(1)).max() < 1e-3
     assert np.abs(after.std(1) - before.std(1)).max() < 1e-3
+
+
+def test_a_value_is_kept_until_its_last_use_although_a_linear_layer_takes_it_first():
+    """mn04's squeeze-excitation: what the linear layers pool is multiplied by what they return."""
+    model = narrow("mn04", 3)
+    cut = plan(model, 0.3, [group.name for group in groups("mn04", model.config)])
+    repaired = repair(model, cut, prune(model, cut), noises(1), FITTED)
+    assert repaired.document["recalibrated"]
 
 
 @pytest.mark.parametrize("name", ["resnet22", "mobilenet-v2", "lee-net11", "cnn14-decision-level-att"])

@@ -35,7 +35,7 @@ STFT = 2 * 513 * 1024 * 1001  # 10 s at 32 kHz
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache folder. What is compiled would be compiled again in it: nothing here runs on our own kernels."""
     monkeypatch.setenv("PANNSCOPE_CACHE", str(tmp_path))
-    monkeypatch.setattr("core.runtime.choice._FAST", ())
+    monkeypatch.setattr("core.runtime.choice._FAST", {})
     monkeypatch.setattr(times, "_PASSES", 2)
     return tmp_path
 

@@ -36,7 +36,7 @@ OWN = Kept(
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AppTest:
     monkeypatch.setenv("PANNSCOPE_CACHE", str(tmp_path))
     monkeypatch.setattr(
-        "core.runtime.choice._FAST", ()
+        "core.runtime.choice._FAST", {}
     )  # our kernels would be compiled again in another cache
     opened = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
     opened._page_hash = calc_hash(

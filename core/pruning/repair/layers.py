@@ -252,6 +252,7 @@ class _Pair:
         self.wide, self.narrow = start_values(window.inputs), start_values(window.inputs)
         self._spans: dict[int, Spans] = {}
         self._held: dict[int, int] = {}  # values that spans are cut from, and the step that needs them
+        self._unused: set[int] = set()  # values that no later step takes
 
     def cut_before(self, index: int, model: Network) -> None:
         """Keep what spans are cut from until the linear layer that step ``index`` runs."""
@@ -270,9 +271,9 @@ class _Pair:
             self.wide[step.output] = run_step(step, model, self.wide, {}, shared)
         else:
             self.wide[step.output] = self.narrow[step.output] = run_step(step, model, self.wide, {})
-        freed = [value for value in self.wide_trace.freed[index] if self._held.get(value, index) <= index]
-        freed += [value for value, until in self._held.items() if until == index and value not in freed]
-        for value in freed:
+        self._unused.update(self.wide_trace.freed[index])
+        for value in [value for value in self._unused if self._held.get(value, index) <= index]:
+            self._unused.remove(value)
             del self.wide[value], self.narrow[value]
 
     def rows(self, index: int, model: Network, repaired: Network) -> tuple[Tensor, Tensor]:
