@@ -99,7 +99,8 @@ def load_checkpoint(
         if stated is None:
             chosen, assumed = choose(file, sha256, recognize(shapes))
         else:
-            chosen, assumed = stated, [] if meta else contradiction(file, stated)
+            chosen = known_architecture(stated).name
+            assumed = [] if meta else contradiction(file, stated)
         notes = [*selected.notes, *assumed]
         model = _empty(known_architecture(chosen), _configuration(chosen, shapes), shapes)
         outputs, note = _classes(file, known_architecture(chosen), model.config.classes, classes)

@@ -44,7 +44,7 @@ def evaluate_command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Score a model on labelled clips: mAP, AUC and d', accuracy for scenes.
+    """Score a model on labelled clips: mAP, AUC, d', accuracy.
 
     Classes without a positive clip are left out.
     """

@@ -47,8 +47,8 @@ def answer(page: Any) -> str:
 
 
 def widths(page: Any) -> list[str]:
-    """The labels of the architecture's picture, C1 to fc1."""
-    picture = page.locator(".js-plotly-plot", has=page.locator("text", has_text="fc1")).first
+    """The labels of the architecture's picture, C1 to the embedding."""
+    picture = page.locator(".js-plotly-plot", has=page.locator("text", has_text="embedding")).first
     return picture.locator(".annotation-text").all_text_contents()
 
 

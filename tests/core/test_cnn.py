@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from core.errors import ModelError
 from core.models.cnn import CNN14_WIDTHS, LAYERS, Cnn14, Cnn14Config, config_from_state, layer_modules
-from core.models.folding import DECIBELS
 from core.models.registry import architecture
 
 SMALL = Cnn14Config((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 6, 16)
@@ -88,8 +85,3 @@ def test_a_mistyped_architecture_is_corrected():
         architecture("cnn41")
     with pytest.raises(ModelError, match=r"can build cnn14, .*, dcase2021-task1a\.$"):
         architecture("vgg")
-
-
-def test_decibels_of_a_natural_logarithm():
-    """A factor of 100 is 20 dB."""
-    assert pytest.approx(20.0) == DECIBELS * math.log(100.0)

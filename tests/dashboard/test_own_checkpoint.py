@@ -138,7 +138,7 @@ def test_a_network_lives_as_long_as_a_session_holds_it(monkeypatch: pytest.Monke
     assert another.name != own.name
     name, key = own.name, server._models.key(own.name)
     assert server.tagger(name) is own.tagger
-    assert (own_networks.title(name), server.config(name).classes) == ("x.pth", 3)
+    assert (own_networks.title(name), server.structure(name).config.classes) == ("x.pth", 3)
     server._pruned._pruned.put((*key, "plan"), server._pruned._pruned.get("none") or _Sized())  # type: ignore[arg-type]
     freed = weakref.ref(own.tagger.model)
     del own, same
