@@ -1,8 +1,8 @@
 """Resident memory of the running app: python benchmarks/app_memory.py [--models cnn14 epanns] [--profiles fast small] [--json]
 
 Starts the real server once for every profile and every long recording, visits its Compare page, and reads /proc (Linux only): after the
-start, with both models on a clip of 10 s, with a recording of 10 minutes, and the most there was at any time in each step. Official
-models that are not installed are replaced by random weights of their shape, as large and as fast.
+start, with both models on a clip of 10 s, with twelve more visitors at once, with a recording of 10 minutes, and the most there was at any
+time in each step. Official models that are not installed are replaced by random weights of their shape, as large and as fast.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from core.runtime import process  # noqa: E402 (after the path is set)
 from core.tagging import default_pair  # noqa: E402
 
 LONG_SECONDS = 600
+CROWD = 12
 _SHORT_SECONDS = 10
 _START_S = 120.0
 
@@ -47,14 +49,14 @@ LONG = {
 class Server:
     """The app in a process of its own, watched through /proc."""
 
-    def __init__(self, profile: str, weights: Path | None) -> None:
+    def __init__(self, profile: str, weights: Path | None, memory: int) -> None:
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         environment = os.environ | {"PANNSCOPE_PROFILE": profile}
         if weights is not None:
             environment["PANNSCOPE_WEIGHTS"] = str(weights)
-        words = [sys.executable, __file__, "--serve", self.address.partition(":")[2]]
+        words = [sys.executable, __file__, "--serve", self.address.partition(":")[2], "--memory", str(memory)]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end)
         self._process = subprocess.Popen(words, env=environment, cwd=ROOT, stdout=self._log, stderr=self._log)
         deadline = time.monotonic() + _START_S
@@ -97,11 +99,13 @@ class Server:
         return 1024 * int(found[1]) / 1e6
 
 
-def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None) -> dict[str, Any]:
+def measure(
+    profile: str, pair: tuple[str, str], long: str, weights: Path | None, memory: int
+) -> dict[str, Any]:
     """One server's life: figures in MB of 1,000,000 bytes."""
     from benchmarks.app_client import Visitor
 
-    server = Server(profile, weights)
+    server = Server(profile, weights, memory)
     try:
         figures: dict[str, Any] = {"profile": profile, "models": list(pair), "long": long}
         figures["start"] = server.resident_mb()
@@ -120,6 +124,9 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         )
         visitor.play(again.player)
         figures["short_peak"] = server.peak_mb()
+        server.forget_peak()
+        _crowd(server.address, pair)
+        figures["crowd_peak"], figures["crowd_after"] = server.peak_mb(), server.resident_mb()
         data = recording(LONG_SECONDS, rate, channels, container, codec)
         figures["long_file"] = len(data) / 1e6
         server.forget_peak()
@@ -136,6 +143,21 @@ def measure(profile: str, pair: tuple[str, str], long: str, weights: Path | None
         return {key: round(value, 1) if isinstance(value, float) else value for key, value in figures.items()}
     finally:
         server.end()
+
+
+def _crowd(address: str, pair: tuple[str, str]) -> None:
+    """Twelve more visitors at once, each with a recording of its own."""
+    from benchmarks.app_client import Visitor
+
+    def visit(index: int) -> None:
+        visitor = Visitor(address, *pair)
+        data = recording(_SHORT_SECONDS, 32_000, 1, "WAV", "PCM_16", seed=100 + index)
+        shown = visitor.upload(visitor.open_page().uploader, "own.wav", data)
+        assert shown.charts, "a visitor saw no result"
+        visitor.close()
+
+    with ThreadPoolExecutor(CROWD) as pool:
+        list(pool.map(visit, range(CROWD)))
 
 
 def recording(seconds: int, rate: int, channels: int, container: str, codec: str, *, seed: int = 0) -> bytes:
@@ -173,6 +195,19 @@ def stand_ins(pair: tuple[str, str], folder: Path) -> Path | None:
     return folder
 
 
+def take_for(memory: int) -> None:
+    """Make this process take the machine for one with so many bytes of memory, of which it alone uses some."""
+    read = Path.read_text
+
+    def limited(path: Path, *arguments: Any, **named: Any) -> str:
+        if str(path) != "/proc/meminfo":
+            return read(path, *arguments, **named)
+        resident = 4096 * int(read(Path("/proc/self/statm")).split()[1])
+        return f"MemTotal: {memory // 1024} kB\nMemAvailable: {max(0, memory - resident) // 1024} kB\n"
+
+    Path.read_text = limited  # type: ignore[method-assign, assignment]
+
+
 def serve(port: int) -> None:
     """The app's own entry point; with stand-ins, whose sizes are not the published ones, every file counts as complete."""
     from streamlit.web.cli import main as streamlit
@@ -195,9 +230,14 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", default=["fast", "small"], choices=["fast", "small"])
     parser.add_argument("--long", nargs="+", default=list(LONG), choices=list(LONG))
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    parser.add_argument(
+        "--memory", type=int, default=0, metavar="MB", help="memory that the app takes the machine to have"
+    )
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
+        if arguments.memory:
+            take_for(1_000_000 * arguments.memory)
         serve(arguments.serve)
         return
     process.set_passive_wait_policy()
@@ -205,7 +245,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = stand_ins(pair, Path(folder))
         rows = [
-            measure(profile, pair, long, weights) for profile in arguments.profiles for long in arguments.long
+            measure(profile, pair, long, weights, arguments.memory)
+            for profile in arguments.profiles
+            for long in arguments.long
         ]
     if arguments.json:
         print(json.dumps({"unit": "MB", "weights": "random" if weights else "own", "rows": rows}, indent=1))
@@ -218,6 +260,8 @@ def main() -> None:
         "loading_peak",
         "short",
         "short_peak",
+        "crowd_peak",
+        "crowd_after",
         "long_peak",
         "long_after",
         "adds",
