@@ -87,11 +87,11 @@ class ByteLruCache(Generic[Value]):
         with self._lock:
             self._fit()
 
-    def idle_s(self) -> float | None:
-        """Seconds since the least recently used entry was used; None where there is none."""
+    def oldest_use(self) -> float | None:
+        """When the least recently used entry was used, by ``time.monotonic``; None where there is none."""
         with self._lock:
             oldest = next(iter(self._entries.values()), None)
-            return None if oldest is None else time.monotonic() - oldest.used
+            return None if oldest is None else oldest.used
 
     def evict_oldest(self, idle_s: float) -> int:
         """Evict the least recently used entry if it was idle for ``idle_s`` or more; its bytes, else 0."""

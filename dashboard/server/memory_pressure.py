@@ -81,5 +81,5 @@ class MemoryPressure:
             trim_heap()  # what uploads and players have left over
 
     def _evict_oldest(self) -> int:
-        oldest = max(self._caches, key=lambda cache: cache.idle_s() or 0.0, default=None)
-        return 0 if oldest is None else oldest.evict_oldest(IDLE_S)
+        uses = [(use, cache) for cache in self._caches if (use := cache.oldest_use()) is not None]
+        return min(uses, key=lambda each: each[0])[1].evict_oldest(IDLE_S) if uses else 0

@@ -67,7 +67,7 @@ def test_what_grows_is_measured_again() -> None:
 
 def test_only_what_was_not_used_lately_can_be_evicted() -> None:
     cache: ByteLruCache[bytes] = ByteLruCache(100, len)
-    assert (cache.idle_s(), cache.evict_oldest(0.0)) == (None, 0)
+    assert (cache.oldest_use(), cache.evict_oldest(0.0)) == (None, 0)
     cache.put("a", b"1")
     cache.put("b", b"123")
     assert cache.evict_oldest(3600.0) == 0
