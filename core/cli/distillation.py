@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.options import FoldsOption, ForceOption, HalfOption, JsonOption, NetworkOptions, grouped
-from core.cli.output import complain, print_json, progress, progress_bar, say
-from core.cli.training import check_targets, set_threads
+from core.cli.options import FoldsOption, NetworkOptions, grouped
+from core.cli.output import complain, print_json, progress, say
+from core.cli.recipe import RunOptions
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _LISTED = 10  # unreadable files that are named; the metadata has all
 
 
-@dataclass(frozen=True)
-class DistilOptions:
+@dataclass(frozen=True, kw_only=True)
+class DistilOptions(RunOptions):
     """What ``distil`` learns from and how."""
 
     teacher: Annotated[
@@ -37,10 +37,6 @@ class DistilOptions:
         list[Path],
         typer.Option("--audio", metavar="FOLDER", help="Folder of recordings; may be given several times."),
     ]
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The trained checkpoint, a .safetensors file.")
-    ]
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Optimiser steps.")]
     student: Annotated[
         str | None,
         typer.Option(
@@ -133,29 +129,6 @@ class DistilOptions:
             "--precision", metavar="NAME", help="float32, bfloat16, or auto: bfloat16 where it is fast."
         ),
     ] = "auto"
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")] = 0
-    save_every: Annotated[
-        int, typer.Option("--save-every", metavar="N", help="Steps between two saves of the training state.")
-    ] = 500
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", help="CPU threads; by default one a core.")
-    ] = None
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped, exactly.")] = (
-        False
-    )
-    half: HalfOption = False
-    force: ForceOption = False
-    json_output: JsonOption = False
-
-    @property
-    def state_file(self) -> Path:
-        """The training state that ``--resume`` reads, beside the checkpoint."""
-        return self.out.with_suffix(".state.pt")
-
-    @property
-    def metrics_file(self) -> Path:
-        """The log of the losses and of the agreement, beside the checkpoint."""
-        return self.out.with_suffix(".metrics.jsonl")
 
     def config(self) -> DistilConfig:
         """The recipe. Raises ``DataError`` for a value that distillation cannot use."""
@@ -192,12 +165,10 @@ def distil_command(options: DistilOptions) -> None:
     the metrics, with the agreement on held-out recordings, are written beside --out.
     """
     config = options.config()
-    check_targets(options.out, options.state_file, resume=options.resume, force=options.force)
-    set_threads(options.threads)
+    options.prepare()
 
     from core.checkpoints import save_checkpoint
     from core.training.distil import Distiller, Teacher
-    from core.training.loop import run
     from core.training.teaching import common_classes
 
     taught = NetworkOptions(model=options.teacher).load(runtime="torch")
@@ -218,21 +189,13 @@ def distil_command(options: DistilOptions) -> None:
         with progress("running the teacher") as show_teacher:
             distiller.prepare(show_teacher)
     last: dict[str, float] = {}
-    with progress_bar() as bar:
-        task = bar.add_task("distilling", total=config.steps)
 
-        def show(report: Progress) -> None:
-            last.update(report.measured)
-            agreement = f", agreement {last['first_in_three']:.2f}" if last else ""
-            bar.update(task, completed=report.step, description=f"loss {report.loss:.3f}{agreement}")
+    def describe(report: Progress) -> str:
+        last.update(report.measured)
+        agreement = f", agreement {last['first_in_three']:.2f}" if last else ""
+        return f"loss {report.loss:.3f}{agreement}"
 
-        trained = run(
-            distiller,
-            options.state_file,
-            metrics_file=options.metrics_file,
-            resume=options.resume,
-            on_progress=show,
-        )
+    trained = options.run(distiller, "distilling", describe)
     loss = distiller.recent_loss()
     record = {
         **asdict(config),

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.cli.evaluation import print_quality, select_folds
 from core.cli.options import NetworkOptions, grouped
-from core.cli.output import print_json, progress_bar, say
+from core.cli.output import print_json, say
 from core.cli.recipe import TrainingOptions
-from core.errors import CheckpointError, DataError
-from core.files import check_output
 from core.units import plural
 
 if TYPE_CHECKING:
     from core.models.network import Network
     from core.training.data import LabelledClips
-    from core.training.loop import Progress
     from core.training.train import TrainingConfig
-
-MAX_THREADS = 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +48,7 @@ def train_command(
     from core.models.registry import architecture as known_architecture
     from core.training.students import new_network
 
-    _prepare(options)
+    options.prepare()
     clips = options.clips(own=known_architecture(architecture).output == "scenes")
     torch.manual_seed(options.seed)
     model = new_network(architecture, width, len(clips.classes))
@@ -67,7 +61,7 @@ def finetune_command(options: TrainingOptions, network: NetworkOptions) -> None:
     Its classes stay as they are; labels outside of them are ignored.
     """
     config = options.config()
-    _prepare(options)
+    options.prepare()
     tagger = network.load()
     clips = options.clips(tagger.classes)
     earlier = {
@@ -76,32 +70,6 @@ def finetune_command(options: TrainingOptions, network: NetworkOptions) -> None:
         "finetuned_from_sha256": tagger.info.sha256,
     }
     _train(tagger.model, clips, config, options, kept=dict(tagger.info.kept), earlier=earlier)
-
-
-def _prepare(options: TrainingOptions) -> None:
-    check_targets(options.out, options.state_file, resume=options.resume, force=options.force)
-    set_threads(options.threads)
-
-
-def check_targets(out: Path, state_file: Path, *, resume: bool, force: bool) -> None:
-    """Raise ``CheckpointError`` where a training's files cannot be written, or are another training's."""
-    replace = force or resume
-    check_output(out, ".safetensors", force=replace, error=CheckpointError)
-    if state_file.exists() and not replace:
-        raise CheckpointError(
-            f"{state_file} holds the state of an earlier training; continue it with --resume, or replace it with --force."
-        )
-
-
-def set_threads(threads: int | None) -> None:
-    """Compute with so many threads; raises ``DataError`` for an impossible number."""
-    if threads is None:
-        return
-    import torch
-
-    if not 1 <= threads <= MAX_THREADS:
-        raise DataError(f"--threads is a number of CPU threads, 1 to {MAX_THREADS}; got {threads}.")
-    torch.set_num_threads(threads)
 
 
 def _train(
@@ -117,7 +85,6 @@ def _train(
     from core.checkpoints import save_checkpoint
     from core.tagging import load_tagger
     from core.training.evaluate import evaluate
-    from core.training.loop import run
     from core.training.train import Trainer
 
     held_out = None if options.evaluate_folds is None else select_folds(clips, options.evaluate_folds)
@@ -131,19 +98,7 @@ def _train(
             f"{model.architecture} is trained without mixup and SpecAugment, which work on PANNs' log-mels.",
             err=True,
         )
-    with progress_bar() as bar:
-        task = bar.add_task("training", total=config.steps)
-
-        def show(report: Progress) -> None:
-            bar.update(task, completed=report.step, description=f"training, loss {report.loss:.4f}")
-
-        trained = run(
-            trainer,
-            options.state_file,
-            metrics_file=options.metrics_file,
-            resume=options.resume,
-            on_progress=show,
-        )
+    trained = options.run(trainer, "training", lambda report: f"training, loss {report.loss:.4f}")
     record = {
         **asdict(trainer.config),
         "clips": len(chosen),

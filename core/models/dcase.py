@@ -54,7 +54,6 @@ class Dcase2021(Network):
     output_layers = ("dense2",)
     time_axis = 3
     embedding_layer = "dense2"
-    time_axis = 3
 
     def __init__(self, classes: int) -> None:
         super().__init__()

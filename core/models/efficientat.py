@@ -79,7 +79,6 @@ class EfficientAt(Network):
     output_layers = ("classifier.5",)
     time_axis = 3
     embedding_layer = "classifier.2"
-    time_axis = 3
 
     def __init__(self, width: float, classes: int) -> None:
         super().__init__()

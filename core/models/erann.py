@@ -63,7 +63,6 @@ class Erann(Network):
     output_layers = ("fc2",)
     time_axis = 3
     embedding_layer = "fc2"
-    time_axis = 3
 
     def __init__(self, strided: int, width: int, classes: int) -> None:
         super().__init__()

@@ -34,8 +34,6 @@ class Network(nn.Module, ABC):
         What it was built from: ``widths``, ``classes``, ``embedding``.
     architecture : str
         The registry's name of the entry that built it; empty where none has.
-    time_axis : int
-        The axis of feature maps over time and frequency that is time: 2, or 3 where bands come first.
     """
 
     front_end: nn.Module
@@ -45,7 +43,6 @@ class Network(nn.Module, ABC):
     time_axis = 2
     config: Any
     architecture = ""
-    time_axis = 2
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits (batch, classes) of waveforms (batch, samples)."""

@@ -14,6 +14,7 @@ from dashboard.filters import charts, settings
 from dashboard.filters.tiles import Tile, tile_page
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
+from dashboard.widgets.choice import choose_one
 from dashboard.widgets.theme import palette
 
 _TILE_KERNELS = 4
@@ -43,7 +44,7 @@ def ranking(view: LayerView) -> None:
 
 def tiles(view: LayerView) -> None:
     """One page of the layer's filters as small kernels."""
-    sort = settings.choose_one("Sorted by", "sorted", settings.SORTS, settings.SORTS[0])
+    sort = choose_one("Sorted by", "sorted", {sort: sort for sort in settings.SORTS}, settings.SORTS[0])
     ordered = view.order if sort != "number" else sorted(view.order)
     chart = st.container()
     on_page = settings.choose_page(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import streamlit as st
 
@@ -12,9 +11,7 @@ from core.pruning.criteria import CRITERIA
 from dashboard import formats
 from dashboard.server.server import get_server
 from dashboard.widgets import network_select, query_params
-
-_MANY_LAYERS = 12
-"""More layers are a list to choose from, rather than buttons."""
+from dashboard.widgets.choice import choose_one
 
 CUT = 50
 HIGHEST = 99
@@ -22,7 +19,6 @@ HIGHEST = 99
 PER_PAGE = 40
 """Tiles on a page. With 32, a cut at half of the filters would always fall between two pages: widths are powers of two."""
 
-LabelVisibility = Literal["visible", "collapsed"]
 PARTS = ("Filters", "Criteria", "Order")
 SORTS = ("rank", "number")
 
@@ -50,7 +46,7 @@ class FilterSettings:
 
 def choose() -> FilterSettings:
     """Draw the widgets and read them."""
-    with st.grid(4, min_column_width=220, gap="medium", vertical_alignment="bottom"):
+    with st.grid(4, min_column_width=180, gap="medium", vertical_alignment="bottom"):
         network = network_select.choose_network()
         first = next(iter(CRITERIA))
         query_params.follow("ranked_by", query_params.named({name: name for name in CRITERIA}), first)
@@ -79,7 +75,7 @@ def choose() -> FilterSettings:
     layer = choose_one(
         "Layer",
         "layer",
-        structure.layers,
+        {name: name for name in structure.layers},
         structure.default_layers[0],
         help_text=f"The convolutions of {structure.title} whose filters can be removed, first to last."
         + (
@@ -98,37 +94,9 @@ def choose() -> FilterSettings:
 
 def choose_part() -> str:
     """Draw the choice of the page's part; only the chosen one is computed and drawn."""
-    return choose_one("What to look at", "part", PARTS, PARTS[0], label_visibility="collapsed")
-
-
-def choose_one(
-    label: str,
-    key: str,
-    options: Sequence[str],
-    default: str,
-    *,
-    help_text: str | None = None,
-    label_visibility: LabelVisibility = "visible",
-) -> str:
-    """Draw a choice of one of the options, which the address names: buttons, or a list where there are many."""
-    query_params.follow(key, query_params.named({option: option for option in options}), default)
-    if st.session_state[key] not in options:
-        st.session_state[key] = default  # another network's layer
-    chosen: str | None
-    if len(options) > _MANY_LAYERS:
-        chosen = st.selectbox(label, options, key=key, persist_state="session", help=help_text)
-    else:
-        chosen = st.segmented_control(
-            label,
-            options,
-            required=True,
-            key=key,
-            persist_state="session",
-            help=help_text,
-            label_visibility=label_visibility,
-        )
-    query_params.keep(key, chosen or default, default)
-    return chosen or default
+    return choose_one(
+        "What to look at", "part", {part: part for part in PARTS}, PARTS[0], label_visibility="collapsed"
+    )
 
 
 def selected_filter(order: Sequence[int], kept: int) -> int:

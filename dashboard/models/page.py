@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from collections.abc import Iterable
+from itertools import groupby
 
 import streamlit as st
 
@@ -11,7 +11,8 @@ from core import checkpoints, settings
 from core.checkpoints import Entry
 from dashboard.models.card import card
 from dashboard.models.papers import papers
-from dashboard.widgets import download, query_params
+from dashboard.widgets import download
+from dashboard.widgets.choice import choose_one
 
 _SHOWN = {"use": "To install and use", "papers": "From papers only"}
 _COLUMNS = 3
@@ -39,18 +40,7 @@ def page() -> None:
     """Draw the choice, and a card for each network."""
     st.title("Choose and install a network", anchor=False)
     download.watch()
-    query_params.follow("show", query_params.named(_SHOWN), "use")
-    chosen = st.segmented_control(
-        "Networks",
-        list(_SHOWN),
-        format_func=_SHOWN.__getitem__,
-        key="show",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    shown = chosen or "use"
-    query_params.keep("show", shown, "use")
+    shown = choose_one("Networks", "show", _SHOWN, "use", label_visibility="collapsed")
     if settings.fixed_models():
         st.caption("The networks of this server are fixed: visitors can neither install nor remove any.")
     listed = checkpoints.manifest().values()
@@ -67,16 +57,9 @@ def _gallery(entries: Iterable[Entry]) -> None:
         st.header(family, anchor=False)
         if family in _FAMILIES:
             st.caption(_FAMILIES[family])
-        for row in _rows(members):
-            for column, entry in zip(st.columns(_COLUMNS, gap="small"), row, strict=False):
-                with column:
-                    card(entry)
-
-
-def _rows(members: Iterable[Entry]) -> Iterator[list[Entry]]:
-    remaining = iter(members)
-    while row := list(islice(remaining, _COLUMNS)):
-        yield row
+        with st.grid(_COLUMNS, min_column_width=260, gap="small"):
+            for entry in members:
+                card(entry)
 
 
 page()

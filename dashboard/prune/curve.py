@@ -16,7 +16,7 @@ from dashboard.prune.charts import Line, Mark
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
-from dashboard.widgets import query_params
+from dashboard.widgets.choice import choose_one
 from dashboard.widgets.job_panel import job_panel, job_progress
 from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
@@ -143,18 +143,9 @@ def _want(cut: Cut, kinds: list[str]) -> None:
 
 def _chart(cut: Cut, kinds: list[str]) -> None:
     titles = {name: measure.name for name, measure in _MEASURES.items()}
-    query_params.follow("measure", query_params.named(titles), _FIRST_MEASURE)
-    chosen = st.segmented_control(
-        "Measure",
-        list(_MEASURES),
-        required=True,
-        format_func=lambda key: _MEASURES[key].name,
-        key="measure",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    query_params.keep("measure", chosen or _FIRST_MEASURE, _FIRST_MEASURE)
-    measure = _MEASURES[chosen or _FIRST_MEASURE]
+    measure = _MEASURES[
+        choose_one("Measure", "measure", titles, _FIRST_MEASURE, label_visibility="collapsed")
+    ]
     lines = [_line(measure, cut, kind, dotted=kind == "off" and len(kinds) > 1) for kind in kinds]
     lines.append(_chance(measure, cut, kinds[-1]))
     marks = _current(cut, measure)

@@ -16,6 +16,7 @@ from dashboard.prune.panels import choose_clips, measurement_panel
 from dashboard.server.pruned import plan_digest
 from dashboard.server.server import get_server
 from dashboard.widgets import query_params
+from dashboard.widgets.choice import choose_one
 
 _LIMITS = {"params": "Parameters", "macs": "MACs", "time": "Time", "loss": "Tolerated loss"}
 _TOLERANCES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -78,17 +79,7 @@ def load(cut: Cut) -> None:
 def _choose_limit() -> tuple[Budget | None, float | None]:
     """The budget, or the tolerated loss in nats."""
     left, right = st.columns([5, 7], gap="medium", vertical_alignment="bottom")
-    query_params.follow("limit", query_params.named(_LIMITS), "macs")
-    limit = left.segmented_control(
-        "What is limited",
-        list(_LIMITS),
-        required=True,
-        format_func=_LIMITS.__getitem__,
-        key="limit",
-        persist_state="session",
-    )
-    limit = limit or "macs"
-    query_params.keep("limit", limit, "macs")
+    limit = choose_one("What is limited", "limit", _LIMITS, "macs", place=left)
     if limit == "loss":
         query_params.follow("tolerance", {f"{value:g}": value for value in _TOLERANCES}.get, _TOLERANCE)
         tolerance = right.select_slider(

@@ -15,6 +15,7 @@ from core.pruning.ratios import parse_ratios
 from dashboard import formats
 from dashboard.server.structure import Structure
 from dashboard.widgets import query_params
+from dashboard.widgets.choice import choose_one
 
 DEFAULT_CRITERION = next(iter(CRITERIA))
 RATIO = 50
@@ -159,21 +160,16 @@ def choose_repair(recordings: int) -> str:
     ``recordings`` is the number of the visitor's recordings, 0 while an example is shown.
     """
     titles = REPAIRS | ({"clip": "My recordings"} if recordings > 1 else {})
-    query_params.follow("repair", query_params.named(REPAIRS), "off")
-    repair = st.segmented_control(
+    return choose_one(
         "Repair without labels, calibrated on",
-        list(REPAIRS),
-        format_func=titles.__getitem__,
-        required=True,
-        key="repair",
-        persist_state="session",
-        help="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
+        "repair",
+        titles,
+        "off",
+        help_text="No training: batch-norm statistics are measured again, and the layer after each pruned layer is refitted by least "
         "squares to its outputs before pruning. Both run on a few calibration clips: the current clip or all of your recordings, "
         "the synthesised examples without the current one, or both. Agreement on a clip that repair was calibrated on is better "
         "than on other clips.",
     )
-    query_params.keep("repair", repair or "off", "off")
-    return repair or "off"
 
 
 def _choose_range(structure: Structure, row: DeltaGenerator) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard.widgets import query_params
+from dashboard.widgets.choice import choose_one
 
 COST_TITLES = {"time": "Time here", "macs": "MACs", "params": "Parameters"}
 
@@ -21,28 +22,23 @@ class Settings:
 
 def choose() -> Settings:
     """Draw the widgets and read them."""
-    query_params.follow("cost", query_params.named(COST_TITLES), "time")
     query_params.follow("stft", {"1": True}.get, False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        chosen = st.segmented_control(
+        cost = choose_one(
             "Cost",
-            list(COST_TITLES),
-            format_func=COST_TITLES.__getitem__,
-            key="cost",
-            required=True,
-            persist_state="session",
-            help="Time: measured on this machine for 10 s of audio. MACs: multiply-accumulate operations for 10 s, counted. "
+            "cost",
+            COST_TITLES,
+            "time",
+            help_text="Time: measured on this machine for 10 s of audio. MACs: multiply-accumulate operations for 10 s, counted. "
             "Parameters: what training learns, counted.",
         )
         counted = st.toggle(
             "Count the STFT",
             key="stft",
             persist_state="session",
-            disabled=chosen != "macs",
+            disabled=cost != "macs",
             help="Adds the short-time Fourier transform of every network that has one to its MACs, as the two convolutions by which "
             "PANNs computes it, also where an FFT does the same for far less. Without it no network's is counted.",
         )
-    cost = chosen or "time"
-    query_params.keep("cost", cost, "time")
     query_params.keep("stft", "1" if counted else "", "")
     return Settings(cost, counted)

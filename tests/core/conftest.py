@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,9 @@ class Run:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
-    """Call the command line in this process: ``cli("tag", path, "--top", 3)``."""
+def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Run]]:
+    """Call the command line in this process: ``cli("tag", path, "--top", 3)``. A command's ``--threads`` ends with the test."""
+    threads = torch.get_num_threads()
 
     def call(*arguments: object) -> Run:
         capsys.readouterr()
@@ -57,7 +58,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
         assert isinstance(stopped.value.code, int)
         return Run(stopped.value.code, *capsys.readouterr())
 
-    return call
+    yield call
+    torch.set_num_threads(threads)
 
 
 def save_network(path: Path, classes: tuple[str, ...], seed: int) -> None:

@@ -68,9 +68,7 @@ def train(cli, studio):
         own = ["--width", 0.03] if word == "train" else []
         return cli(word, *data, *short, *own, "--out", out, "--json", *more)
 
-    threads = torch.get_num_threads()
-    yield call
-    torch.set_num_threads(threads)
+    return call
 
 
 def test_train_prune_finetune_evaluate(cli, studio, train, tmp_path):

@@ -178,7 +178,7 @@ WORDS: dict[str, str] = {
     "{train} --seed -1": "seed = -1; it must be a whole number from 0",
     "{train} --seconds 0.2": "windows of 0.2 s; give 0.31 to 600 s.",
     "{train} --seconds nan": "windows of nan s; give 0.31 to 600 s.",
-    "{train} --threads 0": "a number of CPU threads, 1 to 1024; got 0.",
+    "{train} --threads 0": "a number of CPU threads, 1 to 256; got 0.",
     "{train} --resume": "There is no training state new.state.pt to resume from; start without --resume.",
     "finetune -m {stranger} --manifest {clips} --audio {studio} --steps 1 --out new.safetensors": "labels no clip",
 }
