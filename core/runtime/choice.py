@@ -15,7 +15,7 @@ from core.errors import ModelError
 from core.models.cnn import Cnn14
 from core.models.network import Network
 from core.models.registry import architecture
-from core.runtime import ncnn_engine, onnx_engine, winograd
+from core.runtime import ncnn_engine, winograd
 from core.runtime.bf16 import Bf16Engine
 from core.runtime.engine import RUNTIMES, Engine, EngineError, TorchEngine
 from core.runtime.machine import threads
@@ -33,9 +33,9 @@ TOLERANCE_BF16 = 0.1
 _FAST: dict[str, Callable[[Network], bool]] = {
     "winograd": winograd.runs,
     "ncnn": ncnn_engine.runs,
-    "onnxruntime": onnx_engine.runs,
+    "onnxruntime": lambda _: True,
 }
-"""Engines that "auto" tries on a CPU, the fastest first, and whether each runs a network of that architecture faster than torch does."""
+"""Engines that "auto" tries on a CPU, the fastest first, and whether each runs a network."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
     runtime : str
         "auto" takes torch where there is a CUDA device, else the first of Pannscope's own kernels, ncnn and onnxruntime that is
         made for the architecture, can run the network here and gives torch's probabilities. Where none can, that is torch, and a
-        warning is logged once; where none is made for it, torch is the fastest.
+        warning is logged once.
     profile : str, optional
         "fast" or "small"; by default the one that PANNSCOPE_PROFILE names, else by the free memory.
 
@@ -86,8 +86,7 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
     if torch.cuda.is_available():
         return _torch(model, "torch, because there is a CUDA device")
     failures: list[str] = []
-    fast = [name for name, runs in _FAST.items() if runs(model)]
-    for name in fast:
+    for name in (name for name, runs in _FAST.items() if runs(model)):
         reason = f"{name}, the fastest here without a CUDA device"
         if failures:
             reason = f"{name}, because a faster engine cannot be used: {' '.join(failures)}"
@@ -95,8 +94,6 @@ def engine_for(model: Network, runtime: str = "auto", profile: str | None = None
             return _checked(model, name, profile, thread_count, reason)
         except EngineError as error:
             failures.append(f"{name}: {error}")
-    if not fast:
-        return TorchEngine(model, f"torch, the fastest for {model.architecture} without a CUDA device")
     why = f"torch, because no faster engine can be used: {' '.join(failures)}"
     _warn_once(why)
     return TorchEngine(model, why, fell_back=True)

@@ -1,8 +1,6 @@
 """onnxruntime: the engine of networks that our kernels do not run, from the network's own ONNX graph; float32 throughout.
 
-Its front end is the network's, by FFT. Medians of processor time for 10 s on one thread, torch and onnxruntime: MobileNetV2 58 and 21 ms,
-mn04 19 and 10, CNN10 270 and 191, ResNet38 487 and 286, Wavegram-Logmel-CNN14 724 and 443, Res1dNet31 431 and 349, LeeNet11 85 and 80,
-ERANN-1-6 1867 and 1157, CNN6 205 and 203; DaiNet19, whose first convolution has 80 taps, 277 and 311.
+Its front end is the network's, by FFT. It is faster than torch on every architecture that was measured (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -18,16 +16,9 @@ from core.runtime.engine import EngineError
 from core.runtime.machine import usable_memory
 from core.runtime.onnx_graph import PROBABILITIES, body_graph, front_end_outputs
 
-_FASTER_ON_TORCH = ("dai-net19",)
-
 _BUILDING = 4.0
 """Of the weights' size: memory that onnxruntime needs for a moment while it folds batch norm into them and rearranges them (3.7 was the
 most measured, with ResNet38); afterwards it keeps them once."""
-
-
-def runs(network: Network) -> bool:
-    """Whether onnxruntime runs this architecture faster than torch does."""
-    return network.architecture not in _FASTER_ON_TORCH
 
 
 class OnnxEngine:
