@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         PruningError,
         SettingsError,
     )
-    from core.tagging import Tagger, Tags, load_tagger
+    from core.tagging import Tagger, load_tagger
+    from core.tags import Tags
 
 API = {
     "load_clip": "core.audio",
     "load_tagger": "core.tagging",
     "Tagger": "core.tagging",
-    "Tags": "core.tagging",
+    "Tags": "core.tags",
     "compare": "core.compare",
     "plan": "core.api",
     "prune": "core.api",

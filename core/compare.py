@@ -9,7 +9,8 @@ import numpy as np
 
 from core.audio import Clip
 from core.errors import ModelError
-from core.tagging import Tagger, Tags
+from core.tagging import Tagger
+from core.tags import Tags
 
 Change = Literal["kept", "lost", "gained", "one-sided", "below"]
 

@@ -57,7 +57,7 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
     >>> import numpy as np
     >>> from core.classes import ClassSet
     >>> from core.compare import agreement
-    >>> from core.tagging import Tags
+    >>> from core.tags import Tags
     >>> def tags(*values):
     ...     names = ClassSet.from_names(["Dog", "Rain", "Clock"])
     ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))
@@ -121,7 +121,7 @@ def summary(agreements: Sequence[Agreement], candidate: str, escape: Form = str)
     >>> import numpy as np
     >>> from core.classes import ClassSet
     >>> from core.compare import agreement
-    >>> from core.tagging import Tags
+    >>> from core.tags import Tags
     >>> def tags(*values):
     ...     names = ClassSet.from_names(["Dog", "Rain"])
     ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from core.export import export
-    from core.tagging import Tagger, Tags, load_tagger
+    from core.tagging import Tagger, load_tagger
+    from core.tags import Tags
 
 __all__ = [
     "AudioError",

@@ -1,22 +1,13 @@
-"""The processes that decode recordings from outside: started when needed, one kept, replaced when one dies or takes too long.
-
-Why not ``multiprocessing`` or ``concurrent.futures``: they import the program's main module into every worker (Streamlit and torch, 500 MB), a
-worker that dies breaks an executor for everybody, a running task cannot be ended, and results come back at once, not in blocks.
-"""
+"""The processes that decode recordings from outside: started when needed, one kept, replaced when one dies or takes too long."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
-import signal
 import struct
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -27,6 +18,7 @@ from core.audio.facts import Facts, Job
 from core.audio.limits import SAMPLE_RATE
 from core.audio.messages import CONVERT, audio_error, read_errors
 from core.errors import AudioError
+from core.sandbox.process import Sandbox, boot
 
 MAX_WORKERS = 2
 """At once; a third caller waits. One stays when nobody decodes: 45 MB that take 0.3 s to start."""
@@ -35,107 +27,18 @@ WALL_S, WALL_S_PER_SECOND = 30.0, 1.0
 """How long a caller waits for a worker in all, and for each second that it has decoded: the limit on systems without one of processor
 time, and on machines so busy that it is not reached."""
 
-START_S = 60.0
 TURN_S = 120.0  # that a caller waits while all workers are busy
 
-_ROOT = Path(__file__).resolve().parents[2]
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from core.audio.worker import main; main()"
+_BOOT = boot("core.audio.worker")
 _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Threads that numpy would make, with 40 MB of address space each."""
-
-
-class _Worker:
-    """One process, and the two pipes to it."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, str(_ROOT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | _SINGLE_THREADED,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._sink, self._source = self._process.stdin, self._process.stdout
-        self.ready = False
-        self.usable = False
-        """Whether it waits for a job; not while it has one, and never again after it has broken off."""
-        self.overdue = self.out_of_memory = False
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def send(self, kind: bytes, body: bytes = b"") -> None:
-        facts.send(self._sink, kind, body)
-
-    def receive(self) -> tuple[bytes, bytes]:
-        return facts.receive(self._source)
-
-    def wait_until_ready(self) -> None:
-        """Wait for a process that has just been started."""
-        if not self.ready:
-            with self.at_most(START_S):
-                self.receive()
-            self.ready = self.usable = True
-
-    @contextlib.contextmanager
-    def at_most(self, seconds: float) -> Iterator[_Clock]:
-        """End the process where the ``with`` block waits longer for it."""
-        clock = _Clock(seconds)
-        over = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(clock, over), name="decoder-clock", daemon=True)
-        watch.start()
-        try:
-            yield clock
-        finally:
-            over.set()
-
-    def _watch(self, clock: _Clock, over: threading.Event) -> None:
-        while not over.wait(min(1.0, max(0.01, clock.left_s))):
-            if clock.left_s <= 0:
-                self.overdue = True
-                self._process.kill()
-                return
-
-    def end(self) -> int:
-        """End the process and return its exit code, negative for a signal."""
-        for pipe in (self._sink, self._source):
-            with contextlib.suppress(OSError):  # of a pipe whose other end is gone
-                pipe.close()
-        try:
-            return self._process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-
-class _Clock:
-    """Time that is waited for a worker; it stands still while the caller works on a block."""
-
-    def __init__(self, seconds: float) -> None:
-        self._left_s = seconds
-        self._since: float | None = time.monotonic()
-
-    @property
-    def left_s(self) -> float:
-        since = self._since
-        return self._left_s - (0.0 if since is None else time.monotonic() - since)
-
-    def pause(self, more_s: float) -> None:
-        """Stand still, with more time for the next wait."""
-        self._left_s, self._since = self.left_s + more_s, None
-
-    def go_on(self) -> None:
-        self._since = time.monotonic()
 
 
 class DecoderPool:
     """At most ``MAX_WORKERS`` processes, and the callers that wait for one."""
 
     def __init__(self) -> None:
-        self._idle: list[_Worker] = []
+        self._idle: list[Sandbox] = []
         self._busy = 0
         self._changed = threading.Condition()
 
@@ -143,7 +46,7 @@ class DecoderPool:
         """Start a worker, if there is none, without waiting for it."""
         with self._changed:
             if not self._idle and not self._busy:
-                self._idle.append(_Worker())
+                self._idle.append(Sandbox(_BOOT, _SINGLE_THREADED))
 
     def close(self) -> None:
         """End the workers that nobody uses; the others end after their recording, or with this process."""
@@ -158,7 +61,7 @@ class DecoderPool:
             return self._idle[-1].pid if self._idle else None
 
     @contextlib.contextmanager
-    def worker(self, name: str) -> Iterator[_Worker]:
+    def worker(self, name: str) -> Iterator[Sandbox]:
         """A worker for one recording; afterwards it is kept, or replaced by a new one for the next caller.
 
         Raises
@@ -175,7 +78,7 @@ class DecoderPool:
             self._busy += 1
             worker = self._idle.pop() if self._idle else None
         try:
-            worker = worker or _Worker()
+            worker = worker or Sandbox(_BOOT, _SINGLE_THREADED)
             worker.wait_until_ready()
             yield worker
         except (EOFError, OSError, ValueError) as error:
@@ -194,15 +97,14 @@ class DecoderPool:
                 worker.end()
 
 
-def _explained(name: str, worker: _Worker) -> AudioError:
+def _explained(name: str, worker: Sandbox) -> AudioError:
     """Why a worker is gone, in one line."""
-    code = worker.end()
-    if worker.out_of_memory:
-        return audio_error(name, "needs more memory to decode than any recording of its size", CONVERT)
-    if worker.overdue or code == -getattr(signal, "SIGXCPU", 0):
-        return audio_error(name, "takes longer to decode than any recording of its length", CONVERT)
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    problem = f"is damaged so that the process that decoded it broke off ({how})"
+    why = worker.why_gone()
+    known = {
+        "memory": "needs more memory to decode than any recording of its size",
+        "time": "takes longer to decode than any recording of its length",
+    }
+    problem = known.get(why, f"is damaged so that the process that decoded it broke off ({why})")
     return audio_error(name, problem, CONVERT)
 
 

@@ -1,8 +1,8 @@
 """The decoder's process: it decodes one recording after the other for ``pool``, under hard limits, and has no other way out.
 
 It reads the file through the pipe, a piece at a time, so that it needs no path and no copy. Where the system has ``resource`` (Linux, and
-with exceptions macOS), it can open neither a file nor a socket nor start a program; its memory and its processor time are bounded for each
-recording. It holds numpy, PyAV and soxr, and nothing of torch.
+with exceptions macOS), its memory and its processor time are bounded for each recording (``core.sandbox``). It holds numpy, PyAV and soxr,
+and nothing of torch.
 """
 
 from __future__ import annotations
@@ -10,13 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import struct
-import sys
-import time
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
@@ -25,9 +20,8 @@ from core.audio.decoding import Decoder
 from core.audio.facts import Job
 from core.audio.messages import damaged_error
 from core.errors import AudioError
-
-resource: Any = import_module("resource") if find_spec("resource") else None
-"""Not on Windows, where the pool's clock is the only limit."""
+from core.sandbox.limits import Limits, pipes
+from core.sandbox.messages import receive, send
 
 MEMORY_BYTES = 192 << 20
 """A recording may take this much, and as much as its file has. The largest legitimate need that was measured is 70 MB: 64 channels at
@@ -57,8 +51,8 @@ class RemoteFile(io.RawIOBase):
         size = left if size < 0 else min(size, left)
         if size == 0:
             return b""
-        facts.send(self._sink, facts.READ, facts.SPAN.pack(self._at, size))
-        kind, data = facts.receive(self._source)
+        send(self._sink, facts.READ, facts.SPAN.pack(self._at, size))
+        kind, data = receive(self._source)
         if kind != facts.ANSWER:
             raise EOFError
         self._at += len(data)
@@ -66,84 +60,61 @@ class RemoteFile(io.RawIOBase):
         return data
 
 
-class Limits:
-    """This process's limits, as far as the system has them."""
-
-    def __init__(self) -> None:
-        self._statm = -1
-        if resource is None:
-            return
-        with contextlib.suppress(OSError):
-            self._statm = os.open("/proc/self/statm", os.O_RDONLY)
-        for name in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
-            with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(getattr(resource, name), (0, 0))
+class RecordingLimits(Limits):
+    """What a recording of so many bytes may take."""
 
     def begin(self, size: int) -> None:
-        """Bound what the next recording, of so many bytes, may take."""
-        if resource is None:
-            return
-        self._cpu_before, self._size = time.process_time(), size
-        self.allow(0.0, 0)
-        if self._statm >= 0:
-            now = int(os.pread(self._statm, 64, 0).split()[0]) * resource.getpagesize()
-            _, hard = resource.getrlimit(resource.RLIMIT_AS)
-            resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY_BYTES + size, hard))
-        self._peak_before = _peak_bytes()
+        """Bound what the next recording may take."""
+        self._size = size
+        self.bound(MEMORY_BYTES + size, self._cpu_s(0.0, 0))
 
     def allow(self, seconds: float, pulled: int) -> None:
-        """Extend the processor time for what has been decoded and read; check the memory where the system does not."""
-        if resource is None:
-            return
-        granted = CPU_S + CPU_S_PER_SECOND * seconds + CPU_S_PER_BYTE * min(pulled, self._size)
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(self._cpu_before + granted) + 1, hard))
-        if self._statm < 0 and seconds and _peak_bytes() - self._peak_before > MEMORY_BYTES + self._size:
-            raise MemoryError
+        """Extend the processor time for what has been decoded and read."""
+        self.grant(self._cpu_s(seconds, pulled))
+        if seconds:
+            self.check_memory()
 
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    def _cpu_s(self, seconds: float, pulled: int) -> float:
+        return CPU_S + CPU_S_PER_SECOND * seconds + CPU_S_PER_BYTE * min(pulled, self._size)
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
     """Decode jobs until the other side ends; also end after a recording that needed too much memory, with what it has left over."""
     _rehearse()
-    limits = Limits()
-    facts.send(sink, facts.STOPPED)  # ready
+    limits = RecordingLimits()
+    send(sink, facts.STOPPED)  # ready
     while True:
         try:
-            _, body = facts.receive(source)
+            _, body = receive(source)
             job = facts.job_of(body)
             limits.begin(job.size)
             _decode(RemoteFile(source, sink, job.size), job, limits, sink)
         except AudioError as error:
-            facts.send(sink, facts.REFUSED, str(error).encode())
+            send(sink, facts.REFUSED, str(error).encode())
         except MemoryError:
-            facts.send(sink, facts.MEMORY)
+            send(sink, facts.MEMORY)
             os._exit(0)
         except (EOFError, OSError):  # the program that uses this process has ended
             os._exit(0)
         except Exception as error:  # PyAV's surprises at what it was never tried with
             refusal = damaged_error(job.name, 0.0)
-            facts.send(sink, facts.REFUSED, f"{refusal} ({type(error).__name__})".encode())
+            send(sink, facts.REFUSED, f"{refusal} ({type(error).__name__})".encode())
 
 
-def _decode(file: RemoteFile, job: Job, limits: Limits, sink: BinaryIO) -> None:
+def _decode(file: RemoteFile, job: Job, limits: RecordingLimits, sink: BinaryIO) -> None:
     decoder = Decoder(file, job)  # type: ignore[arg-type]
-    facts.send(sink, facts.HEADER, struct.pack("<d", decoder.declared_s or 0.0))
+    send(sink, facts.HEADER, struct.pack("<d", decoder.declared_s or 0.0))
     with contextlib.closing(decoder.blocks()) as blocks:  # type: ignore[type-var]
         for block in blocks:
             if len(block) == 0:
                 continue
             limits.allow(decoder.seconds, file.pulled)
-            facts.send(sink, facts.BLOCK, np.ascontiguousarray(block).data.cast("B"))
-            kind, _ = facts.receive(file._source)
+            send(sink, facts.BLOCK, np.ascontiguousarray(block).data.cast("B"))
+            kind, _ = receive(file._source)
             if kind != facts.NEXT:
-                facts.send(sink, facts.STOPPED)
+                send(sink, facts.STOPPED)
                 return
-    facts.send(sink, facts.FACTS, facts.packed(decoder.facts()))
+    send(sink, facts.FACTS, facts.packed(decoder.facts()))
 
 
 def _rehearse() -> None:
@@ -174,8 +145,5 @@ def _rehearse() -> None:
 
 
 def main() -> NoReturn:
-    """Serve on standard input and output; what a library prints goes to standard error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the program, and with it this process
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    serve(os.fdopen(0, "rb"), sink)
+    """Serve on the pipes that the process was started with."""
+    serve(*pipes())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from core.audio import Clip
-    from core.tagging import Tags
+    from core.tags import Tags
 
 
 def say(text: str) -> None:

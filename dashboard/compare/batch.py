@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Comparison
 from core.errors import PannscopeError
-from core.tagging import Tags
+from core.tags import Tags
 from core.units import beside_threshold
 from core.verdict import summary
 from dashboard import formats

@@ -14,7 +14,7 @@ from core.pruning.repair.config import RepairConfig
 from core.pruning.search.budget import Budget
 from core.pruning.search.search import find_plan
 from core.pruning.search.sensitivity import Sensitivity, measure_sensitivity
-from core.tagging import Tags
+from core.tags import Tags
 from dashboard.prune.cut import Cut, plan_at
 from dashboard.server.jobs import Step
 from dashboard.server.pruned import build_pruned, calibration_key, calibration_sources

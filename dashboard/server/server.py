@@ -25,7 +25,8 @@ from core.audio import Clip
 from core.compare import Comparison, agreement
 from core.runtime.builder import EngineBuilder
 from core.runtime.memory import trim_heap
-from core.tagging import Tagger, Tags
+from core.tagging import Tagger
+from core.tags import Tags
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.clips import Clips
 from dashboard.server.downloads import Downloads

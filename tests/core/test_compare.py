@@ -12,7 +12,7 @@ from core.audio import Clip, encode_wav, load_clip
 from core.classes import ClassSet
 from core.compare import agreement, compare, rows, spearman
 from core.errors import ModelError
-from core.tagging import Tags
+from core.tags import Tags
 
 
 def tags(model: str, probabilities: dict[int, float]) -> Tags:

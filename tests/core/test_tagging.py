@@ -14,7 +14,8 @@ from core.checkpoints import entry, path_of, save_checkpoint
 from core.classes import ClassSet
 from core.errors import AudioError, CheckpointError, ModelError
 from core.models.cnn import Cnn14, Cnn14Config
-from core.tagging import Tags, default_baseline, default_pair, load_tagger
+from core.tagging import default_baseline, default_pair, load_tagger
+from core.tags import Tags
 from core.windows import mean_probabilities, windows
 
 RATE = 32_000

@@ -11,7 +11,8 @@ from core.api import plan, prune
 from core.audio import encode_wav, load_clip
 from core.classes import ClassSet
 from core.compare import Comparison, agreement, compare
-from core.tagging import Tags, load_tagger
+from core.tagging import load_tagger
+from core.tags import Tags
 from core.units import beside_threshold
 from core.verdict import SILENT, headline, summary, verdict
 

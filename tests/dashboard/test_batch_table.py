@@ -8,7 +8,7 @@ import pytest
 from core.audio import encode_wav, load_clip
 from core.classes import ClassSet
 from core.compare import Comparison, agreement
-from core.tagging import Tags
+from core.tags import Tags
 from dashboard.charts.clip_picture import clip_picture
 from dashboard.compare import batch
 from dashboard.server.clips import OpenedClip

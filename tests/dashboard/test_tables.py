@@ -12,7 +12,7 @@ import pytest
 from core.audio import encode_wav, load_clip
 from core.classes import ClassSet
 from core.compare import Comparison, agreement
-from core.tagging import Tags
+from core.tags import Tags
 from dashboard.widgets import tables
 
 NAMES = ("Speech", "Music", "Rain", "Dog", "Siren")
