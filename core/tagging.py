@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -154,8 +155,8 @@ class Tagger:
         self._request_engine()
         return probabilities
 
-    def tag(self, clip: Clip) -> Tags:
-        """Tag a clip, and measure how long that takes.
+    def tag(self, clip: Clip, on_window: Callable[[int, int], object] = lambda _done, _total: None) -> Tags:
+        """Tag a clip, and measure how long that takes; ``on_window`` is called before every window with (done, total).
 
         Examples
         --------
@@ -164,26 +165,26 @@ class Tagger:
         >>> tags.top(1)[0].name
         'Rain'
         """
-        engine = self.engine  # built before the clock starts
-        entry = self.entry
+        engine, entry = self.engine, self.entry  # built before the clock starts
         spans = clip_windows(max(clip.samples, least_samples(entry)), entry)
-        outputs, latency_ms = [], 0.0
-        for part in clip.segments(spans):  # a long clip decodes here, outside the time that is measured
-            started = time.perf_counter()
-            outputs.append(mean_probabilities(engine.probabilities, part, entry))
-            latency_ms += 1e3 * (time.perf_counter() - started)
-            if len(spans) > 1:
-                trim_heap()  # otherwise every window leaves memory in the allocator of another thread
-        probabilities = window_mean(outputs)
+        outputs: list[np.ndarray] = []
+        latency_ms = 0.0
+        with closing(clip.segments(spans)) as parts:
+            for part in parts:  # a long clip decodes here, outside the time that is measured
+                on_window(len(outputs), len(spans))
+                started = time.perf_counter()
+                outputs.append(mean_probabilities(engine.probabilities, part, entry))
+                latency_ms += 1e3 * (time.perf_counter() - started)
+                if len(spans) > 1:
+                    trim_heap()  # otherwise every window leaves memory in the allocator of another thread
         self._request_engine()
-        seconds = tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans)
         return Tags(
             self.name,
             self.classes,
-            probabilities,
+            window_mean(outputs),
             engine.name,
             latency_ms,
-            seconds,
+            tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in spans),
             input_notes(clip, entry),
             self.info.notes,
             "scenes" if entry.output == "scenes" else "tags",

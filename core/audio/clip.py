@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +64,7 @@ class Clip(ABC):
         """Bytes of memory that it holds."""
 
     @abstractmethod
-    def segments(self, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+    def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
         """The samples from ``start`` up to ``end`` for every (start, end) of ``spans``, which ascend and do not overlap."""
 
     @property
@@ -117,7 +117,7 @@ class DecodedClip(Clip):
     def nbytes(self) -> int:
         return int(self.waveform.nbytes)
 
-    def segments(self, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+    def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
         return (self.waveform[start:end] for start, end in spans)
 
 
@@ -140,7 +140,7 @@ class StreamedClip(Clip):
     def nbytes(self) -> int:
         return len(self.data)
 
-    def segments(self, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+    def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
         with contextlib.closing(Decoding(io.BytesIO(self.data), self.job).blocks()) as blocks:
             position, ahead = 0, np.zeros(0, np.float32)  # ``ahead``: what is decoded from ``position`` on
             for start, end in spans:

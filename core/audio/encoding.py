@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from core.audio.clip import Clip, DecodedClip
+from core.audio.clip import DecodedClip
 from core.audio.levels import level_notes
 from core.audio.limits import SAMPLE_RATE
 from core.errors import AudioError
-
-_SEGMENT_SECONDS = 10  # encoded at a time: 1.3 MB of samples
 
 
 def encode_wav(waveform: npt.NDArray[np.floating]) -> bytes:
@@ -57,15 +56,34 @@ def encode_wav(waveform: npt.NDArray[np.floating]) -> bytes:
     return encoded.getvalue()
 
 
-def encode_flac(clip: Clip) -> bytes:
-    """Encode a clip as 16-bit FLAC, mono at 32 kHz, clipped to ±1: about half the size of WAV."""
-    encoded = io.BytesIO()
-    step = _SEGMENT_SECONDS * SAMPLE_RATE
-    spans = [(start, min(start + step, clip.samples)) for start in range(0, clip.samples, step)]
-    with soundfile.SoundFile(encoded, "w", SAMPLE_RATE, 1, format="FLAC", subtype="PCM_16") as file:
-        for segment in clip.segments(spans):
-            file.write(np.clip(segment, -1.0, 1.0))
-    return encoded.getvalue()
+class FlacEncoder:
+    """A clip as 16-bit FLAC, mono at 32 kHz, clipped to ±1: about half the size of WAV. It is encoded as its segments pass through.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from core.audio import FlacEncoder
+    >>> encoder = FlacEncoder()
+    >>> sum(len(segment) for segment in encoder.through([np.zeros(320_000), np.ones(160_000)]))
+    480000
+    >>> encoder.data()[:4]
+    b'fLaC'
+    """
+
+    def __init__(self) -> None:
+        self._encoded = io.BytesIO()
+        self._file = soundfile.SoundFile(self._encoded, "w", SAMPLE_RATE, 1, format="FLAC", subtype="PCM_16")
+
+    def through(self, segments: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """The segments, (samples,) each, in order and without gaps."""
+        for segment in segments:
+            self._file.write(np.clip(segment, -1.0, 1.0))
+            yield segment
+
+    def data(self) -> bytes:
+        """The file, once all segments have passed."""
+        self._file.close()
+        return self._encoded.getvalue()
 
 
 def synthesized_clip(waveform: npt.NDArray[np.floating], *, name: str) -> DecodedClip:

@@ -29,7 +29,7 @@ Channel: TypeAlias = int | Literal["mean", "loudest"]
 """Which channel of a recording is used: one, counted from 1; the mean of all; or the one with the highest level."""
 
 OnProgress = Callable[[float], object]
-"""Called with the share that is decoded; it may raise to give up."""
+"""Called with the share that is decoded, many times a second; it may raise to give up."""
 
 MAX_SECONDS = 600.0  # 77 MB of samples
 
@@ -137,7 +137,7 @@ def _read(
     """The samples as one read-only array, (samples,), and what was measured; of more than ``max_samples``, none are kept."""
     joined = bytearray()  # grows in place; joining a list of blocks would need twice the memory
     samples = 0
-    decoding = Decoding(stream, job)
+    decoding = Decoding(stream, job, on_progress)
     with contextlib.closing(decoding.blocks()) as blocks:
         for block in blocks:
             samples += len(block)
@@ -145,8 +145,6 @@ def _read(
                 joined += block.tobytes()
             else:
                 joined.clear()
-            if on_progress is not None and decoding.declared_s:
-                on_progress(min(1.0, samples / SAMPLE_RATE / decoding.declared_s))
     waveform = np.frombuffer(joined, dtype=np.float32)
     waveform.setflags(write=False)
     return waveform, decoding.facts

@@ -7,7 +7,7 @@ import contextlib
 import os
 import struct
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -111,10 +111,14 @@ def _explained(name: str, worker: Sandbox) -> AudioError:
 class Decoding:
     """One recording on its way through a worker.
 
+    Parameters
+    ----------
+    on_progress : callable, optional
+        Called with the share that is decoded, at every block and every piece that is read: also while a worker only searches. It may
+        raise to give up: at a block the worker stays for the next recording, else it ends.
+
     Attributes
     ----------
-    declared_s : float
-        What the header declares, 0 where it does not; known with the first block.
     facts : Facts
         What was measured, once all blocks have been read.
 
@@ -126,9 +130,12 @@ class Decoding:
 
     facts: Facts
 
-    def __init__(self, stream: BinaryIO, job: Job) -> None:
-        self._stream, self._job = stream, job
-        self.declared_s = 0.0
+    def __init__(
+        self, stream: BinaryIO, job: Job, on_progress: Callable[[float], object] | None = None
+    ) -> None:
+        self._stream, self._job, self._on_progress = stream, job, on_progress
+        self._declared_s: float | None = None  # until the header is read; 0 where it declares no length
+        self._samples = self._pulled = 0
 
     def blocks(self) -> Generator[npt.NDArray[np.float32]]:
         """Mono blocks at 32 kHz, (samples,) each, in order. Closing the iterator stops the work."""
@@ -138,15 +145,18 @@ class Decoding:
             while True:
                 kind, body = worker.receive()
                 if kind == facts.READ:
+                    self._report()
                     worker.send(facts.ANSWER, self._piece(*facts.SPAN.unpack(body)))
                 elif kind == facts.HEADER:
-                    (self.declared_s,) = struct.unpack("<d", body)
+                    (self._declared_s,) = struct.unpack("<d", body)
                 elif kind == facts.BLOCK:
                     block = np.frombuffer(body, np.float32)
+                    self._samples += len(block)
                     clock.pause(WALL_S_PER_SECOND * len(block) / SAMPLE_RATE)
                     try:
+                        self._report()
                         yield block
-                    except GeneratorExit:
+                    except BaseException:  # the caller wants no more
                         clock.go_on()
                         worker.send(facts.STOP)
                         worker.usable = worker.receive()[0] == facts.STOPPED
@@ -167,7 +177,19 @@ class Decoding:
     def _piece(self, offset: int, size: int) -> bytes:
         with read_errors(self._job.name):
             self._stream.seek(offset)
-            return self._stream.read(size)
+            piece = self._stream.read(size)
+        self._pulled += len(piece)
+        return piece
+
+    def _report(self) -> None:
+        """The share of the declared length that is decoded; where none is declared, the share of the file that has been read."""
+        if self._on_progress is None:
+            return
+        if self._declared_s:
+            share = self._samples / SAMPLE_RATE / self._declared_s
+        else:
+            share = 0.0 if self._declared_s is None else self._pulled / self._job.size
+        self._on_progress(min(1.0, share))
 
 
 POOL = DecoderPool()

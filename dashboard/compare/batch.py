@@ -150,13 +150,15 @@ def _first(tags: Tags, threshold: float) -> str:
 def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Outcome:
     opened: OpenedClip | None = None
     try:
-        opened = opening.opened(source, waiting)
+        shown = opening.Progress(source, waiting)
+        opened = get_server().clip(source, shown.on_wait, shown.on_share)
         result = get_server().comparison(
             source,
             settings.models,
             top_k=settings.top_k,
             threshold=settings.threshold,
-            on_wait=lambda ahead: waiting.caption(formats.waiting(ahead)),
+            on_wait=shown.on_wait,
+            on_share=shown.on_share,
         )
     except PannscopeError as error:
         said = formats.without_folders(str(error))

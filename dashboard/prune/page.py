@@ -67,7 +67,7 @@ def page() -> None:
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"
     ):
         source = _readable(_choose_clip(name))
-    own = recordings.readable()
+    own = recordings.readable(st.empty(), try_new=source.example is None)
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
     cut = Cut(source, name, before, chosen, repair, own)

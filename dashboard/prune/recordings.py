@@ -15,7 +15,7 @@ from dashboard import formats
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.widgets import clip_input
+from dashboard.widgets import clip_input, opening
 from dashboard.widgets.download_buttons import comparison_downloads
 from dashboard.widgets.slots import Slot
 
@@ -24,14 +24,17 @@ _ROWS_SHOWN = 6
 _STOPPED = "recordings_stopped"
 
 
-def readable() -> tuple[Source, ...]:
-    """The visitor's recordings that can be decoded, after the inputs have been drawn; each is tried once a session."""
+def readable(place: DeltaGenerator, *, try_new: bool) -> tuple[Source, ...]:
+    """The visitor's recordings that can be decoded, after the inputs have been drawn; each is tried once a session.
+
+    New ones only where ``try_new`` says so: a visitor who cancels a decoding sees an example, and it must not begin again.
+    """
     known: dict[str, bool] = st.session_state.setdefault("readable_recordings", {})
     own = clip_input.own()
     for source in own:
-        if source.key not in known:
-            known[source.key] = _decodes(source)
-    return tuple(source for source in own if known[source.key])
+        if try_new and source.key not in known:
+            known[source.key] = _decodes(source, place)
+    return tuple(source for source in own if known.get(source.key))
 
 
 def frame(cut: Cut) -> Slot | None:
@@ -134,9 +137,9 @@ def _table_px(rows: int) -> int:
     return 38 + 35 * min(_ROWS_SHOWN, rows)
 
 
-def _decodes(source: Source) -> bool:
+def _decodes(source: Source, place: DeltaGenerator) -> bool:
     try:
-        get_server().clip(source)
+        opening.opened(source, place)
     except PannscopeError:
         return False  # the page has reported it where the recording was added
     return True

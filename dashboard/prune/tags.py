@@ -19,7 +19,7 @@ from dashboard.server.models import class_names
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
-from dashboard.widgets import clip_notes, tables
+from dashboard.widgets import clip_notes, opening, tables
 from dashboard.widgets.slots import Slot
 from dashboard.widgets.theme import palette
 
@@ -32,7 +32,6 @@ VERDICT_PX = 104
 """Four lines of text, or the bar of a repair: whichever is shown, nothing below it moves. Longer texts scroll."""
 
 _CAPTION_PX = 38
-_PROGRESS_STEPS = 40  # of the bar; repair reports its progress hundreds of times
 _CALIBRATED_ON = {
     "clip": "{clip}, so agreement is better here than on other clips",
     "examples": "{examples}, not on {clip}",
@@ -62,41 +61,27 @@ def frame(cut: Cut) -> Frame:
     return Frame(verdict, Slot("tags", ROW_PX * ROOM + MARGIN_PX + _CAPTION_PX))
 
 
-class Progress:
-    """Waiting and repair, in the place of the verdict.
+class Progress(opening.Progress):
+    """Waiting, repair and tagging, in the place of the verdict. A cancel gives up the repair, or, without one, the recording."""
 
-    Once the bar is drawn, everything is written into its slot: an element in the place of the whole row would leave the browser's bar
-    without a parent, and the button can only be drawn once a run.
-    """
-
-    def __init__(self, verdict: DeltaGenerator) -> None:
-        self._verdict = verdict
-        self._slot: DeltaGenerator | None = None
+    def __init__(self, verdict: DeltaGenerator, cut: Cut) -> None:
+        cancel = None if cut.repair == "off" else _switch_repair_off
+        super().__init__(cut.source, verdict, cancel, key="cancel_repair")
         self._time_left = TimeLeft()
 
-    def on_wait(self, ahead: int) -> None:
-        """Say how many requests are ahead."""
-        (self._slot or self._verdict).caption(formats.waiting(ahead))
-
     def on_repair(self, done: int, total: int) -> None:
-        """Move the bar; the first call draws it, and the way to cancel."""
+        """Show how far the repair is."""
         self._time_left.update(done, total)
-        if self._slot is None:
-            with self._verdict.container(horizontal=True, vertical_alignment="center"):
-                self._slot = st.empty()
-                st.button("Cancel", key="cancel_repair", on_click=_switch_repair_off)
-        share, last = done / max(1, total), (done - 1) / max(1, total)
-        if int(share * _PROGRESS_STEPS) != int(last * _PROGRESS_STEPS):
-            text = formats.progress("Repairing on the calibration clips", self._time_left.seconds())
-            self._slot.progress(share, text=text)
+        text = formats.progress("Repairing on the calibration clips", self._time_left.seconds())
+        self.update(done / max(1, total), text)
 
 
 def tags(cut: Cut, drawn: Frame) -> Comparison | None:
     """Prune, repair where chosen, tag and draw; None where that failed, with the error in the frame."""
-    progress = Progress(drawn.verdict)
+    progress = Progress(drawn.verdict, cut)
     try:
         compared = get_server().pruned_comparison(
-            cut, on_wait=progress.on_wait, on_progress=progress.on_repair
+            cut, on_wait=progress.on_wait, on_progress=progress.on_repair, on_share=progress.on_share
         )
     except PannscopeError as error:
         drawn.verdict.empty()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from core.audio import Clip, DecodedClip, OnProgress, StreamedClip, encode_flac, encode_wav, open_clip
+from core.audio import Clip, FlacEncoder, StreamedClip, encode_wav, open_clip
 from core.examples import example_clip
 from core.runtime.memory import drop_library_pages
 from dashboard.charts.clip_picture import ClipPicture, clip_picture
@@ -22,31 +23,33 @@ CALIBRATION_SECONDS = 30.0
 
 _BUDGET_BYTES = 160 * 2**20
 
+OnShare = Callable[[float, str], object]
+"""Called with the share of a piece of work that is done, and what it is: "Decoding". It may raise to give up."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedClip:
-    """A clip with what the page draws and plays of it."""
+    """A clip with what the page draws and plays of it; ``flac``, its player's file where it is long: half the size of WAV."""
 
     clip: Clip
     picture: ClipPicture
+    flac: bytes = b""
 
     @cached_property
     def sound(self) -> bytes:
-        """The player's file, encoded when a page first shows one: WAV, or of a long clip FLAC, which is half as large."""
-        return (
-            encode_wav(self.clip.waveform) if isinstance(self.clip, DecodedClip) else encode_flac(self.clip)
-        )
+        """The player's file; that of a short clip is a WAV, encoded when a page first shows one."""
+        return self.flac or encode_wav(self.clip.beginning(self.clip.duration_s))
 
     @property
     def sound_type(self) -> str:
         """Its media type."""
-        return "audio/wav" if isinstance(self.clip, DecodedClip) else "audio/flac"
+        return "audio/flac" if self.flac else "audio/wav"
 
     @property
     def nbytes(self) -> int:
         """Bytes that it holds."""
         drawn = self.picture.levels.nbytes + 2 * self.picture.low.nbytes
-        return self.clip.nbytes + drawn + len(vars(self).get("sound", b""))
+        return self.clip.nbytes + drawn + len(vars(self).get("sound", self.flac))
 
 
 class Clips:
@@ -60,11 +63,13 @@ class Clips:
         pressure.add(self._opened)
 
     def clip(
-        self, source: Source, on_wait: OnWait | None = None, on_progress: OnProgress | None = None
+        self, source: Source, on_wait: OnWait | None = None, on_share: OnShare | None = None
     ) -> OpenedClip:
-        """Decode, check and draw a recording, once; ``on_progress`` is called with the share that is decoded. Raises ``AudioError``."""
+        """Decode, check and draw a recording, once. Raises ``AudioError``."""
         slot = None if source.example else self._queue.slot(on_wait)
-        return self._opened.get_or_make(source.key, lambda: _open(source, on_progress), within=slot)
+        return self._opened.get_or_make(
+            source.key, lambda: _open(source, on_share or (lambda _share, _doing: None)), within=slot
+        )
 
     def waveforms(self, sources: Sequence[Source]) -> list[np.ndarray]:
         """The beginnings of clips, (samples,) each. Raises ``AudioError``."""
@@ -81,12 +86,26 @@ class Clips:
         ]
 
 
-def _open(source: Source, on_progress: OnProgress | None) -> OpenedClip:
-    clip: Clip
+def _open(source: Source, on_share: OnShare) -> OpenedClip:
     if source.example is not None:
-        clip = example_clip(source.example)
-    else:
-        clip = open_clip(source.data, name=source.name, channel=source.channel, on_progress=on_progress)
-    if isinstance(clip, StreamedClip):
-        drop_library_pages()  # a long one takes tens of MB from now on
-    return OpenedClip(clip, clip_picture(clip.samples, clip.segments))
+        example = example_clip(source.example)
+        return OpenedClip(example, clip_picture(example.samples, example.segments))
+    clip = open_clip(
+        source.data,
+        name=source.name,
+        channel=source.channel,
+        on_progress=lambda share: on_share(share, "Decoding"),
+    )
+    if not isinstance(clip, StreamedClip):
+        return OpenedClip(clip, clip_picture(clip.samples, clip.segments))
+    encoder = FlacEncoder()  # in the same pass: each pass over a long clip decodes it again
+
+    def parts(spans: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+        with closing(clip.segments(spans)) as segments:
+            for (start, _), part in zip(spans, encoder.through(segments), strict=True):
+                on_share(start / clip.samples, "Drawing")
+                yield part
+
+    picture = clip_picture(clip.samples, parts)
+    drop_library_pages()  # a long one takes tens of MB from now on
+    return OpenedClip(clip, picture, encoder.data())

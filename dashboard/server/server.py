@@ -2,7 +2,7 @@
 
 ``get_server()`` is the process's one ``Server``; a page asks it for results and knows nothing of queues, caches and locks:
 
-    server.clip(source)                  a recording, decoded and drawn
+    server.clip(source)                  a recording, decoded and drawn; as for all that takes long, ``on_share`` is called as it goes on
     server.tagger(name)                  a loaded network; .structure(name), .counts(name) without loading it again
     server.tags(source, name)            its tags;  .has_tags(source, names)
     server.comparison(source, names, …)  two networks on one clip;  .latencies(names), .known_latencies(names)
@@ -28,7 +28,7 @@ from core.runtime.memory import trim_heap
 from core.tagging import Tagger
 from core.tags import Tags
 from dashboard.server.cache import ByteLruCache
-from dashboard.server.clips import Clips
+from dashboard.server.clips import Clips, OnShare
 from dashboard.server.downloads import Downloads
 from dashboard.server.filters import Filters
 from dashboard.server.inference_queue import InferenceQueue, OnWait
@@ -89,12 +89,14 @@ class Server:
         """Free what was made of a visitor's network once its session has ended."""
         self.memory_pressure.forget_with(own, own.name)
 
-    def tags(self, source: Source, name: str, on_wait: OnWait | None = None) -> Tags:
+    def tags(
+        self, source: Source, name: str, on_wait: OnWait | None = None, on_share: OnShare | None = None
+    ) -> Tags:
         """A network's tags of a clip. Raises ``AudioError`` or ``CheckpointError``."""
-        clip = self.clip(source, on_wait).clip
+        clip = self.clip(source, on_wait, on_share).clip
         return self._tags.get_or_make(
             (source.key, *self._models.key(name)),
-            lambda: _tag(self.tagger(name), clip),
+            lambda: _tag(self.tagger(name), clip, on_share),
             within=self.queue.slot(on_wait),
         )
 
@@ -115,11 +117,15 @@ class Server:
         top_k: int,
         threshold: float,
         on_wait: OnWait | None = None,
+        on_share: OnShare | None = None,
     ) -> Comparison:
         """Both networks on one clip. Raises ``AudioError`` or ``CheckpointError``."""
-        baseline, candidate = (self.tags(source, name, on_wait) for name in names)
+        clip = self.clip(source, on_wait, on_share).clip
+        baseline, candidate = (
+            self.tags(source, name, on_wait, _half(on_share, number)) for number, name in enumerate(names)
+        )
         agreed = agreement(baseline, candidate, top_k=top_k, threshold=threshold)
-        return Comparison(self.clip(source).clip, baseline, candidate, agreed)
+        return Comparison(clip, baseline, candidate, agreed)
 
     def latencies(self, names: tuple[str, str]) -> tuple[Timed, ...]:
         """The times of two networks on this machine, measured together."""
@@ -136,15 +142,16 @@ class Server:
         *,
         on_wait: OnWait | None = None,
         on_progress: OnProgress | None = None,
+        on_share: OnShare | None = None,
     ) -> Tags:
         """The pruned network's tags of the cut's clip."""
         known = self.known_pruned_tags(cut)
         if known is not None:
             return known
         network = self.pruned(cut, on_wait=on_wait, on_progress=on_progress).tagger
-        clip = self.clip(cut.source, on_wait).clip
+        clip = self.clip(cut.source, on_wait, on_share).clip
         return self._tags.get_or_make(
-            self._pruned_key(cut), lambda: _tag(network, clip), within=self.queue.slot(on_wait)
+            self._pruned_key(cut), lambda: _tag(network, clip, on_share), within=self.queue.slot(on_wait)
         )
 
     def known_pruned_tags(self, cut: PruneRequest) -> Tags | None:
@@ -157,11 +164,15 @@ class Server:
         *,
         on_wait: OnWait | None = None,
         on_progress: OnProgress | None = None,
+        on_share: OnShare | None = None,
     ) -> Comparison:
         """The unpruned network beside the pruned one on the cut's clip."""
-        candidate = self.pruned_tags(cut, on_wait=on_wait, on_progress=on_progress)
-        baseline = self.tags(cut.source, cut.name, on_wait)
-        return Comparison(self.clip(cut.source).clip, baseline, candidate, agreement(baseline, candidate))
+        clip = self.clip(cut.source, on_wait, on_share).clip
+        candidate = self.pruned_tags(
+            cut, on_wait=on_wait, on_progress=on_progress, on_share=_half(on_share, 0)
+        )
+        baseline = self.tags(cut.source, cut.name, on_wait, _half(on_share, 1))
+        return Comparison(clip, baseline, candidate, agreement(baseline, candidate))
 
     def pruned_latencies(self, cut: PruneRequest) -> tuple[Timed, ...]:
         """The times of the network and of the pruned one. Widths decide, so that repair is left out."""
@@ -196,9 +207,19 @@ def get_server() -> Server:
         return _server
 
 
-def _tag(tagger: Tagger, clip: Clip) -> Tags:
+def _half(on_share: OnShare | None, number: int) -> OnShare | None:
+    """Progress of the first (0) or second (1) of two equal pieces of work."""
+    return None if on_share is None else lambda share, doing: on_share((number + share) / 2, doing)
+
+
+def _tag(tagger: Tagger, clip: Clip, on_share: OnShare | None) -> Tags:
     """A network's tags; the memory of its feature maps is not kept for a next clip, which may not come for a while."""
+
+    def on_window(done: int, windows: int) -> None:
+        if on_share is not None:
+            on_share(done / windows, "Tagging")
+
     try:
-        return tagger.tag(clip)
+        return tagger.tag(clip, on_window)
     finally:
         trim_heap()

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
 from streamlit.testing.v1 import AppTest
+
+from dashboard.widgets import opening
+
+
+@pytest.fixture(autouse=True)
+def without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for delay in ("_SHOWN_AFTER_S", "_EVERY_S"):
+        monkeypatch.setattr(opening, delay, 0.0)
 
 
 def waits_between_steps() -> None:
     import streamlit as st
 
     from dashboard.prune.tags import Progress
+    from dashboard.server.source import Source
 
-    progress = Progress(st.empty())
+    class Cut:
+        source, repair = Source.of_bytes("a.wav", b"x"), "clip"
+
+    progress = Progress(st.empty(), Cut())
     progress.on_wait(3)
     progress.on_repair(10, 100)
     progress.on_wait(2)
