@@ -1,7 +1,8 @@
-"""Numbers with three significant digits and a metric prefix, as the command line and the pages print them."""
+"""Numbers with three significant digits and a metric prefix, as the command line and the pages print them, and cells of their CSV files."""
 
 from __future__ import annotations
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -57,3 +58,14 @@ def beside_threshold(value: float, threshold: float) -> str:
     side = value >= threshold
     texts = (f"{value:.{decimals}f}" for decimals in range(2, 18))
     return next((text for text in texts if (float(text) >= threshold) == side), repr(value))
+
+
+def guarded(text: str) -> str:
+    """A text cell that no spreadsheet takes for a formula: one that starts with = + - @ is quoted.
+
+    Examples
+    --------
+    >>> guarded("=1+1.wav"), guarded("a=b.wav")
+    ("'=1+1.wav", 'a=b.wav')
+    """
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text

@@ -1,6 +1,6 @@
 """A recording as every consumer sees it: what is known of it, and its samples in segments.
 
-``DecodedClip`` keeps its samples. ``StreamedClip`` keeps the file and decodes it again whenever it is read: ten minutes
+``DecodedClip`` keeps its samples. ``StreamedClip`` keeps the file, or its path, and decodes it again whenever it is read: ten minutes
 are 77 MB of samples, the file is about a tenth of that, and one more pass of decoding takes a second.
 """
 
@@ -11,6 +11,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from core.audio.facts import Job
 from core.audio.levels import SILENT_PEAK, dbfs
 from core.audio.limits import SAMPLE_RATE
+from core.audio.messages import read_errors
 from core.audio.pool import Decoding
 
 
@@ -66,6 +68,12 @@ class Clip(ABC):
     @abstractmethod
     def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
         """The samples from ``start`` up to ``end`` for every (start, end) of ``spans``, which ascend and do not overlap."""
+
+    def blocks(self, seconds: float = 10.0) -> Generator[npt.NDArray[np.float32]]:
+        """All samples in order, in blocks of at most ``seconds``."""
+        length = round(seconds * SAMPLE_RATE)
+        starts = range(0, self.samples, length)
+        return self.segments((start, min(start + length, self.samples)) for start in starts)
 
     @property
     def silent(self) -> bool:
@@ -127,21 +135,25 @@ class StreamedClip(Clip):
 
     Attributes
     ----------
-    data : bytes
-        The file.
+    source : bytes or Path
+        The file, or where it is.
     job : Job
         How it was decoded.
     """
 
-    data: bytes = field(repr=False)
+    source: bytes | Path = field(repr=False)
     job: Job = field(repr=False)
 
     @property
     def nbytes(self) -> int:
-        return len(self.data)
+        return len(self.source) if isinstance(self.source, bytes) else 0
 
     def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
-        with contextlib.closing(Decoding(io.BytesIO(self.data), self.job).blocks()) as blocks:
+        with (
+            read_errors(self.name),
+            io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as stream,
+            contextlib.closing(Decoding(stream, self.job).blocks()) as blocks,
+        ):
             position, ahead = 0, np.zeros(0, np.float32)  # ``ahead``: what is decoded from ``position`` on
             for start, end in spans:
                 pieces, decoded = [ahead[max(0, start - position) :]], position + len(ahead)

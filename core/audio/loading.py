@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -81,10 +81,6 @@ def load_clip(
     Traceback (most recent call last):
     core.errors.AudioError: "letter.txt" is not in a format that Pannscope reads. Give a recording as WAV, W64, ...
     """
-    if max_seconds is not None and not max_seconds > 0:
-        raise AudioError(
-            f"A limit of {max_seconds} s accepts no recording. Give a positive number of seconds."
-        )
     with _opened(source, name) as (stream, shown), read_errors(shown):
         job = _job(stream, shown, max_seconds, channel)
         waveform, facts = _read(stream, job, max_samples=None)
@@ -92,22 +88,28 @@ def load_clip(
 
 
 def open_clip(
-    data: bytes, *, name: str, channel: Channel = "mean", on_progress: OnProgress | None = None
+    source: bytes | str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    max_seconds: float | None = MAX_SECONDS,
+    channel: Channel = "mean",
+    on_progress: OnProgress | None = None,
 ) -> Clip:
-    """``load_clip`` for servers: of more than ``DECODED_SECONDS``, the file is kept in place of its samples.
+    """``load_clip`` in bounded memory: of more than ``DECODED_SECONDS``, the file or its path is kept in place of its samples.
 
     Raises
     ------
     AudioError
-        As ``load_clip`` with its default limit.
+        As ``load_clip``.
     """
     limit = round(DECODED_SECONDS * SAMPLE_RATE)
-    with _opened(data, name) as (stream, shown), read_errors(shown):
-        job = _job(stream, shown, MAX_SECONDS, channel)
+    with _opened(source, name) as (stream, shown), read_errors(shown):
+        job = _job(stream, shown, max_seconds, channel)
         waveform, facts = _read(stream, job, max_samples=limit, on_progress=on_progress)
         properties = _properties(stream, job, facts)
     if facts.samples > limit:
-        return StreamedClip(data=data, job=job, **properties)
+        kept = source if isinstance(source, bytes) else Path(os.fsdecode(source))
+        return StreamedClip(source=kept, job=job, **properties)
     return DecodedClip(waveform=waveform, **properties)
 
 
@@ -115,6 +117,10 @@ def _job(stream: _Stream, shown: str, max_seconds: float | None, channel: Channe
     """What the decoder is to do; the loudest channel is determined by a pass over the recording."""
     if not (channel in ("mean", "loudest") or (isinstance(channel, int) and channel >= 1)):
         raise AudioError(f'There is no channel {channel!r}. Give a number from 1 on, "mean" or "loudest".')
+    if max_seconds is not None and not max_seconds > 0:
+        raise AudioError(
+            f"A limit of {max_seconds} s accepts no recording. Give a positive number of seconds."
+        )
     suffix = PurePath(shown).suffix.lower()
     job = Job(
         name=shown,

@@ -21,6 +21,7 @@ from core.cli import (
     sensitivity,
     serve,
     tagging,
+    timeline,
     tradeoff,
     training,
 )
@@ -60,6 +61,7 @@ def common(
 for group in (
     models,
     tagging,
+    timeline,
     profiling,
     sensitivity,
     pruning,

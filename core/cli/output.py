@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from core.errors import PannscopeError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,6 +33,26 @@ def say(text: str) -> None:
 def print_json(document: Any, *, lines: bool = False) -> None:
     """One JSON document on stdout, in ASCII; with ``lines`` on a single line, for one document a clip."""
     say(json.dumps(document, allow_nan=False, indent=None if lines else 2))
+
+
+@dataclass
+class Report:
+    """JSON for each of a command's recordings, on one line where there are ``several``, and whether one has failed."""
+
+    json: bool
+    several: bool
+    failed: bool = False
+
+    def line(self, document: dict[str, Any]) -> None:
+        """One recording's document on stdout."""
+        print_json(document, lines=self.several)
+
+    def failure(self, path: str, error: PannscopeError) -> None:
+        """A recording that cannot be read: its line on stderr and, among several, on stdout."""
+        self.failed = True
+        complain(str(error))
+        if self.json and self.several:
+            self.line({"path": path, "error": str(error)})
 
 
 def print_table(

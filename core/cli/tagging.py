@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from core.cli.inputs import RecordingsArgument, find_recordings, several
 from core.cli.options import (
     ChannelOption,
     JsonOption,
@@ -17,7 +18,7 @@ from core.cli.options import (
     channel_of,
     grouped,
 )
-from core.cli.output import complain, print_json, print_notes, print_table, say
+from core.cli.output import Report, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
 
 TopOption = Annotated[
@@ -32,13 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tag_command(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE",
-            help="Recordings: WAV, W64, AIFF, AU, CAF, FLAC, OGG, Opus, MP3, AAC, M4A, MP4, MOV, 3GP, Matroska, WebM.",
-        ),
-    ],
+    files: RecordingsArgument,
     *,
     network: NetworkOptions,
     ratio: Annotated[
@@ -55,28 +50,29 @@ def tag_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Tag recordings.
+    """Tag recordings: files, folders with what is below them, or - for standard input.
 
-    With --json all classes are printed (or --top K), one line a clip where there are several.
+    With --json all classes are printed (or --top K), one line a recording where there are several.
     """
     from core.audio import load_clip
     from core.verdict import SILENT
 
     _check_top(top)
     used = channel_of(channel)
+    recordings = find_recordings(files)
     tagger = network.load(ratio, runtime)
-    failed = printed = False
-    for file in files:
+    report, printed = Report(json_output, several(files)), False
+    for recording in recordings:
         try:
-            clip = load_clip(file, max_seconds=max_seconds, channel=used)
+            with recording.opened() as source:
+                clip = load_clip(source, name=recording.name, max_seconds=max_seconds, channel=used)
         except AudioError as error:
-            complain(str(error))
-            failed = True
+            report.failure(recording.path, error)
             continue
         tags = tagger.tag(clip)
         print_notes(clip, tags)
         if json_output:
-            print_json({"clip": clip.describe(), **tags.document(clip, top)}, lines=len(files) > 1)
+            report.line({"path": recording.path, "clip": clip.describe(), **tags.document(clip, top)})
         else:
             if printed:
                 say("")
@@ -88,7 +84,7 @@ def tag_command(
                 [tags.output.removesuffix("s"), "probability"],
                 [[tag.name, f"{tag.probability:.2f}"] for tag in tags.top(top or 10)],
             )
-    if failed:
+    if report.failed:
         raise typer.Exit(2)
 
 

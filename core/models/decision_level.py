@@ -14,6 +14,9 @@ from core.models.network import LogMelNetwork, initialize_all
 _FRAMES_PER_SEGMENT = 32
 """Five poolings halve the time axis."""
 
+SEGMENT_SAMPLES = _FRAMES_PER_SEGMENT * FRONT_END.hop
+"""Samples from one segment to the next: 0.32 s."""
+
 _CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1, where their log-odds would be infinite."""
 
@@ -64,14 +67,22 @@ class DecisionLevelMax(LogMelNetwork):
         """The clip's log-odds: (batch, segments, units) -> (batch, classes)."""
         return self.segment_logits(hidden).amax(dim=1)
 
+    def segmentwise(self, waveform: Tensor) -> Tensor:
+        """Probabilities of every whole segment, at least of one: (batch, samples) -> (batch, segments, classes)."""
+        with torch.inference_mode():
+            return self._segment_probabilities(self.front_end(waveform))
+
     def framewise(self, waveform: Tensor) -> Tensor:
         """Probabilities of every frame, each segment's repeated over it: (batch, samples) -> (batch, frames, classes)."""
         with torch.inference_mode():
             logmel = self.front_end(waveform)
-            x = torch.sigmoid(self.segment_logits(self.segments(self.feature_maps(logmel))))
+            x = self._segment_probabilities(logmel)
             x = x.repeat_interleave(_FRAMES_PER_SEGMENT, dim=1)
             # Frames after the last whole segment have its probabilities.
             return torch.cat([x, x[:, -1:].expand(-1, logmel.shape[2] - x.shape[1], -1)], dim=1)
+
+    def _segment_probabilities(self, logmel: Tensor) -> Tensor:
+        return torch.sigmoid(self.segment_logits(self.segments(self.feature_maps(logmel))))
 
 
 class DecisionLevelAvg(DecisionLevelMax):

@@ -10,10 +10,10 @@ from functools import partial
 import streamlit as st
 
 from core.pruning.ranking import RankedLayer
+from core.units import guarded
 from dashboard.filters.view import LayerView
 from dashboard.server.server import get_server
 from dashboard.widgets.download_buttons import download_button
-from dashboard.widgets.tables import guarded
 
 
 def downloads(view: LayerView) -> None:

@@ -11,9 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from core.tradeoff import System, rows
+from core.units import guarded
 from dashboard import formats
 from dashboard.widgets.download_buttons import download_button
-from dashboard.widgets.tables import guarded
 
 _NUMBER = st.column_config.NumberColumn
 _STATES = {

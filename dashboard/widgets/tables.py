@@ -12,17 +12,11 @@ import streamlit as st
 
 from core.classes import top_categories
 from core.compare import Comparison, Row, rows
+from core.units import guarded
 from dashboard import formats
 
 BELOW = 3
 """Tags below the threshold that a chart shows: enough to see what comes next; what follows is mostly noise."""
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def guarded(text: str) -> str:
-    """A text cell that no spreadsheet takes for a formula: one that starts with = + - @ is quoted."""
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
 def shown_rows(comparison: Comparison, *, categories: Sequence[str] = ()) -> list[Row]:

@@ -1,0 +1,244 @@
+"""``timeline``: when sounds occur in recordings, as events in the files of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.cli.inputs import Input, RecordingsArgument, find_recordings, several
+from core.cli.options import (
+    ChannelOption,
+    JsonOption,
+    NetworkOptions,
+    RuntimeOption,
+    channel_of,
+    grouped,
+)
+from core.cli.output import Report, print_notes, print_table, progress_bar, say
+from core.cli.results import OutputOptions, combine, exclusive, no_combination, targets, write_result
+from core.errors import AudioError, DataError
+from core.units import plural, probability
+
+if TYPE_CHECKING:
+    from core.audio import Channel
+    from core.events import Document, EventSettings, Format, Row, TimelineSettings
+    from core.tagging import Tagger
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command("timeline")(grouped(timeline_command))
+
+
+@dataclass(frozen=True)
+class EventOptions:
+    """How a recording is cut into windows, and what an event is."""
+
+    min_confidence: Annotated[
+        float,
+        typer.Option("--min-confidence", metavar="P", help="Probability from which an event begins."),
+    ] = 0.5
+    off: Annotated[
+        float | None,
+        typer.Option(
+            "--off",
+            metavar="P",
+            help="Probability under which it ends; by default 0.6 of --min-confidence.",
+            show_default=False,
+        ),
+    ] = None
+    min_length: Annotated[
+        float, typer.Option("--min-length", metavar="S", help="Leave out shorter events.")
+    ] = 0.0
+    max_gap: Annotated[
+        float,
+        typer.Option("--max-gap", metavar="S", help="Join events of a class that are no further apart."),
+    ] = 0.0
+    window: Annotated[float, typer.Option("--window", metavar="S", help="Seconds of every window.")] = 2.0
+    overlap: Annotated[
+        float,
+        typer.Option(
+            "--overlap", metavar="SHARE", help="Share of a window that the next one has too, 0 to 0.9."
+        ),
+    ] = 0.5
+
+    def settings(self) -> tuple[TimelineSettings, EventSettings]:
+        """Both, checked."""
+        from core.events import EventSettings, TimelineSettings
+
+        windows = TimelineSettings(self.window, self.overlap)
+        return windows, EventSettings(self.min_confidence, self.off, self.min_length, self.max_gap)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with every recording."""
+
+    tagger: Tagger
+    windows: TimelineSettings
+    events: EventSettings
+    channel: Channel
+    max_seconds: float
+    report: Report
+
+    def described(self) -> Document:
+        """What all of its documents have in common."""
+        from core.events import describe
+
+        return describe(self.tagger, self.windows, self.events)
+
+    def documents(self, recordings: Sequence[Input]) -> Iterator[tuple[Input, Document]]:
+        """The recordings that can be read with their documents, each as soon as it is there, with a progress bar."""
+        sizes = [recording.size for recording in recordings]
+        starts = list(accumulate(sizes, initial=0))
+        with progress_bar(download=True) as bar:  # of bytes: a long recording is most of the work
+            task = bar.add_task("", total=starts[-1])
+            for number, recording in enumerate(recordings):
+                before, size = starts[number], sizes[number]
+                bar.update(task, completed=before, description=f"{number + 1} of {len(recordings)}")
+
+                def advance(share: float, before: int = before, size: int = size) -> None:
+                    bar.update(task, completed=before + share * size)
+
+                try:
+                    yield recording, self._document(recording, advance)
+                except AudioError as error:
+                    self.report.failure(recording.path, error)
+
+    def _document(self, recording: Input, on_progress: Callable[[float], object]) -> Document:
+        """One recording's events. Raises ``AudioError``."""
+        from core.audio import open_clip
+        from core.events import detect, document, rows
+
+        def reported() -> Iterator[Row]:
+            for row in rows(self.tagger, clip, self.windows):
+                on_progress(row.end_s / clip.duration_s)
+                yield row
+
+        with recording.opened() as source:
+            clip = open_clip(source, name=recording.name, max_seconds=self.max_seconds, channel=self.channel)
+            events = detect(reported(), self.tagger.classes, self.events)
+        print_notes(clip)
+        return document(clip, events, self.described(), path=recording.path, file=recording.file)
+
+
+def timeline_command(
+    files: RecordingsArgument,
+    *,
+    network: NetworkOptions,
+    event_options: EventOptions,
+    output: OutputOptions,
+    runtime: RuntimeOption = "auto",
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
+    ] = 86_400.0,
+    channel: ChannelOption = "mean",
+    json_output: JsonOption = False,
+) -> None:
+    """Find when sounds occur in recordings.
+
+    With --json there is a document for each recording, on one line where there are several.
+    """
+    used = channel_of(channel)
+    formats = output.formats()
+    windows, events = event_options.settings()
+    recordings = find_recordings(files)
+    if output.output is None:
+        _check_printed(output, json_output, several(files))
+    files_of = {} if output.output is None else targets(output.output, recordings, formats)
+    tagger = network.load(runtime=runtime)
+    windows.describe(tagger)  # raises where the network takes no such windows
+    report = Report(json_output, several(files))
+    work = _Work(tagger, windows, events, used, max_seconds, report)
+    if output.output is None:
+        _print_all(work, recordings, formats[0] if output.form else None)
+    else:
+        with exclusive(output.output):
+            _write_all(work, files_of, output.output, output.force)
+            if output.combined:
+                combine(output.output, formats, work.described())
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def _check_printed(output: OutputOptions, json_output: bool, several_recordings: bool) -> None:
+    from core.events import FORMATS
+
+    if output.combined or output.force:
+        raise DataError("--combined and --force are for files; give --output FOLDER as well.")
+    if output.form and (len(output.form) > 1 or output.form == ["parquet"] or json_output):
+        raise DataError(
+            "Standard output takes one format, and parquet is none for it; give --output FOLDER, or one --format without --json."
+        )
+    if output.form and several_recordings and not FORMATS[output.form[0]].combined:
+        raise DataError(no_combination(FORMATS[output.form[0]]))
+
+
+def _print_all(work: _Work, recordings: Sequence[Input], form: Format | None) -> None:
+    """The events on standard output: as JSON, in a format, or as tables."""
+    documents = []
+    for _, document in work.documents(recordings):
+        if work.report.json:
+            work.report.line(document)
+        elif form is not None:
+            documents.append(document)
+        else:
+            _print_table(document)
+    if form is not None:
+        say(form.content(documents).decode().removesuffix("\n"))
+
+
+def _print_table(document: Document) -> None:
+    events = document["events"]
+    title = f"{document['path']} ({document['clip']['duration_s']:.1f} s), {document['model']}"
+    if not events:
+        say(f"{title}: no event of {document['settings']['min_confidence']:g} or more")
+        return
+    print_table(
+        title,
+        ["event", "onset (s)", "offset (s)", "probability"],
+        [
+            [
+                event["name"],
+                f"{event['onset_s']:.2f}",
+                f"{event['offset_s']:.2f}",
+                probability(event["probability"]),
+            ]
+            for event in events
+        ],
+    )
+
+
+def _write_all(work: _Work, files_of: dict[Input, dict[Path, Format]], folder: Path, force: bool) -> None:
+    """Write what is missing, a recording's files as soon as its events are known."""
+    missing = {
+        recording: {path: form for path, form in files.items() if force or not path.exists()}
+        for recording, files in files_of.items()
+    }
+    to_do = [recording for recording, files in missing.items() if files]
+    report = work.report
+    for recording, files in files_of.items():
+        if report.json and not missing[recording]:
+            report.line({"path": recording.path, "results": list(map(str, files)), "skipped": True})
+    for done, (recording, document) in enumerate(work.documents(to_do)):
+        for path, form in missing[recording].items():
+            state = (
+                f"{done} of {plural(len(to_do), 'recording')} are done; the same command goes on from there."
+            )
+            write_result(path, form.content(document), state)
+        if report.json:
+            results = {"results": list(map(str, files_of[recording])), "skipped": False}
+            report.line({"path": recording.path, **results, "events": len(document["events"])})
+        else:
+            say(f"{recording.path}: {plural(len(document['events']), 'event')}")
+    skipped = len(files_of) - len(to_do)
+    if skipped:
+        typer.echo(
+            f"{plural(skipped, 'recording')} skipped, whose results are in {folder} already; --force makes them again.",
+            err=True,
+        )

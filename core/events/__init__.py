@@ -1,0 +1,22 @@
+"""Tags over time, the events in them, and the files of other programs that events are written to."""
+
+from core.events.detection import Event, EventSettings, detect
+from core.events.formats import FORMATS, Document, Format, describe, document
+from core.events.timeline import Row, Timeline, TimelineSettings, row_count, rows, timeline
+
+__all__ = [
+    "FORMATS",
+    "Document",
+    "Event",
+    "EventSettings",
+    "Format",
+    "Row",
+    "Timeline",
+    "TimelineSettings",
+    "describe",
+    "detect",
+    "document",
+    "row_count",
+    "rows",
+    "timeline",
+]

@@ -1,0 +1,258 @@
+"""Tags over time: a network's probabilities for one stretch of a recording after the other, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from core.audio import SAMPLE_RATE, Clip
+from core.classes import ClassSet
+from core.errors import AudioError, ModelError
+from core.models.decision_level import SEGMENT_SAMPLES, DecisionLevelMax
+from core.models.registry import Architecture
+from core.runtime.memory import trim_heap
+from core.tagging import Tagger
+from core.windows import WINDOW_SECONDS, fitted, least_samples
+
+MOST_OVERLAP = 0.9
+
+_CONTEXT = 4
+"""Segments on either side of a part of a long recording that are computed and not used: 1.28 s, CNN14 sees 0.8 s to either side of a segment."""
+
+_PART = int(WINDOW_SECONDS * SAMPLE_RATE) // SEGMENT_SAMPLES - 2 * _CONTEXT
+"""Segments of a recording that a framewise network computes in one pass."""
+
+_TRIM_SAMPLES = 30 * SAMPLE_RATE
+
+
+class Row(NamedTuple):
+    """One stretch of a recording in seconds, and every class's probability there, (classes,) float32."""
+
+    start_s: float
+    end_s: float
+    probabilities: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TimelineSettings:
+    """How a network without framewise output runs over time.
+
+    Attributes
+    ----------
+    window_s : float
+        Seconds of every window.
+    overlap : float
+        Share of a window that the next one has too.
+    """
+
+    window_s: float = 2.0
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap <= MOST_OVERLAP:
+            raise ModelError(
+                f"Windows overlap by a share from 0 to {MOST_OVERLAP}; got {self.overlap:g}. Give 0.5 for half."
+            )
+
+    def samples(self, entry: Architecture) -> tuple[int, int]:
+        """A window's length and the next one's distance, in samples at 32 kHz; raises ``ModelError`` where the network cannot take it.
+
+        A network that takes one length alone has windows of that length.
+
+        Examples
+        --------
+        >>> from core.models.registry import architecture
+        >>> TimelineSettings().samples(architecture("cnn14"))
+        (64000, 32000)
+        """
+        least = least_samples(entry)
+        length = (
+            least
+            if entry.window_samples
+            else round(self.window_s * SAMPLE_RATE)
+            if self.window_s < 1e6
+            else 0
+        )
+        if not least <= length <= WINDOW_SECONDS * SAMPLE_RATE:
+            raise ModelError(
+                f"Windows of {self.window_s:g} s do not fit {entry.title}; give {least / SAMPLE_RATE:.2f} to {WINDOW_SECONDS:g} s."
+            )
+        return length, max(1, round(length * (1 - self.overlap)))
+
+    def describe(self, tagger: Tagger) -> dict[str, float]:
+        """What they come to for a network, as the JSON has it: seconds of a window, and from one to the next."""
+        if isinstance(tagger.model, DecisionLevelMax):
+            length = hop = SEGMENT_SAMPLES
+        else:
+            length, hop = self.samples(tagger.entry)
+        return {"window_s": length / SAMPLE_RATE, "hop_s": hop / SAMPLE_RATE}
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """One network's tags over time.
+
+    Attributes
+    ----------
+    model : str
+    classes : ClassSet
+        The classes of the columns.
+    edges_s : (rows + 1,) float64
+        Row k is from ``edges_s[k]`` to ``edges_s[k + 1]`` seconds.
+    probabilities : (rows, classes) float32
+    """
+
+    model: str
+    classes: ClassSet
+    edges_s: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return self.edges_s.nbytes + self.probabilities.nbytes
+
+    @classmethod
+    def of(cls, tagger: Tagger, computed: Iterable[Row]) -> Timeline:
+        """Gather rows."""
+        edges, probabilities = [0.0], []
+        for row in computed:
+            edges.append(row.end_s)
+            probabilities.append(row.probabilities)
+        return cls(tagger.name, tagger.classes, np.array(edges), np.array(probabilities, np.float32))
+
+    def rows(self) -> Iterator[Row]:
+        """Its rows, as ``detect`` takes them."""
+        for start, end, probabilities in zip(
+            self.edges_s, self.edges_s[1:], self.probabilities, strict=False
+        ):
+            yield Row(float(start), float(end), probabilities)
+
+
+def timeline(tagger: Tagger, clip: Clip, settings: TimelineSettings | None = None) -> Timeline:
+    """A clip's tags over time, see ``rows``.
+
+    Examples
+    --------
+    >>> from core.examples import example_clip
+    >>> from core.tagging import load_tagger
+    >>> over_time = timeline(load_tagger("demo-cnn14", runtime="torch"), example_clip("siren"))
+    >>> over_time.probabilities.shape, over_time.edges_s[:3].tolist(), over_time.edges_s[-1]
+    ((7, 18), [0.0, 1.5, 2.5], 8.0)
+    """
+    return Timeline.of(tagger, rows(tagger, clip, settings or TimelineSettings()))
+
+
+def rows(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> Iterator[Row]:
+    """A clip's tags over time, a row as soon as it is computed. Rows follow each other without gaps from 0 to the clip's end.
+
+    A network with framewise output has a row for each of its segments (0.32 s). Of others the windows are those of ``settings``, with one more at the
+    clip's end where they do not reach it, and a window's probabilities are those of the time around its middle: the border between two rows is halfway
+    between their windows' middles. A clip shorter than a window is one.
+
+    Raises
+    ------
+    ModelError
+        The network takes no windows of that length.
+    AudioError
+        While rows are computed: the recording's file has changed or is gone.
+    """
+    starts = (
+        _segments(tagger.model, tagger.entry, clip)
+        if isinstance(tagger.model, DecisionLevelMax)
+        else _windows(tagger, clip, *settings.samples(tagger.entry))
+    )
+    return _between(starts, clip.samples)
+
+
+def row_count(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> int:
+    """How many rows ``rows`` has."""
+    if isinstance(tagger.model, DecisionLevelMax):
+        return max(1, clip.samples // SEGMENT_SAMPLES)
+    return sum(1 for _ in window_spans(clip.samples, *settings.samples(tagger.entry)))
+
+
+def window_spans(samples: int, length: int, hop: int) -> Iterator[tuple[int, int]]:
+    """Windows of ``length``, every ``hop``, and one more at the end where they do not reach it; start and end in samples.
+
+    Examples
+    --------
+    >>> list(window_spans(10, 4, 2)), list(window_spans(9, 4, 4)), list(window_spans(3, 4, 2))
+    ([(0, 4), (2, 6), (4, 8), (6, 10)], [(0, 4), (4, 8), (5, 9)], [(0, 3)])
+    """
+    start = 0
+    for start in range(0, max(1, samples - length + 1), hop):
+        yield start, min(start + length, samples)
+    if start + length < samples:
+        yield samples - length, samples
+
+
+def cut(clip: Clip, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+    """The samples of every (start, end) of ``spans``, whose starts and ends ascend; they may overlap, other than those of ``Clip.segments``."""
+    blocks, kept, offset = clip.blocks(), np.zeros(0, np.float32), 0
+    for start, end in spans:
+        pieces = [kept[start - offset :]]
+        offset, held = start, offset + len(kept)
+        while held < end:
+            block = next(blocks, None)
+            if block is None or len(block) == 0:
+                raise AudioError(
+                    f'"{clip.name}" has become shorter while it was read. Copy it and try again.'
+                )
+            pieces.append(block)
+            held += len(block)
+        kept = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        yield kept[: end - start]
+
+
+def _windows(
+    tagger: Tagger, clip: Clip, length: int, hop: int
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """The first sample and the probabilities of every row of a network that runs on windows."""
+    entry, before, used = tagger.entry, 0, 0
+    for (start, end), part in zip(
+        window_spans(clip.samples, length, hop),
+        cut(clip, window_spans(clip.samples, length, hop)),
+        strict=True,
+    ):
+        probabilities = tagger.engine.probabilities(fitted(part, entry))[0].numpy()
+        middle = (start + end) // 2
+        yield (before + middle) // 2 if start else 0, probabilities
+        before, used = middle, used + end - start
+        if used > _TRIM_SAMPLES:
+            trim_heap()
+            used = 0
+
+
+def _segments(
+    model: DecisionLevelMax, entry: Architecture, clip: Clip
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """The same of a network with framewise output. Parts of a long clip have context on both sides, so that their borders do not show."""
+    count = max(1, clip.samples // SEGMENT_SAMPLES)
+    firsts = range(0, count, _PART)
+    spans = [
+        (
+            max(0, first - _CONTEXT) * SEGMENT_SAMPLES,
+            min((first + _PART + _CONTEXT) * SEGMENT_SAMPLES, clip.samples),
+        )
+        for first in firsts
+    ]
+    for first, part in zip(firsts, cut(clip, spans), strict=True):
+        computed = model.segmentwise(fitted(part, entry))[0].numpy()
+        skipped = min(first, _CONTEXT)
+        for number, probabilities in enumerate(computed[skipped : skipped + min(_PART, count - first)]):
+            yield (first + number) * SEGMENT_SAMPLES, probabilities
+        trim_heap()
+
+
+def _between(starts: Iterator[tuple[int, npt.NDArray[np.float32]]], samples: int) -> Iterator[Row]:
+    """Rows from where they start: each ends where the next one starts, the last one at the clip's end."""
+    start, probabilities = next(starts)
+    for following, others in starts:
+        yield Row(start / SAMPLE_RATE, following / SAMPLE_RATE, probabilities)
+        start, probabilities = following, others
+    yield Row(start / SAMPLE_RATE, samples / SAMPLE_RATE, probabilities)
