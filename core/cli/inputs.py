@@ -18,7 +18,7 @@ from core.errors import DataError
 RecordingsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE|FOLDER|-...",
+        metavar="FILE",
         help="Recordings: WAV, W64, AIFF, AU, CAF, FLAC, OGG, Opus, MP3, AAC, M4A, MP4, MOV, 3GP, Matroska, WebM; folders with "
         "those below them; or - for standard input.",
     ),

@@ -50,7 +50,7 @@ def tag_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Tag recordings: files, folders with what is below them, or - for standard input.
+    """Tag recordings.
 
     With --json all classes are printed (or --top K), one line a recording where there are several.
     """

@@ -2,7 +2,7 @@
 
 from core.events.detection import Event, EventSettings, detect
 from core.events.formats import FORMATS, Document, Format, describe, document
-from core.events.timeline import Row, Timeline, TimelineSettings, row_count, rows, timeline
+from core.events.over_time import Row, Timeline, TimelineSettings, row_count, rows, timeline
 
 __all__ = [
     "FORMATS",

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.classes import ClassSet
 from core.errors import ModelError
-from core.events.timeline import Row
+from core.events.over_time import Row
 
 _ROUNDING_S = 1e-6  # times are sums of binary fractions: 1.3 - 1.1 is a gap of 0.2
 

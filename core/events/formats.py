@@ -12,7 +12,7 @@ from typing import Any
 
 from core.audio import Clip
 from core.events.detection import Event, EventSettings
-from core.events.timeline import TimelineSettings
+from core.events.over_time import TimelineSettings
 from core.tagging import Tagger
 from core.units import guarded
 

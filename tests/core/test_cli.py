@@ -23,7 +23,7 @@ from core.tagging import load_tagger
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "distil", "evaluate", "export",
-    "sensitivity", "bench", "tradeoff", "serve",
+    "sensitivity", "bench", "tradeoff", "serve", "timeline",
 }  # fmt: skip
 ANSWER = {"model", "runtime", "output", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {
@@ -94,7 +94,8 @@ def test_tag_in_a_process_of_its_own(studio):
     done = command("tag", file, "--checkpoint", model, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
-    assert set(said) == ANSWER | {"clip"}
+    assert set(said) == ANSWER | {"path", "clip"}
+    assert said["path"] == str(file)
     assert said["clip"] == {
         "name": "tone.wav",
         "duration_s": 1.0,
@@ -147,7 +148,9 @@ def test_one_bad_file_does_not_stop_the_others(cli, studio):
     files = [studio / "tone.wav", studio / "nothing.wav", studio / "noise.flac"]
     run = cli("tag", *files, "-m", studio / "small.safetensors", "--json")
     assert run.code == 2
-    assert [json.loads(line)["clip"]["name"] for line in run.out.splitlines()] == ["tone.wav", "noise.flac"]
+    said = [json.loads(line) for line in run.out.splitlines()]
+    assert [one["path"] for one in said] == list(map(str, files))
+    assert set(said[1]) == {"path", "error"}
     assert run.err.startswith('pannscope: "nothing.wav" does not exist.')
     assert run.err.count("\n") == 1
 

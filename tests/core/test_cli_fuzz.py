@@ -17,6 +17,7 @@ COMMANDS = {
     "fetch": "cnn14",
     "remove": "cnn14",
     "tag": "{tone} -m {small}",
+    "timeline": "{tone} -m {small} -o {out}",
     "compare": "{tone} -a {small} -b {other}",
     "profile": "-m {small}",
     "sensitivity": "-m {small} --clips {tone} --layers C12",
@@ -72,8 +73,6 @@ WORDS = (
         ".",
     ),
     *(
-        "..",
-        "/",
         "/dev/null",
         "/no/such/file",
         "a" * 300,

@@ -44,7 +44,6 @@ def not_a_number(path: Path) -> None:
 SECOND = bytes(64_000)
 RECORDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "does not exist"),
-    "folder": (Path.mkdir, "is a folder"),
     "text": (lambda path: path.write_text("Dear diary, no sound today.\n" * 9), "is not in a format"),
     "empty": (Path.touch, "is empty"),
     "too long": (lambda path: path.write_bytes(wav(SECOND * 4)), "up to 3 s"),
@@ -97,6 +96,7 @@ WORDS: dict[str, str] = {
     "compare {tone} -a {small} -b {stranger}": "small and stranger have no class in common",
     "compare {tone} -a {small} -b {small} --threshold 1": "between 0 and 1; got 1.",
     "compare {tone} -a {small} -b {small} --top -1": "1 or more; got -1.",
+    "compare {studio} -a {small} -b {small}": "is a folder. Give the path of a recording",
     "profile --seconds 0.1": "count for at least 0.31 s",
     "profile -m demo-cnn14 --measure --seconds 601": "too long to be measured; measure with up to 600 s",
     "profile --seconds inf": "A clip of inf s cannot be counted",

@@ -85,7 +85,7 @@ def test_segments_meet_at_the_blocks_of_the_decoder(edge: int) -> None:
     """At 32 kHz nothing is resampled, so that a block is 65,536 samples: one sample before its end, at it, after it."""
     clip = open_clip(recording(61 * SAMPLE_RATE, SAMPLE_RATE), name="x")
     assert isinstance(clip, StreamedClip)
-    expected, _ = soundfile.read(io.BytesIO(clip.data), dtype="float32")
+    expected, _ = soundfile.read(io.BytesIO(clip.source), dtype="float32")
     first, second = clip.segments([(edge - 3, edge), (edge, edge + 3)])
     assert np.array_equal(first, expected[edge - 3 : edge])
     assert np.array_equal(second, expected[edge : edge + 3])

@@ -20,8 +20,9 @@ from core.windows import WINDOW_SECONDS, fitted, least_samples
 
 MOST_OVERLAP = 0.9
 
-_CONTEXT = 4
-"""Segments on either side of a part of a long recording that are computed and not used: 1.28 s, CNN14 sees 0.8 s to either side of a segment."""
+_CONTEXT = 5
+"""Segments on either side of a part of a long recording that are computed and not used. A segment depends on so many: two convolutions in each
+block, the last of which see two segments to either side, those before them half as much, and so on, and the pooling over three at the end."""
 
 _PART = int(WINDOW_SECONDS * SAMPLE_RATE) // SEGMENT_SAMPLES - 2 * _CONTEXT
 """Segments of a recording that a framewise network computes in one pass."""
