@@ -28,7 +28,7 @@ from dashboard.server.upload_guard import UploadGuard  # noqa: E402
 from dashboard.widgets import query_params, theme, visit  # noqa: E402
 
 process.set_passive_wait_policy()  # before any page imports torch
-process.use_single_heap_arena()
+process.configure_heap()
 upload_limit.choose()
 
 ASSETS = Path(__file__).resolve().parent / "assets"

@@ -90,7 +90,7 @@ from core.runtime import background, machine, memory, process, profiles
 from core.runtime.winograd import cache
 
 process.set_passive_wait_policy()
-process.use_single_heap_arena()
+process.configure_heap()
 memory.trim_heap()
 assert machine.usable_cpus() == os.cpu_count()
 assert machine.usable_memory() is None

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core.runtime import memory
-from core.runtime.process import VARIABLE, set_passive_wait_policy, use_single_heap_arena
+from core.runtime.process import VARIABLE, configure_heap, set_passive_wait_policy
 
 
 def reported(environment: dict[str, str]) -> str:
@@ -56,14 +56,14 @@ class Library:
 @pytest.mark.parametrize(
     ("system", "function", "arenas", "calls"),
     [
-        ("linux", "mallopt", None, [(-8, 1)]),
-        ("linux", "mallopt", "4", []),
+        ("linux", "mallopt", None, [(-8, 1), (-3, 1_048_576)]),
+        ("linux", "mallopt", "4", [(-3, 1_048_576)]),
         ("linux", "another", None, []),  # musl has no mallopt
         ("darwin", "mallopt", None, []),
         ("win32", "mallopt", None, []),
     ],
 )
-def test_one_heap_arena_with_glibc_unless_the_environment_chooses(
+def test_the_heap_is_configured_with_glibc_unless_the_environment_chooses(
     system: str,
     function: str,
     arenas: str | None,
@@ -74,10 +74,34 @@ def test_one_heap_arena_with_glibc_unless_the_environment_chooses(
     monkeypatch.setattr("core.runtime.process.ctypes.CDLL", lambda name: library)
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     if arenas is not None:
         monkeypatch.setenv("MALLOC_ARENA_MAX", arenas)
-    use_single_heap_arena()
+    configure_heap()
     assert library.calls == calls
+
+
+def test_a_large_array_is_returned_to_the_system_whatever_was_freed_before_it() -> None:
+    code = """
+import ctypes, numpy as np
+from core.runtime.process import configure_heap
+class Info(ctypes.Structure):  # mallinfo2(3)
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "mallinfo2"):
+    raise SystemExit(77)
+libc.mallinfo2.restype = Info
+configure_heap()
+np.ones(5_000_000, np.float32)  # 20 MB, freed at once: by default arrays of up to 20 MB would now come from the heap
+before = libc.mallinfo2().hblks
+kept = np.ones(500_000, np.float32)  # 2 MB
+raise SystemExit(libc.mallinfo2().hblks - before != 1)
+"""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    status = subprocess.run([sys.executable, "-c", code], env=inherited, check=False).returncode
+    if status == 77:
+        pytest.skip("the C library has no mallinfo2, or there is no glibc")
+    assert status == 0
 
 
 def test_whole_pages_inside_the_weights_are_paged_out(monkeypatch: pytest.MonkeyPatch) -> None:
