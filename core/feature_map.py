@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from core.checkpoints import architecture_of
 from core.errors import ModelError
 from core.models.frontend import FRONT_END, FrontEnd
+from core.models.groups import check_prunable
 from core.models.network import Network
 from core.models.registry import architecture
 from core.models.trace import start_values, trace
@@ -171,6 +172,7 @@ def _normalized(norm: nn.Module, one: slice, x: Tensor) -> Tensor:
 def _modules(model: Network, layer: str) -> tuple[str, str | None]:
     """Paths of a layer's convolution and batch norm."""
     entry = architecture(architecture_of(model))
+    check_prunable(entry.name)
     if layer not in entry.layers:
         raise ModelError(
             f"{entry.title} has no layer {layer!r}; its convolutions are {entry.layers[0]} to {entry.layers[-1]}."

@@ -49,6 +49,13 @@ class TensorClaim:
             elements *= size
         return True
 
+    def part(self, number: int, parts: int) -> TensorClaim:
+        """One of ``parts`` tensors of one shape that lie one below the other in this one, which has to be divisible."""
+        rows = self.shape[0] // parts
+        return TensorClaim(
+            self.storage, self.offset + number * rows * self.stride[0], (rows, *self.shape[1:]), self.stride
+        )
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -184,6 +184,14 @@ def buildable(checkpoint: Entry) -> bool:
     return checkpoint.architecture in ARCHITECTURES
 
 
+def missing_package(checkpoint: Entry) -> str | None:
+    """Which package has to be installed before a checkpoint can be used, in a sentence; None where there is none."""
+    known = ARCHITECTURES.get(checkpoint.architecture)
+    if known is None or known.extra is None or known.extra.installed:
+        return None
+    return known.extra.missing(checkpoint.title)
+
+
 def status(checkpoint: Entry) -> str:
     """How a checkpoint can be used now.
 

@@ -19,7 +19,7 @@ from core.checkpoints.download import (
     download,
     megabytes,
 )
-from core.checkpoints.entries import Entry, buildable, entry, manifest, path_of
+from core.checkpoints.entries import Entry, buildable, entry, manifest, missing_package, path_of
 from core.checkpoints.verify import Expected, address, digest, expected, mismatch
 from core.errors import DownloadError
 from core.files import atomic_write, file_sha256, move_into_place
@@ -76,7 +76,7 @@ def fetch(
     Raises
     ------
     DownloadError
-        Not a checkpoint with a file, no network, no room, a wrong checksum, cancelled (``DownloadCancelledError``) …
+        Not a checkpoint with a file, a package that it needs is not installed, no network, no room, a wrong checksum, cancelled (``DownloadCancelledError``) …
     CheckpointError
         An unknown name.
 
@@ -90,6 +90,8 @@ def fetch(
         return _embedded(wanted)
     if wanted.kind == "published" or not buildable(wanted):
         _not_offered(wanted)
+    if (missing := missing_package(wanted)) is not None:
+        raise DownloadError(missing)
     target = path_of(wanted)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def choose(file: WeightFile, sha256: str, candidates: Sequence[str]) -> tuple[st
 def contradiction(file: WeightFile, stated: str) -> list[str]:
     """A note where a file calls itself a network with the same tensors as the one that the caller names."""
     names = tensor_names()
-    called = _called(file, [name for name in names if names[name] == names[stated]])
+    called = _called(file, [name for name in names if names[name] == names.get(stated)])
     if called in (None, stated):
         return []
     return [

@@ -14,7 +14,8 @@ from core.checkpoints.claims import Skipped, StorageClaim, TensorClaim
 from core.checkpoints.info import KEY
 from core.checkpoints.weights import WeightFile
 from core.errors import CheckpointError
-from core.models.recognition import anchors
+from core.models.recognition import anchors, marked
+from core.models.registry import Architecture
 
 _USUAL = ("model", "state_dict", "model_state_dict")
 """Where PANNs, Lightning and PyTorch's own tutorials put a state dict; looked at before other places."""
@@ -205,7 +206,27 @@ def _unmasked(weights: dict[str, Any], notes: list[str]) -> Selection:
             raise CheckpointError(f"is damaged: the mask of {name[:60]!r} has another shape than its weights")
     if masks:
         notes.append(f"Multiplied the masks of torch.nn.utils.prune out: {_named(list(masks))}.")
+    entry = marked(claims)
+    if entry is not None:
+        unused = [name for name in claims if not entry.names(name)]
+        if unused:
+            notes.append(f"Skipped what {entry.title} has no use for: {_named(unused)}.")
+        claims, masks = _renamed(entry, claims), _renamed(entry, masks)
     return Selection(claims, masks, tuple(notes))
+
+
+def _renamed(entry: Architecture, claims: Mapping[str, TensorClaim]) -> dict[str, TensorClaim]:
+    """Tensors under the network's names."""
+    result: dict[str, TensorClaim] = {}
+    for theirs, claim in claims.items():
+        names = entry.names(theirs)
+        if len(names) > 1 and (not claim.shape or claim.shape[0] % len(names)):
+            raise CheckpointError(f"is damaged: {theirs[:60]!r} is not {len(names)} tensors of one shape")
+        for number, name in enumerate(names):
+            if name in result:
+                raise CheckpointError(f"holds {name[:60]!r} twice, under two names; save one network")
+            result[name] = claim.part(number, len(names)) if len(names) > 1 else claim
+    return result
 
 
 def _checked(name: str, value: Any) -> TensorClaim:

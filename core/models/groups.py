@@ -95,6 +95,8 @@ def groups(name: str, config: Any) -> tuple[Group, ...]:
     [('conv_block1.conv1',), ('conv_block1.conv2', 'resnet.layer1.0.conv2', 'resnet.layer1.1.conv2')]
     """
     entry = architecture(name)
+    if not entry.layers:
+        return ()
     network, published = (empty_network(entry, each) for each in (config, entry.configure()))
     widths = dict(zip(entry.layers, config.widths, strict=True))
     whole = _published(name)
@@ -109,14 +111,31 @@ def groups(name: str, config: Any) -> tuple[Group, ...]:
     return tuple(_narrowed(group, widths[group.name], gone) for group in whole)
 
 
+def check_prunable(name: str) -> None:
+    """Raise ``PruningError`` for an architecture without layers that can lose filters.
+
+    Examples
+    --------
+    >>> check_prunable("ast")
+    Traceback (most recent call last):
+    core.errors.PruningError: AST has no convolutions whose filters can be removed; it can be run, compared and counted. Prune another network.
+    """
+    entry = architecture(name)
+    if not entry.layers:
+        raise PruningError(
+            f"{entry.title} has no convolutions whose filters can be removed; it can be run, compared and counted. Prune another network."
+        )
+
+
 def couplings(name: str) -> dict[str, tuple[str, ...]]:
-    """The layers of each group of an architecture; they are the same at any widths.
+    """The layers of each group of an architecture; they are the same at any widths. Raises as ``check_prunable``.
 
     Examples
     --------
     >>> couplings("cnn6")
     {'C1': ('C1',), 'C2': ('C2',), 'C3': ('C3',), 'C4': ('C4',)}
     """
+    check_prunable(name)
     return {group.name: group.layers for group in _published(name)}
 
 
@@ -150,7 +169,7 @@ def group_of(name: str, layer: str) -> str:
 def by_group(name: str, ratios: Mapping[str, float]) -> dict[str, float]:
     """Ratios by group, in the network's order, from ratios by layer; a layer stands for its group.
 
-    Raises ``PruningError`` for an unknown layer, and for layers that share their channels and have different ratios.
+    Raises ``PruningError`` for an unknown layer, for layers that share their channels and have different ratios, and as ``check_prunable``.
 
     Examples
     --------

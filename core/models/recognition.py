@@ -1,8 +1,11 @@
-"""Which architectures have the tensors of a state dict: by their names first, which is quick, then by their shapes."""
+"""Which architectures have the tensors of a state dict: by their names first, which is quick, then by their shapes.
+
+An entry with ``marks`` is known by these alone: nothing of it is built, and no package of it imported, for a file without them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from torch import Tensor
@@ -10,28 +13,38 @@ from torch import Tensor
 from core.errors import ModelError
 from core.models.fitting import check_keys, difference, learned
 from core.models.frontend import shapes_only
-from core.models.registry import ARCHITECTURES, architecture
+from core.models.registry import ARCHITECTURES, Architecture, architecture
 
 _ANCHOR = "bn0.weight"
 """Most networks have it outside their blocks: what stands before it is the prefix of all names."""
 
 
 def tensor_names() -> Mapping[str, frozenset[str]]:
-    """The names of every architecture's tensors, without counters and the front end's."""
+    """The names of the tensors of every architecture without marks, without counters and the front end's."""
     return {name: names for name, (names, _) in _templates().items()}
 
 
 def anchors() -> Iterator[str]:
-    """Tensors that show where a network's names begin: those of output layers where there is no ``bn0``."""
+    """Tensors that show where a network's names begin: those of output layers where there is no ``bn0``, and the marks."""
     yield _ANCHOR
     yield from sorted({output for _, output in _templates().values()})
+    for entry in ARCHITECTURES.values():
+        yield from entry.marks
+
+
+def marked(names: Iterable[str]) -> Architecture | None:
+    """The architecture of which some of the names are a mark."""
+    own = set(names)
+    return next((entry for entry in ARCHITECTURES.values() if not own.isdisjoint(entry.marks)), None)
 
 
 @cache
 def _templates() -> Mapping[str, tuple[frozenset[str], str]]:
-    """Names of every architecture's tensors, and of its output layer's; a third of a second, the first time."""
+    """Names of the tensors of architectures without marks, and of their output layers'; a third of a second, the first time."""
     found = {}
     for name, entry in ARCHITECTURES.items():
+        if entry.marks:
+            continue
         with shapes_only():
             network = entry.template()
         found[name] = frozenset(learned(network.state_dict())), f"{network.output_layers[0]}.weight"
@@ -51,6 +64,10 @@ def recognize(state: Mapping[str, Tensor]) -> tuple[str, ...]:
         None fits; the message names the closest one, and what differs from it.
     """
     own = frozenset(learned(state))
+    known = marked(own)
+    if known is not None:
+        known.from_state(dict(state))
+        return (known.name,)
     published: list[str] = []
     narrower: list[str] = []
     wider: list[str] = []

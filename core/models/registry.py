@@ -11,6 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from core.errors import ModelError
+from core.models.ast import SAMPLE_RATE as AST_RATE
+from core.models.ast import TOKENS as AST_TOKENS
+from core.models.ast import TRANSFORMERS, Ast, AstConfig
+from core.models.ast import WINDOW_SAMPLES as AST_WINDOW
+from core.models.ast import config_from_state as ast_config
+from core.models.ast import names as ast_names
 from core.models.cnn import (
     LAYERS,
     MIN_SAMPLES,
@@ -27,6 +33,7 @@ from core.models.decision_level import DecisionLevelAtt, DecisionLevelAvg, Decis
 from core.models.efficientat import MIN_SAMPLES as MN_MIN_SAMPLES
 from core.models.efficientat import EfficientAt
 from core.models.erann import ERANN_FRONT_END, Erann
+from core.models.extras import Extra
 from core.models.fitting import check_keys, check_shapes
 from core.models.frontend import FRONT_END, FrontEnd, shapes_only
 from core.models.layers import LayerModules
@@ -65,6 +72,9 @@ class Architecture:
     output : "tags", "framewise" (tags, and those of every frame) or "scenes".
     scenes : the classes of the outputs where they are not AudioSet's.
     paper_layers : those that the papers prune, where they prune some; empty where one ratio applies to all.
+    extra : the package that it is built with, where that is no dependency.
+    marks : tensors that only its files have. A file that has one of them is this architecture's, and no network of it is built before.
+    names : name of a tensor in a file with a mark -> the network's names for it, more than one where the file has them one below the other.
     """
 
     name: str
@@ -81,6 +91,9 @@ class Architecture:
     output: str = "tags"
     scenes: tuple[str, ...] = ()
     paper_layers: tuple[str, ...] = ()
+    extra: Extra | None = None
+    marks: tuple[str, ...] = ()
+    names: Callable[[str], tuple[str, ...]] = lambda name: (name,)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -242,6 +255,22 @@ _ENTRIES = (
         window_samples=WINDOW_SAMPLES,
         output="scenes",
         scenes=SCENES,
+    ),
+    Architecture(
+        "ast",
+        "AST",
+        "Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021",
+        AstConfig,
+        Ast,
+        ast_config,
+        lambda: Ast(AstConfig()),
+        dict,
+        sample_rate=AST_RATE,
+        least_samples=AST_WINDOW,
+        window_samples=AST_WINDOW,
+        extra=TRANSFORMERS,
+        marks=AST_TOKENS,
+        names=ast_names,
     ),
 )
 

@@ -17,7 +17,7 @@ import numpy as np
 from core import __version__
 from core.audio import SAMPLE_RATE
 from core.checkpoints import CheckpointInfo, Entry, manifest
-from core.checkpoints.entries import buildable
+from core.checkpoints.entries import buildable, missing_package
 from core.classes import ClassSet
 from core.errors import PannscopeError
 from core.files import atomic_write
@@ -76,7 +76,10 @@ def measurable() -> tuple[str, ...]:
     return tuple(
         name
         for name, entry in manifest().items()
-        if entry.published_mAP is not None and buildable(entry) and entry.figures_source is None
+        if entry.published_mAP is not None
+        and buildable(entry)
+        and missing_package(entry) is None
+        and entry.figures_source is None
     )
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
+from core.models.groups import check_prunable
 from dashboard import formats
 from dashboard.prune import (
     curve,
@@ -59,6 +60,7 @@ def page() -> None:
         name = network_select.choose_network()
     try:
         before = get_server().structure(name)
+        check_prunable(before.architecture)
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
