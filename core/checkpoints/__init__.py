@@ -13,6 +13,7 @@ from core.checkpoints.entries import (
     Entry,
     entry,
     manifest,
+    missing_package,
     path_of,
     status,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "is_tensor_file",
     "load_checkpoint",
     "manifest",
+    "missing_package",
     "open_tensor_file",
     "path_of",
     "recorded_sha256",

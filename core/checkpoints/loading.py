@@ -19,6 +19,7 @@ from core.checkpoints.weights import WeightFile
 from core.classes import ClassSet
 from core.errors import CheckpointError, ModelError
 from core.files import file_sha256
+from core.models.extras import MissingPackageError
 from core.models.fitting import counted, is_counter, learned
 from core.models.frontend import FrontEnd, mel_matrix
 from core.models.network import Network
@@ -136,7 +137,7 @@ def _configuration(name: str, shapes: dict[str, Tensor]) -> Any:
     try:
         return known_architecture(name).from_state(shapes)
     except ModelError as error:
-        if name not in ARCHITECTURES:
+        if name not in ARCHITECTURES or isinstance(error, MissingPackageError):
             raise
         with contextlib.suppress(ModelError):
             raise ModelError(f"it is no {name} but {' or '.join(recognize(shapes))}: {error}") from error

@@ -10,6 +10,10 @@ from typing import Any
 from core.errors import ModelError
 
 
+class MissingPackageError(ModelError):
+    """An architecture needs a package that cannot be imported."""
+
+
 @dataclass(frozen=True)
 class Extra:
     """A package, and the name of the extra that installs it (pyproject.toml)."""
@@ -36,9 +40,9 @@ class Extra:
         return f'{title} needs the package {self.package}, which {why}: pip install "pannscope[{self.name}]"'
 
     def load(self, title: str) -> Any:
-        """Import the package for the architecture ``title``; raises ``ModelError`` where it cannot be imported."""
+        """Import the package for the architecture ``title``; raises ``MissingPackageError`` where it cannot be imported."""
         try:
             return importlib.import_module(self.package)
         except ImportError as error:
             why = f"cannot be imported ({error})" if self.installed else "is not installed"
-            raise ModelError(self.missing(title, why)) from error
+            raise MissingPackageError(self.missing(title, why)) from error

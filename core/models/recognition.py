@@ -25,11 +25,11 @@ def tensor_names() -> Mapping[str, frozenset[str]]:
 
 
 def anchors() -> Iterator[str]:
-    """Tensors that show where a network's names begin: those of output layers where there is no ``bn0``, and the marks."""
-    yield _ANCHOR
-    yield from sorted({output for _, output in _templates().values()})
+    """Tensors that show where a network's names begin: an architecture's marks, ``bn0``, or those of output layers."""
     for entry in ARCHITECTURES.values():
         yield from entry.marks
+    yield _ANCHOR
+    yield from sorted({output for _, output in _templates().values()})
 
 
 def marked(names: Iterable[str]) -> Architecture | None:

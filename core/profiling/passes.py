@@ -136,7 +136,7 @@ class _Layers:
             params = _parameters(module) + (_parameters(self._norms[path]) if path in self._norms else 0)
             self.rows[name] = (
                 module.weight.shape[1] * getattr(module, "groups", 1),
-                output.shape[1],
+                module.weight.shape[0],
                 params,
                 before + macs,
             )

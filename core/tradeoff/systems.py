@@ -77,8 +77,8 @@ def systems(times: Mapping[str, Timed], *, count_stft: bool = False) -> tuple[Sy
     Examples
     --------
     >>> by_name = {system.name: system for system in systems({})}
-    >>> by_name["cnn14"].costs["macs"].value, by_name["ast"].costs["params"].source
-    (20106703104, 'E-PANNs paper, Table 1, rounded; 1.54 M of them are two heads that no pass uses')
+    >>> by_name["cnn14"].costs["macs"].value, by_name["ast-ensemble"].costs["params"].source
+    (20106703104, 'E-PANNs paper, Table 1, rounded')
     """
     return tuple(
         System(

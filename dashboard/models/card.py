@@ -64,6 +64,10 @@ def _actions(entry: Entry) -> None:
     if _is_here(entry):
         _remove(entry)
         return
+    missing = checkpoints.missing_package(entry)
+    if missing is not None:
+        st.markdown(f":small[{formats.escaped(missing)}]")
+        return
     job_panel(
         f"fetch_{entry.name}",
         of_this,

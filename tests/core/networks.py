@@ -9,7 +9,7 @@ from core.models.cnn import LAYERS, Cnn14, Cnn14Config
 from core.models.fitting import Sized, resize, sizes_of
 from core.models.frontend import shapes_only
 from core.models.network import Network
-from core.models.registry import architecture
+from core.models.registry import ARCHITECTURES, architecture
 
 
 def network(widths: tuple[int, ...], seed: int = 0) -> Cnn14:
@@ -27,6 +27,9 @@ def network(widths: tuple[int, ...], seed: int = 0) -> Cnn14:
             norm.bias.uniform_(-0.2, 0.3)
     return model
 
+
+WITHOUT_EXTRA = tuple(name for name, entry in ARCHITECTURES.items() if entry.extra is None)
+"""The architectures that need no more than the dependencies; test_ast.py has the other."""
 
 NARROWING = 8
 """Every width of every architecture is a multiple of it."""

@@ -13,9 +13,10 @@ from core.errors import ModelError
 from core.models.fitting import depthwise
 from core.models.network import Network
 from core.models.recognition import recognize
-from core.models.registry import ARCHITECTURES, architecture, empty_network
+from core.models.registry import architecture, empty_network
 from core.profiling import profile
 from core.profiling.passes import count_pass
+from tests.core.networks import WITHOUT_EXTRA
 
 # A depthwise, a residual, a one-dimensional, a concatenating and a flattening one, and the smallest tagger.
 VARIED = (
@@ -90,7 +91,7 @@ def test_the_scene_network_by_hand():
         profile("dcase2021-task1a", seconds=9)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", WITHOUT_EXTRA)
 def test_the_least_length_is_accepted(name):
     """And by the networks that pool until nothing is left no shorter one."""
     entry = architecture(name)

@@ -18,10 +18,10 @@ from core.models.dcase import SCENES
 from core.models.fitting import FRONT_END_KEYS
 from core.models.frontend import mel_matrix
 from core.models.network import Network
-from core.models.registry import ARCHITECTURES, architecture
+from core.models.registry import architecture
 from core.tagging import Tagger, load_tagger
 from core.windows import clip_windows, fitted, input_notes
-from tests.core.networks import narrow
+from tests.core.networks import WITHOUT_EXTRA, narrow
 
 CLASSES = ClassSet.named(["Drone", "Rain", "Door, of the shed"])
 
@@ -39,7 +39,7 @@ def published(model: Network) -> dict[str, torch.Tensor]:
     return {f"net.{key}": value for key, value in state.items()}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", WITHOUT_EXTRA)
 def test_a_narrow_network_is_loaded_as_what_it_is(name: str, tmp_path: Path) -> None:
     model, entry = narrow(name, 3), architecture(name)
     own, theirs = tmp_path / "own.safetensors", tmp_path / "theirs.pth"

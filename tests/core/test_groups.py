@@ -26,13 +26,14 @@ from core.models.groups import (
     prunable_layers,
 )
 from core.models.network import Network
-from core.models.registry import ARCHITECTURES, architecture, empty_network
+from core.models.registry import architecture, empty_network
 from core.profiling import profile
 from core.pruning import plan_file
 from core.pruning.criteria import CRITERIA, group_importance, layer_importance
 from core.pruning.plan import PruningPlan, plan, similarity_plan
 from core.pruning.surgery import prune
 from core.tagging import load_tagger
+from tests.core.networks import WITHOUT_EXTRA
 
 NARROW = 6
 """Channels of each group of the networks that are run here."""
@@ -91,7 +92,7 @@ def logits(network: Network) -> Tensor:
         return network(0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(7)))
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", WITHOUT_EXTRA)
 @settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_surgery_equals_the_network_with_the_feature_maps_set_to_zero(name, data):

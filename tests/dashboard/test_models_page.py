@@ -67,7 +67,13 @@ def test_every_network_that_can_be_used_has_a_card(
     shown = " ".join(text.value for text in page.markdown)
     usable = [each for each in manifest().values() if status(each) != "published-only"]
     assert all(f"**{each.title}**" in shown and each.about in shown for each in usable)
-    assert [head.value for head in page.header] == ["Demonstration", "PANNs", "E-PANNs", "EfficientAT"]
+    assert [head.value for head in page.header] == [
+        "Demonstration",
+        "PANNs",
+        "E-PANNs",
+        "EfficientAT",
+        "Transformers",
+    ]
     buttons = {button.key: button.label for button in page.button}
     assert buttons["install_cnn14"] == "Install (327\N{NO-BREAK SPACE}MB)"
     assert buttons["install_mn04"] == "Install (4.07\N{NO-BREAK SPACE}MB)"
