@@ -16,8 +16,8 @@ import numpy as np
 
 from core import __version__
 from core.audio import SAMPLE_RATE
-from core.checkpoints import CheckpointInfo, Entry, manifest
-from core.checkpoints.entries import buildable, missing_package
+from core.checkpoints import CheckpointInfo, Entry, manifest, missing_package
+from core.checkpoints.entries import buildable
 from core.classes import ClassSet
 from core.errors import PannscopeError
 from core.files import atomic_write

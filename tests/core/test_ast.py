@@ -23,7 +23,7 @@ from core.models.groups import check_prunable, groups
 from core.models.registry import architecture
 from core.profiling import profile
 from core.pruning.plan import plan
-from core.tradeoff.times import measurable
+from core.tradeoff import measurable
 
 AST = architecture("ast")
 CLASSES = ClassSet.named(["Drone", "Rain", "Door, of the shed"])
