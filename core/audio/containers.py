@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from typing import BinaryIO
 
 MAX_TAGS = 64  # ID3 tags one after the other, before a file counts as made of nothing else
+MAX_SEARCH_BYTES = 64 << 20
+"""Read without a sample, after which a file counts as ended: FFmpeg would search all of it, a second for each 300 MB. Between two blocks of
+sound a film of 100 Mbit/s has 20 MB."""
+
 MAX_CHUNKS = 1_000  # of a WAV file, before its samples
 UNKNOWN_BYTES_FROM = 0x7FFF_0000  # a writer that cannot seek back leaves 2 GiB or 4 GiB as "unknown length"
 _FOLLOWING_BYTES = 1 << 20  # after the samples: a table of ten minutes of AAC has 100 kB
@@ -25,11 +30,14 @@ _MPEG1_RATES = (44_100, 48_000, 32_000)
 class Untagged:
     """A file without the ID3 tags at its start: FFmpeg would unpack them, and they can hold zip bombs.
 
-    Its name has the recording's suffix and nothing else; FFmpeg considers it where the bytes leave a doubt.
+    Its name has the recording's suffix and nothing else; FFmpeg considers it where the bytes leave a doubt. It ends where
+    ``MAX_SEARCH_BYTES`` have been read since ``searched`` was last set to 0, at every sample, and for as long as ``ended`` says so.
     """
 
     def __init__(self, stream: BinaryIO, suffix: str) -> None:
         self.name = f"recording{suffix}"
+        self.searched = 0
+        self.ended: Callable[[], bool] = lambda: False
         self._stream, self._start = stream, 0
         for _ in range(MAX_TAGS):
             stream.seek(self._start)
@@ -44,7 +52,11 @@ class Untagged:
         self.seek(0)
 
     def read(self, size: int = -1) -> bytes:
-        return self._stream.read(size)
+        if self.searched > MAX_SEARCH_BYTES or self.ended():
+            return b""
+        data = self._stream.read(size)
+        self.searched += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._stream.seek(offset + self._start if whence == 0 else offset, whence) - self._start

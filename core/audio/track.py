@@ -16,7 +16,14 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.containers import Untagged, another_follows, mp3_frame_bytes, ogg_ends, wav_data_bytes
+from core.audio.containers import (
+    MAX_SEARCH_BYTES,
+    Untagged,
+    another_follows,
+    mp3_frame_bytes,
+    ogg_ends,
+    wav_data_bytes,
+)
 from core.audio.formats import CODECS, FORMATS, is_accepted_codec, titles_of
 from core.audio.limits import (
     BLOCK_FRAMES,
@@ -30,10 +37,9 @@ from core.audio.limits import (
 from core.audio.messages import CONVERT, GIVE_WHOLE, audio_error, damaged_error, truncated_error
 
 READ_BYTES = 1 << 18  # that FFmpeg reads at a time: each read is a message to the other process
-MAX_TAGS = 64  # ID3 tags one after the other, before a file counts as made of nothing else
-UNKNOWN_BYTES_FROM = (
-    0x7FFF_0000  # of PCM: a writer that cannot seek back leaves 2 GiB or 4 GiB as "unknown length"
-)
+MAX_LOG_LINES = 100_000
+"""Of FFmpeg while it opens a file: zeros after a CAF's samples are 250 million chunks, each of which it mentions. Ordinary files have some hundred."""
+
 MISSING_SECONDS = 0.005  # a shorter loss rounds to 0.00 s and is not worth a note
 
 av.logging.set_skip_repeated(False)  # a file may be like the one before
@@ -123,6 +129,7 @@ class Track:
         self._file.seek(0)
         try:
             with av.logging.Capture() as log:
+                self._file.ended = lambda: len(log) > MAX_LOG_LINES
                 opened = av.open(
                     self._file, metadata_errors="replace", options=_OPTIONS, buffer_size=READ_BYTES
                 )
@@ -138,6 +145,7 @@ class Track:
             raise audio_error(self._name, problem, GIVE_WHOLE) from error
         finally:
             av.logging.set_level(av.logging.PANIC)
+            self._file.ended = lambda: False
         self._doubtful = any("misdetection possible" in line for _, _, line in log)
         self._estimated = any("Estimating duration from bitrate" in line for _, _, line in log)
         return opened
@@ -211,6 +219,7 @@ class Track:
                 skipped, trailing = skipped + trailing, 0
             for frame in decoded:
                 frames += 1
+                self._file.searched = 0
                 given = (int(frame.sample_rate), frame.layout.name, frame.format.name)
                 if given != source:
                     if resampler is None:
@@ -260,6 +269,11 @@ class Track:
 
     def _judge(self, frames: int, held: int, skipped: int, trailing: int) -> None:
         """Refuse what is mostly damaged or has lost its end; note what is not worse."""
+        if self._file.searched > MAX_SEARCH_BYTES:
+            self._file.searched = 0
+            self._note(
+                f"{MAX_SEARCH_BYTES >> 20} MB without a sample follow its last one, and the rest was not searched"
+            )
         if frames == 0:
             if self._doubtful:
                 raise audio_error(self._name, "is not in a format that Pannscope reads")

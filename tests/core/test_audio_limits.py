@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.audio import SAMPLE_RATE, load_clip
+from core.audio import SAMPLE_RATE, containers, load_clip, track
+from core.audio.containers import MAX_SEARCH_BYTES
+from core.audio.decoding import Decoder
+from core.audio.facts import Job
 from core.audio.limits import check_duration, check_layout, is_truncated
 from core.audio.messages import display_name
+from core.audio.pool import Decoding
 from core.errors import AudioError
 from tests.core.recordings import CODED, header, tone, written
 
@@ -164,20 +170,46 @@ def test_names_of_more_than_120_characters_are_shortened(length: int, shown: int
     assert (display_name(name) == name) is (length == shown)
 
 
+TOO_LARGE = "has 3.0 GB, more than 600 s of 1 channel at 32,000 Hz take"
+FOREIGN = "is not in a format that Pannscope reads"
+
+
 @pytest.mark.parametrize(
-    ("form", "said"),
+    ("form", "zeros", "said"),
     [
-        ("WAV", "has 3.0 GB, of which its header declares 0.1 MB as samples"),
-        ("FLAC", "has 3.0 GB, more than 600 s of 1 channel at 32,000 Hz take"),
+        ("WAV", "after", "has 3.0 GB, of which its header declares 0.1 MB as samples"),
+        ("FLAC", "after", TOO_LARGE),
+        ("FLAC", "before", FOREIGN),
+        ("CAF", "after", TOO_LARGE),
+        ("MP3", "before", FOREIGN),
     ],
 )
-def test_a_large_file_of_a_short_recording_is_refused_by_its_size(tmp_path, form, said):
-    path = tmp_path / "sparse"
-    path.write_bytes(written(tone(SAMPLE_RATE), SAMPLE_RATE, form, "PCM_16"))
-    with path.open("r+b") as file:
-        file.truncate(3_000_000_000)  # takes no room on the disk
+def test_a_large_file_of_a_short_recording_is_refused_unsearched(
+    tmp_path: Path, form: str, zeros: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sparse. FFmpeg would read all of it, and mention every 12 bytes of a CAF's zeros in its log."""
+    path = tmp_path / f"a.{form.lower()}"
+    with open(path, "wb") as file:
+        file.seek(3_000_000_000 if zeros == "before" else 0)
+        file.write(written(tone(SAMPLE_RATE), SAMPLE_RATE, form))
+        file.truncate(max(3_000_000_000, file.tell()))
+    pulled: list[int] = []
+    piece = Decoding._piece
+    monkeypatch.setattr(
+        Decoding, "_piece", lambda self, offset, size: (pulled.append(size), piece(self, offset, size))[1]
+    )
     with pytest.raises(AudioError, match=said):
         load_clip(path)
+    assert sum(pulled) <= MAX_SEARCH_BYTES + 2**20
+
+
+def test_what_follows_the_last_sample_is_not_searched_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "MAX_SEARCH_BYTES", 2**20)
+    monkeypatch.setattr(track, "MAX_SEARCH_BYTES", 2**20)
+    data = written(tone(44_100), 44_100, "MP3") + bytes(4 * 2**20)
+    decoder = Decoder(io.BytesIO(data), Job(name="x", suffix="", size=len(data), channel=0, max_seconds=None))
+    assert sum(map(len, decoder.blocks())) == pytest.approx(2 * SAMPLE_RATE, abs=2_000)
+    assert "1 MB without a sample follow its last one, and the rest was not searched" in decoder.facts().notes
 
 
 def test_a_little_more_than_the_samples_is_no_reason_to_refuse():
