@@ -122,6 +122,11 @@ class AstConfig:
         return _patches(self.stride)
 
 
+def configure(classes: int = 527) -> AstConfig:
+    """The published configuration; raises ``ModelError`` for no classes."""
+    return AstConfig(classes)
+
+
 def config_from_state(state: Mapping[str, Tensor]) -> AstConfig:
     """The configuration that the shapes of a state dict show; raises ``ModelError`` where they are not an AST's."""
     first = f"{_BLOCKS}0.mlp.fc1.weight"

@@ -16,6 +16,7 @@ from core.models.ast import TOKENS as AST_TOKENS
 from core.models.ast import TRANSFORMERS, Ast, AstConfig
 from core.models.ast import WINDOW_SAMPLES as AST_WINDOW
 from core.models.ast import config_from_state as ast_config
+from core.models.ast import configure as ast_configure
 from core.models.ast import names as ast_names
 from core.models.cnn import (
     LAYERS,
@@ -260,7 +261,7 @@ _ENTRIES = (
         "ast",
         "AST",
         "Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021",
-        AstConfig,
+        ast_configure,
         Ast,
         ast_config,
         lambda: Ast(AstConfig()),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.checkpoints import entry, fetch, load_checkpoint, missing_package, path_of, save_checkpoint
 from core.classes import ClassSet
-from core.errors import CheckpointError, DownloadError, ModelError, PruningError
+from core.errors import CheckpointError, DataError, DownloadError, ModelError, PruningError
 from core.export import write_onnx
 from core.models import recognition
 from core.models.ast import Ast, AstConfig, KaldiLogMel, config_from_state
@@ -24,6 +24,7 @@ from core.models.registry import architecture
 from core.profiling import profile
 from core.pruning.plan import plan
 from core.tradeoff import measurable
+from core.training.students import new_network
 
 AST = architecture("ast")
 CLASSES = ClassSet.named(["Drone", "Rain", "Door, of the shed"])
@@ -256,6 +257,13 @@ def test_an_exported_graph_gives_its_outputs(transformers, tmp_path):
     found, embedding = session.run(None, {"waveform": sound})
     np.testing.assert_allclose(found, model.probabilities(torch.from_numpy(sound)), atol=1e-4, rtol=0)
     np.testing.assert_allclose(embedding, model.embedding(torch.from_numpy(sound)), atol=1e-4, rtol=0)
+
+
+def test_it_has_its_published_width_alone():
+    with pytest.raises(
+        DataError, match="AST is built with its published widths; leave --width out, or give CNN14"
+    ):
+        new_network("ast", 0.5, 3)
 
 
 def test_it_is_not_pruned():
