@@ -53,9 +53,6 @@ def page() -> None:
     st.caption(_WORDS)
     first = st.container()
     row = st.grid(5, min_column_width=150, gap="small", vertical_alignment="bottom")
-    finding = st.container()
-    main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
-    folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
     with row:
         name = network_select.choose_network()
     try:
@@ -64,6 +61,9 @@ def page() -> None:
     except PannscopeError as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
+    finding = st.container()
+    main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
+    folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
     chosen = settings.choose(before, row, main, folded)
     with row.popover(
         f"Clip: {clip_input.chosen_name()}", icon=":material/graphic_eq:", width="stretch", key="clip"

@@ -52,6 +52,7 @@ def test_pages_of_pruning_say_that_it_has_no_filters(installed: None, name: str)
     assert not app.exception
     said = "AST has no convolutions whose filters can be removed; it can be run, compared and counted. Prune another network."
     assert [error.value for error in app.error] == [formats.escaped(said)]
+    assert not any(part.label.startswith("Layer by layer") for part in app.expander)
     app.selectbox(key="network").set_value("demo-cnn14").run()
     assert not app.exception
     assert not app.error
