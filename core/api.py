@@ -64,7 +64,7 @@ def plan(
     >>> pannscope.plan(tagger, {"C11": 0.25, "C12": 0.75}).after[-2:]
     (384, 128)
     """
-    chosen = None if layers is None else parse_layers(layers, prunable_layers(tagger.info.architecture))
+    chosen = None if layers is None else parse_layers(layers, prunable_layers(tagger.model.architecture))
     return plan_network(tagger.model, ratio, chosen, criterion, round_to=round_to)
 
 

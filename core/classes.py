@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -164,6 +165,25 @@ class ClassSet:
         return cls(tuple(indices))
 
 
+def labels_table(classes: ClassSet) -> str:
+    """AudioSet's table of classes, one row an output, as ``parse_labels`` reads it; a class that AudioSet does not have has no ``mid``.
+
+    Examples
+    --------
+    >>> print(labels_table(ClassSet.named(["Rain", "Drone"])), end="")
+    index,mid,display_name
+    0,/m/06mb1,Rain
+    1,,Drone
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["index", "mid", "display_name"])
+    known = audioset()
+    for number, (index, name) in enumerate(zip(classes.indices, classes.names, strict=True)):
+        table.writerow([number, known[index].mid if index < len(known) else "", name])
+    return text.getvalue()
+
+
 def read_labels(path: Path) -> ClassSet:
     """The classes that a file names, see ``parse_labels``.
 
@@ -192,6 +212,8 @@ def read_labels(path: Path) -> ClassSet:
 def parse_labels(content: bytes, source: str) -> ClassSet:
     """The classes that a file's bytes name: one name a line, or AudioSet's table with the columns ``index``, ``mid`` and ``display_name``.
 
+    A row whose ``mid`` is one of AudioSet's 527 is that class, however its name is written.
+
     Parameters
     ----------
     content : bytes
@@ -218,7 +240,8 @@ def parse_labels(content: bytes, source: str) -> ClassSet:
         table.sort(key=lambda row: int(row["index"]))
         if [int(row["index"]) for row in table] != list(range(len(table))):
             raise ModelError(f"{source} has to number its classes from 0 on, each once, in its column index.")
-        return ClassSet.named(row["display_name"] or "" for row in table)
+        by_mid = _by_mid()
+        return ClassSet.named(by_mid.get(row.get("mid") or "", row["display_name"] or "") for row in table)
     except (UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise ModelError(
             f"{source} is no list of names; give a text file with one name a line, or AudioSet's class_labels_indices.csv."
@@ -255,6 +278,11 @@ def _line(name: str) -> str:
 @cache
 def _by_name() -> dict[str, int]:
     return {known.name: known.index for known in audioset()}
+
+
+@cache
+def _by_mid() -> dict[str, str]:
+    return {known.mid: known.name for known in audioset()}
 
 
 def _unknown(name: str) -> str:

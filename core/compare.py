@@ -263,13 +263,24 @@ class Comparison:
     candidate: Tags
     agreement: Agreement
 
+    @property
+    def shared(self) -> tuple[str, ...] | None:
+        """The classes that both networks have, in AudioSet's order; None where both have the same."""
+        first, second = (
+            dict(zip(each.classes.indices, each.classes.names, strict=True))
+            for each in (self.baseline, self.candidate)
+        )
+        if first.keys() == second.keys():
+            return None
+        return tuple(first[index] for index in sorted(first.keys() & second.keys()))
+
     def document(self, top: int | None = None) -> dict[str, Any]:
         """What ``pannscope compare --json`` prints: {clip, baseline, candidate, agreement}."""
         return {
             "clip": self.clip.describe(),
             "baseline": self.baseline.document(self.clip, top),
             "candidate": self.candidate.document(self.clip, top),
-            "agreement": self.agreement.document(),
+            "agreement": self.agreement.document() | {"shared": self.shared and list(self.shared)},
         }
 
 

@@ -16,14 +16,21 @@ from core.checkpoints import CheckpointInfo, entry, load_checkpoint, path_of, st
 from core.classes import ClassSet
 from core.errors import CheckpointError
 from core.models.network import Network
-from core.models.registry import Architecture
 from core.models.registry import architecture as known_architecture
+from core.onnx_tagger.network import SUFFIX, OnnxNetwork, load_onnx, not_prunable
 from core.runtime.builder import EngineBuilder
 from core.runtime.choice import check_runtime, engine_for
 from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import trim_heap
 from core.tags import Tags
-from core.windows import clip_windows, input_notes, least_samples, mean_probabilities, window_mean
+from core.windows import (
+    Interface,
+    clip_windows,
+    input_notes,
+    least_samples,
+    mean_probabilities,
+    window_mean,
+)
 
 EMBEDDED_PAIR = ("demo-cnn14", "demo-epanns")
 OFFICIAL_PAIR = ("cnn14", "epanns")
@@ -34,7 +41,7 @@ class Tagger:
 
     Parameters
     ----------
-    model : Network
+    network : Network or OnnxNetwork
         The network; it must not be changed afterwards.
     info : CheckpointInfo
         Its name, its classes, and where it comes from.
@@ -48,18 +55,25 @@ class Tagger:
 
     def __init__(
         self,
-        model: Network,
+        network: Network | OnnxNetwork,
         info: CheckpointInfo,
         runtime: str = "auto",
         background: EngineBuilder | None = None,
     ) -> None:
         check_runtime(runtime)
-        self.model = model.eval()
+        self.network = network.eval() if isinstance(network, Network) else network
         self.info = info
         self._requested = runtime
         self._background = background
-        self._engine: Engine | None = None
+        self._engine: Engine | None = None if isinstance(network, Network) else network
         self._building = threading.Lock()
+
+    @property
+    def model(self) -> Network:
+        """The network with its layers; raises ``ModelError`` for an ONNX file's, which can only be run."""
+        if isinstance(self.network, OnnxNetwork):
+            raise not_prunable(self.info.path.name)
+        return self.network
 
     @property
     def engine(self) -> Engine:
@@ -98,7 +112,7 @@ class Tagger:
     @property
     def nbytes(self) -> int:
         """Bytes of the network's parameters, and of what its engine keeps besides them."""
-        return self._parameter_bytes + self.engine_bytes
+        return self.parameter_bytes + self.engine_bytes
 
     @property
     def engine_bytes(self) -> int:
@@ -106,11 +120,14 @@ class Tagger:
         engine = self._engine
         if engine is None or engine.name == "torch":
             return 0
-        return int(getattr(engine, "nbytes", self._parameter_bytes))
+        return int(getattr(engine, "nbytes", self.parameter_bytes))
 
     @property
-    def _parameter_bytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self.model.parameters())
+    def parameter_bytes(self) -> int:
+        """Bytes of the network's parameters; of an ONNX file also of the process that holds it."""
+        if isinstance(self.network, OnnxNetwork):
+            return self.network.parameter_bytes
+        return sum(parameter.nbytes for parameter in self.network.parameters())
 
     @property
     def name(self) -> str:
@@ -118,9 +135,11 @@ class Tagger:
         return self.info.name
 
     @property
-    def entry(self) -> Architecture:
-        """The network's architecture: its rate, its lengths, and what it outputs."""
-        return known_architecture(self.model.architecture)
+    def entry(self) -> Interface:
+        """The network's rate, its lengths, and what it outputs; of a network that Pannscope can build, its architecture."""
+        if isinstance(self.network, OnnxNetwork):
+            return self.network.entry
+        return known_architecture(self.network.architecture)
 
     @property
     def classes(self) -> ClassSet:
@@ -216,6 +235,8 @@ def load_tagger(
     ratio: float | None = None,
     classes: ClassSet | Sequence[str] | None = None,
     runtime: str = "auto",
+    sample_rate: int | None = None,
+    logits: bool | None = None,
 ) -> Tagger:
     """Load a network that tags clips.
 
@@ -231,6 +252,8 @@ def load_tagger(
         The names of the outputs, where the file has none or others.
     runtime : str
         Which engine runs the network: "auto", or a name of ``core.runtime.engine.RUNTIMES``.
+    sample_rate, logits : int, bool, optional
+        Of an ONNX file that does not say them: the rate of its waveforms in Hz, and whether it outputs logits or probabilities.
 
     Raises
     ------
@@ -251,6 +274,13 @@ def load_tagger(
             f"Both a model ({name}) and a checkpoint ({checkpoint}) were given; give one of them."
         )
     load = partial(load_checkpoint, ratio=ratio, classes=classes)
+    if checkpoint is not None and Path(checkpoint).suffix.lower() == SUFFIX:
+        _check_onnx(Path(checkpoint), architecture, ratio, runtime)
+        return Tagger(*load_onnx(Path(checkpoint), classes=classes, sample_rate=sample_rate, logits=logits))
+    if sample_rate is not None or logits is not None:
+        raise CheckpointError(
+            "A sample rate and logits are stated of an ONNX file; of other networks they are known."
+        )
     if checkpoint is not None:
         loaded = load(Path(checkpoint), architecture=architecture)
     else:
@@ -267,3 +297,15 @@ def load_tagger(
         # A listed file is what the list says, however many architectures its tensors fit.
         loaded = load(path_of(chosen), name=chosen.name, architecture=architecture or chosen.architecture)
     return Tagger(loaded.model, loaded.info, runtime)
+
+
+def _check_onnx(path: Path, architecture: str | None, ratio: float | None, runtime: str) -> None:
+    """Raise ``CheckpointError`` for what an ONNX file cannot have."""
+    if architecture is not None or ratio is not None:
+        raise CheckpointError(
+            f"{path} is an ONNX file, which has neither an architecture nor a ratio; leave them out."
+        )
+    if runtime not in ("auto", OnnxNetwork.name):
+        raise CheckpointError(
+            f"{path} is an ONNX file, which runs on onnxruntime alone, not on {runtime}; leave the runtime out."
+        )

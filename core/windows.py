@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,23 +13,40 @@ from torch import Tensor
 from core.audio import SAMPLE_RATE, Clip
 from core.errors import AudioError
 from core.models.cnn import MIN_SAMPLES
-from core.models.registry import Architecture, architecture
+from core.models.registry import architecture
 
 WINDOW_SECONDS = 30.0
 """Longer waveforms are tagged in equal windows of at most this length: it bounds memory (a 30 s window of the full CNN14
 takes about 190 MB) and keeps short events from being averaged away."""
 
 
+class Interface(Protocol):
+    """What a network takes and returns; an ``Architecture`` of the registry has it, whose docstring has the attributes."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def least_samples(self) -> int: ...
+    @property
+    def window_samples(self) -> int | None: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def scenes(self) -> tuple[str, ...]: ...
+
+
 _CNN14 = architecture("cnn14")
 
 
-def least_samples(entry: Architecture) -> int:
+def least_samples(entry: Interface) -> int:
     """Samples at 32 kHz of the shortest waveform that an architecture takes: shorter ones are padded with silence."""
     return -(-entry.least_samples * SAMPLE_RATE // entry.sample_rate)
 
 
 def clip_windows(
-    samples: int, entry: Architecture = _CNN14, longest_s: float = WINDOW_SECONDS
+    samples: int, entry: Interface = _CNN14, longest_s: float = WINDOW_SECONDS
 ) -> list[tuple[int, int]]:
     """The windows of a clip of ``samples`` at 32 kHz for an architecture, start and end in samples.
 
@@ -47,7 +65,7 @@ def clip_windows(
     return [(start * length, min((start + 1) * length, max(samples, length))) for start in range(count)]
 
 
-def fitted(waveform: np.ndarray, entry: Architecture) -> Tensor:
+def fitted(waveform: np.ndarray, entry: Interface) -> Tensor:
     """One window as a network takes it: (samples,) at 32 kHz -> (1, samples) float32 at the architecture's rate.
 
     It is resampled (soxr, its HQ setting) and padded with silence to the shortest length, or to the only one, that the network takes.
@@ -120,9 +138,7 @@ def validate_waveform(waveform: np.ndarray, least: int = MIN_SAMPLES) -> np.ndar
     return samples if len(samples) >= least else np.pad(samples, (0, least - len(samples)))
 
 
-def split_windows(
-    waveform: np.ndarray, entry: Architecture, longest_s: float = WINDOW_SECONDS
-) -> list[Tensor]:
+def split_windows(waveform: np.ndarray, entry: Interface, longest_s: float = WINDOW_SECONDS) -> list[Tensor]:
     """A waveform's windows as a network takes them, (1, samples) float32 each; raises ``AudioError`` as ``validate_waveform``.
 
     Examples
@@ -141,7 +157,7 @@ def window_mean(outputs: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_probabilities(
-    network: Callable[[Tensor], Tensor], waveform: np.ndarray, entry: Architecture = _CNN14
+    network: Callable[[Tensor], Tensor], waveform: np.ndarray, entry: Interface = _CNN14
 ) -> np.ndarray:
     """Probabilities of one waveform of any length.
 
@@ -151,7 +167,7 @@ def mean_probabilities(
         (1, samples) float32 -> (1, classes) probabilities.
     waveform : (samples,) array of float
         At 32 kHz. It is cut into ``clip_windows``, whose probabilities are averaged; each is resampled and padded as ``fitted`` does.
-    entry : Architecture
+    entry : Interface
         The network's.
 
     Returns
@@ -174,7 +190,7 @@ def mean_probabilities(
     return window_mean([network(fitted(part, entry))[0].numpy() for part in parts])
 
 
-def input_notes(clip: Clip, entry: Architecture) -> tuple[str, ...]:
+def input_notes(clip: Clip, entry: Interface) -> tuple[str, ...]:
     """What was done to a clip for an architecture, in sentences: it was resampled, padded, or cut into windows. Mostly nothing.
 
     Examples
@@ -188,7 +204,7 @@ def input_notes(clip: Clip, entry: Architecture) -> tuple[str, ...]:
     return *resampled, *length_notes(clip, entry)
 
 
-def length_notes(clip: Clip, entry: Architecture = _CNN14) -> tuple[str, ...]:
+def length_notes(clip: Clip, entry: Interface = _CNN14) -> tuple[str, ...]:
     """What a clip's length means for its tags, in sentences: that it is padded, or cut into windows. Mostly nothing.
 
     Examples
@@ -212,7 +228,7 @@ def length_notes(clip: Clip, entry: Architecture = _CNN14) -> tuple[str, ...]:
     )
 
 
-def _end(clip: Clip, entry: Architecture, last: tuple[int, int]) -> str:
+def _end(clip: Clip, entry: Interface, last: tuple[int, int]) -> str:
     """What became of the end of a clip that is cut into windows of one length, in words."""
     if entry.window_samples is None or (
         last[1] - last[0] == least_samples(entry) and last[1] >= clip.samples

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.errors", "core.units", "core.sandbox"),
     ("core.settings", "core.files", "core.classes", "core.audio", "core.models"),
     ("core.windows", "core.examples", "core.checkpoints", "core.runtime"),
-    ("core.tags",),
+    ("core.tags", "core.onnx_tagger"),
     ("core.tagging", "core.profiling", "core.feature_map"),
     ("core.compare", "core.events", "core.training"),
     ("core.pruning", "core.verdict", "core.tradeoff"),

@@ -66,11 +66,12 @@ class RecordingLimits(Limits):
     def begin(self, size: int) -> None:
         """Bound what the next recording may take."""
         self._size = size
-        self.bound(MEMORY_BYTES + size, self._cpu_s(0.0, 0))
+        self.start_clock(self._cpu_s(0.0, 0))
+        self.bound(MEMORY_BYTES + size)
 
     def allow(self, seconds: float, pulled: int) -> None:
         """Extend the processor time for what has been decoded and read."""
-        self.grant(self._cpu_s(seconds, pulled))
+        self.extend_clock(self._cpu_s(seconds, pulled))
         if seconds:
             self.check_memory()
 

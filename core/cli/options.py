@@ -72,6 +72,23 @@ LabelsOption = Annotated[
         show_default=False,
     ),
 ]
+SampleRateOption = Annotated[
+    int | None,
+    typer.Option(
+        "--sample-rate",
+        metavar="HZ",
+        help="What rate an ONNX file takes, where it does not say.",
+        show_default=False,
+    ),
+]
+LogitsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--logits/--probabilities",
+        help="What an ONNX file outputs, where it does not say.",
+        show_default=False,
+    ),
+]
 HalfOption = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -127,6 +144,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 _OPTIONS = {
     "so that they are numbered": " --labels FILE names them.",
     "that was assumed": " --architecture NAME states it.",
+    "were taken for logits": " --probabilities states otherwise.",
+    "were taken for probabilities": " --logits states otherwise.",
 }
 """What settles something that a note says of a network."""
 
@@ -148,7 +167,9 @@ class NetworkOptions:
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoint", metavar="FILE", help="A checkpoint file, in the official layout or ours."
+            "--checkpoint",
+            metavar="FILE",
+            help="A checkpoint file, in the official layout or ours, or an ONNX tagger.",
         ),
     ] = None
     architecture: Annotated[
@@ -156,23 +177,37 @@ class NetworkOptions:
         typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14."),
     ] = None
     labels: LabelsOption = None
+    sample_rate: SampleRateOption = None
+    logits: LogitsOption = None
+
+    @property
+    def file(self) -> Path | None:
+        """The file; None where a name of the manifest was given, or nothing."""
+        from core.checkpoints import manifest
+
+        if self.model is None or self.checkpoint is not None or self.model in manifest():
+            return self.checkpoint
+        return Path(self.model) if _looks_like_file(self.model) else None
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is an ONNX file."""
+        return self.file is not None and self.file.suffix.lower() == ".onnx"
 
     def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
         """The tagger; a ``--model`` that is not a known name may be a file. What its file does not say is noted on stderr."""
-        from core.checkpoints import manifest
         from core.classes import read_labels
         from core.tagging import load_tagger
 
-        model, checkpoint = self.model, self.checkpoint
-        if model is not None and checkpoint is None and model not in manifest() and _looks_like_file(model):
-            checkpoint, model = Path(model), None
         tagger = load_tagger(
-            model,
-            checkpoint=checkpoint,
+            None if self.checkpoint is None and self.file else self.model,
+            checkpoint=self.file,
             architecture=self.architecture,
             ratio=ratio,
             classes=None if self.labels is None else read_labels(self.labels),
             runtime=runtime,
+            sample_rate=self.sample_rate,
+            logits=self.logits,
         )
         for note in tagger.info.notes:
             option = next((option for said, option in _OPTIONS.items() if said in note), "")
@@ -181,4 +216,8 @@ class NetworkOptions:
 
 
 def _looks_like_file(text: str) -> bool:
-    return os.sep in text or Path(text).suffix in (".safetensors", ".pth", ".pt") or Path(text).is_file()
+    return (
+        os.sep in text
+        or Path(text).suffix in (".safetensors", ".pth", ".pt", ".onnx")
+        or Path(text).is_file()
+    )

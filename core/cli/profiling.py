@@ -12,7 +12,9 @@ from core.errors import ModelError
 from core.units import prefixed
 
 if TYPE_CHECKING:
+    from core.onnx_tagger.network import OnnxNetwork
     from core.profiling import Measured, Profile
+    from core.tagging import Tagger
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +45,7 @@ def profile_command(
     """
     from core.checkpoints import manifest
     from core.models.groups import prunable_layers
+    from core.onnx_tagger.network import OnnxNetwork
     from core.profiling import measure, profile
     from core.pruning.ratios import parse_layers
 
@@ -52,7 +55,11 @@ def profile_command(
     elif network.checkpoint is None and (model is None or model in manifest()):
         of = _known("cnn14" if model is None else model, architecture)
     else:
-        loaded = network.load().model
+        tagger = network.load()
+        if isinstance(tagger.network, OnnxNetwork):
+            _print_onnx(tagger, tagger.network, seconds, measured=measured, json_output=json_output)
+            return
+        loaded = tagger.model
         of = {"architecture": loaded.architecture, "config": loaded.config}
     chosen = None if layers is None else parse_layers(layers, prunable_layers(of["architecture"]))
     counted = profile(**of, ratio=ratio, layers=chosen, seconds=seconds)
@@ -80,6 +87,54 @@ def _known(name: str, architecture: str | None) -> dict[str, Any]:
         "classes": known.class_count,
         "embedding": known.embedding,
     }
+
+
+def _print_onnx(
+    tagger: Tagger, network: OnnxNetwork, seconds: float, *, measured: bool, json_output: bool
+) -> None:
+    """An ONNX file's counts, of which the layers are not known, and on request its time."""
+    import numpy as np
+
+    from core.audio import SAMPLE_RATE
+    from core.profiling import measure_latencies
+
+    counts, entry, size = network.counts(seconds), tagger.entry, tagger.info.size_bytes
+    latency = None
+    if measured:
+        noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * SAMPLE_RATE))
+        (latency,) = measure_latencies([tagger.probabilities], noise)
+    if json_output:
+        print_json(
+            {
+                "architecture": "onnx",
+                "output": entry.output,
+                "sample_rate": entry.sample_rate,
+                "seconds": seconds,
+                "params_total": counts.params,
+                "params_trainable": None,
+                "macs": None,
+                "macs_network": counts.macs,
+                "macs_note": counts.why or None,
+                "size_bytes": size,
+                "classes": len(tagger.classes),
+                "layers": [],
+            }
+            | ({"measured": {"seconds": seconds, "latency": latency.document()}} if latency else {})
+        )
+        return
+    say(f"{entry.title}, an ONNX file. Input: {entry.sample_rate:,} Hz. Output: {entry.output}.")
+    say(f"Parameters: {counts.params:,} values of its weights; which were learned, the file does not say.")
+    say(
+        f"MACs for a clip of {seconds:g} s: "
+        + (
+            f"not counted; {counts.why}."
+            if counts.macs is None
+            else f"{prefixed(counts.macs)} in convolutions and matrix products, front end included."
+        )
+    )
+    say(f"Size: {_size(size)}.")
+    if latency:
+        say(f"Measured here: median {latency.median_ms:.0f} ms for a clip of {seconds:g} s.")
 
 
 def _print_profile(counted: Profile) -> None:

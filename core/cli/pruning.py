@@ -63,7 +63,7 @@ def importance_command(
 
     check_ratio(ratio)
     tagger = network.load()
-    name = tagger.info.architecture
+    name = tagger.model.architecture
     whole = layer.lower() == "all"
     known = prunable_layers(name)
     chosen = (

@@ -131,7 +131,7 @@ class PruneRequest:
             return loaded
         if self.search:
             return self._search(tagger, waveforms, targets)
-        known = prunable_layers(tagger.info.architecture)
+        known = prunable_layers(tagger.model.architecture)
         layers = None if self.layers is None else parse_layers(self.layers, known)
         ratios = self.ratio if self.ratios is None else parse_ratios(self.ratios, known)
         if ratios is None:
@@ -149,7 +149,7 @@ class PruneRequest:
         from core.pruning.search.budget import check_tolerance
         from core.pruning.search.search import find_plan
 
-        layers = parse_layers(self.layers or "all", prunable_layers(tagger.info.architecture))
+        layers = parse_layers(self.layers or "all", prunable_layers(tagger.model.architecture))
         round_to = check_round_to(1 if self.round_to is None else self.round_to)
         if self.tolerance is not None:
             check_tolerance(self.tolerance)

@@ -40,7 +40,7 @@ def sensitivity_command(
     calibration.check("sensitivity")
     known_criterion(criterion)
     tagger = network.load()
-    chosen = parse_layers(layers or "all", prunable_layers(tagger.info.architecture))
+    chosen = parse_layers(layers or "all", prunable_layers(tagger.model.architecture))
     waveforms, targets = calibration.read(tagger)
     result = measured_sensitivity(tagger, waveforms, targets, chosen, criterion)
     if json_output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +13,23 @@ from core.cli.options import (
     ChannelOption,
     JsonOption,
     LabelsOption,
+    LogitsOption,
     MaxSecondsOption,
     NetworkOptions,
     RuntimeOption,
+    SampleRateOption,
     channel_of,
     grouped,
 )
 from core.cli.output import Report, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
+from core.units import plural
 
 TopOption = Annotated[
     int | None, typer.Option("--top", "-k", metavar="K", help="Print only the likeliest tags.")
 ]
+
+_LISTED = 12  # shared classes that a line names
 
 
 def register(app: typer.Typer) -> None:
@@ -106,6 +112,8 @@ def compare_command(
         typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as assigned."),
     ] = 0.5,
     labels: LabelsOption = None,
+    sample_rate: SampleRateOption = None,
+    logits: LogitsOption = None,
     runtime: RuntimeOption = "auto",
     max_seconds: MaxSecondsOption = 600.0,
     channel: ChannelOption = "mean",
@@ -122,12 +130,21 @@ def compare_command(
 
     _check_top(top)
     used = channel_of(channel)
-    names = default_pair()
     clip = load_clip(file, max_seconds=max_seconds, channel=used)
+    pair = [
+        NetworkOptions(given or known)
+        for given, known in zip((baseline, candidate), default_pair(), strict=True)
+    ]
+    # Options are of the ONNX files where there is one: what a checkpoint is, it says itself.
+    stated = [each for each in pair if each.is_onnx] or pair
+    first, second = (
+        replace(each, labels=labels, sample_rate=sample_rate, logits=logits) if each in stated else each
+        for each in pair
+    )
     result = compare(
         clip,
-        NetworkOptions(baseline or names[0], labels=labels).load(runtime=runtime),
-        NetworkOptions(candidate or names[1], labels=labels).load(runtime=runtime),
+        first.load(runtime="auto" if first.is_onnx else runtime),
+        second.load(runtime="auto" if second.is_onnx else runtime),
         top_k=top,
         threshold=threshold,
     )
@@ -144,6 +161,11 @@ def compare_command(
             for row in rows(left, right)[:top]
         ],
     )
+    if result.shared is not None:
+        more = f" and {len(result.shared) - _LISTED} more" if len(result.shared) > _LISTED else ""
+        say(
+            f"Compared over {plural(len(result.shared), 'class', 'classes')} that both have: {', '.join(result.shared[:_LISTED])}{more}."
+        )
     share = "-" if agreed.kept_share is None else f"{100 * agreed.kept_share:.0f}%"
     rank = "not defined" if agreed.spearman is None else f"{agreed.spearman:.2f}"
     say(

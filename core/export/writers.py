@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import load_checkpoint, save_checkpoint
+from core.classes import labels_table
 from core.export.bundle import write_bundle
 from core.export.check import ExportJob, Written
 from core.export.describe import description
@@ -20,6 +21,7 @@ from core.export.panns import unsupported as panns_unsupported
 from core.export.panns import write_panns
 from core.models.cnn import Cnn14
 from core.models.network import Network
+from core.onnx_tagger.metadata import LABELS_KEY
 
 Writer = Callable[[ExportJob, Path], Written]
 
@@ -99,7 +101,10 @@ def _metadata(job: ExportJob, written: Written) -> dict[str, str]:
         "architecture": info.architecture,
         "sample_rate": str(job.entry.sample_rate),
         "window_samples": str(job.entry.window_samples or ""),
+        "output": "probabilities",
+        "task": "scenes" if job.entry.output == "scenes" else "tags",
         "classes": json.dumps(list(classes.names)),
+        LABELS_KEY: labels_table(classes),
         "audioset_indices": json.dumps(list(classes.indices)),
         "source_sha256": info.sha256,
         "max_abs_difference": f"{written.difference.largest:.3g}",

@@ -29,20 +29,23 @@ class Limits:
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(getattr(resource, name), (0, 0))
 
-    def bound(self, memory: int, cpu_s: float) -> None:
-        """Bound the bytes and the processor time that are taken from now on."""
+    def bound(self, memory: int) -> None:
+        """Bound the bytes that are taken from now on."""
         if resource is None:
             return
-        self._cpu_before, self._memory = time.process_time(), memory
-        self.grant(cpu_s)
+        self._memory, self._peak_before = memory, _peak_bytes()
         if self._statm >= 0:
             now = int(os.pread(self._statm, 64, 0).split()[0]) * resource.getpagesize()
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (now + memory, hard))
-        self._peak_before = _peak_bytes()
 
-    def grant(self, cpu_s: float) -> None:
-        """Set the processor time, counted from the last ``bound``."""
+    def start_clock(self, cpu_s: float) -> None:
+        """Bound the processor time that is taken from now on."""
+        self._cpu_before = time.process_time()
+        self.extend_clock(cpu_s)
+
+    def extend_clock(self, cpu_s: float) -> None:
+        """Set the processor time anew, still from the last ``start_clock`` on."""
         if resource is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
             resource.setrlimit(resource.RLIMIT_CPU, (int(self._cpu_before + cpu_s) + 1, hard))

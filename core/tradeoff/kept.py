@@ -11,6 +11,7 @@ from typing import Any
 from core.checkpoints import manifest
 from core.errors import DataError, ModelError
 from core.files import atomic_write, unwritable
+from core.onnx_tagger.network import OnnxNetwork
 from core.profiling import profile_model
 from core.settings import cache_dir
 from core.tagging import Tagger
@@ -65,11 +66,7 @@ def keep(tagger: Tagger, quality: float, *, clips_name: str, clips: int, classes
     DataError
         The cache folder cannot be written.
     """
-    try:
-        counted = profile_model(tagger.model, SECONDS)
-        params, macs = counted.params_trainable, counted.macs
-    except ModelError:  # a network that takes clips of another length alone
-        params, macs = sum(parameter.numel() for parameter in tagger.model.parameters()), None
+    params, macs = _counts(tagger)
     stft, included = _stft(tagger)
     timed = time_of(tagger)
     kept = Kept(
@@ -129,8 +126,22 @@ def _digest(kept: Kept) -> str:
     return hashlib.sha256(f"{kept.sha256}\n{kept.clips_name}".encode()).hexdigest()[:32]
 
 
+def _counts(tagger: Tagger) -> tuple[int, int | None]:
+    """Parameters, and MACs of 10 s."""
+    if isinstance(tagger.network, OnnxNetwork):
+        counts = tagger.network.counts(SECONDS)
+        return counts.params, counts.macs
+    try:
+        counted = profile_model(tagger.model, SECONDS)
+    except ModelError:  # a network that takes clips of another length alone
+        return sum(parameter.numel() for parameter in tagger.model.parameters()), None
+    return counted.params_trainable, counted.macs
+
+
 def _stft(tagger: Tagger) -> tuple[int, bool]:
     """MACs of the STFT in 10 s as two Conv1d layers, and whether the count of the network includes them."""
+    if isinstance(tagger.network, OnnxNetwork):
+        return 0, True  # its front end is part of its graph
     front = tagger.model.published_front_end
     if front is not None:
         return front.stft_parameters * front.frames(round(SECONDS * front.sample_rate)), True

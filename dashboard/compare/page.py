@@ -79,8 +79,8 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    architectures = [get_server().structure(name).architecture for name in settings.models]
-    clip_notes.notes(source, opened.clip, architectures, _classes(settings))
+    entries = [get_server().entry(name) for name in settings.models]
+    clip_notes.notes(source, opened.clip, entries, _classes(settings))
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")

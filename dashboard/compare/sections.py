@@ -24,6 +24,8 @@ from dashboard.widgets import clip_input, engine_text, tables
 from dashboard.widgets.metric_card import card, metric_card
 from dashboard.widgets.theme import palette
 
+_SHARED_SHOWN = 12
+
 EXAMPLE = {example.key: example for example in EXAMPLES}
 
 
@@ -80,24 +82,30 @@ def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) 
 
 def costs(settings: Settings) -> DeltaGenerator:
     """Parameters, MACs and file size as cards; returns the place of the fourth, for the time."""
-    first, second = (get_server().counts(name) for name in settings.models)
+    first, second = (get_server().costs(name) for name in settings.models)
     sizes = [file_bytes(name) for name in settings.models]
+    graphs = first.macs is None or second.macs is None  # of an ONNX file the paper's count cannot be made
     with st.grid(4, min_column_width=160, gap="small"):
         metric_card(
             "Parameters",
-            (first.params_trainable, second.params_trainable),
+            (first.params, second.params),
             formats.count,
             "Trainable weights: convolutions, batch norms and linear layers. The front end's frozen weights are "
-            "left out, as in the papers. Counted here from the shape of each network.",
+            "left out, as in the papers. "
+            + ("Of an ONNX file all weights, since it does not say which were learned. " if graphs else "")
+            + "Counted here from the shape of each network.",
         )
+        network = (first.macs_network, second.macs_network)
         metric_card(
             "MACs for 10 s",
-            (first.macs, second.macs),
+            network if graphs else (first.macs, second.macs),
             formats.count,
-            "Multiply-accumulate operations for a clip of 10 s, by the paper's convention: as thop counts, batch norms "
+            "Multiply-accumulate operations for a clip of 10 s, of convolutions, linear layers and other matrix products alone; an ONNX "
+            "file's front end is part of its graph, and of its figure. Counted here."
+            if graphs
+            else "Multiply-accumulate operations for a clip of 10 s, by the paper's convention: as thop counts, batch norms "
             "included, and the spectrogram as the reference's two convolutions, which pruning leaves alone. "
-            f"Convolutions and linear layers alone: {formats.count(first.macs_network)} and "
-            f"{formats.count(second.macs_network)}. Counted here.",
+            f"Convolutions and linear layers alone: {' and '.join(formats.count(each or 0) for each in network)}. Counted here.",
         )
         metric_card(
             "File size",
@@ -109,7 +117,15 @@ def costs(settings: Settings) -> DeltaGenerator:
         if get_server().known_latencies(settings.models) is None:
             with slot.container():
                 card("Time here", "measuring …", None, "Both networks are being timed, alternating.")
-    st.caption("MACs: multiply-accumulate operations, the arithmetic of one pass over the clip.")
+    reasons = [f"Not counted: {formats.escaped(each.why)}." for each in (first, second) if each.why]
+    st.caption(
+        " ".join(
+            [
+                "MACs: multiply-accumulate operations, the arithmetic of one pass over the clip.",
+                *dict.fromkeys(reasons),
+            ]
+        )
+    )
     return slot
 
 
@@ -133,6 +149,8 @@ def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
     """The tags that count, and the measures of agreement, each with what it means."""
     measured = comparison.agreement
     threshold = formats.probability(measured.threshold)
+    if comparison.shared is not None:
+        st.caption(_shared(comparison.shared))
     for column, heading, names, about in zip(
         st.columns(3, gap="medium"),
         ("Kept", "Lost", "Gained"),
@@ -167,6 +185,14 @@ def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
             formats.probability(measured.max_abs_difference),
             help=f"The largest change of a tag's probability, at {measured.max_difference_tag}.",
         )
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The classes that are compared, where the networks have others as well."""
+    more = f" and {len(names) - _SHARED_SHOWN} more" if len(names) > _SHARED_SHOWN else ""
+    listed = formats.escaped(", ".join(names[:_SHARED_SHOWN]))
+    count = "the only class" if len(names) == 1 else f"the {len(names)} classes"
+    return f"Compared over {count} that both networks have: {listed}{more}."
 
 
 def _spread(latency: Latency) -> str:

@@ -50,7 +50,7 @@ class Frame:
 def frame(cut: Cut) -> Frame:
     """Draw the clip and the frame of the tags, in their final size."""
     clip_notes.notes(
-        cut.source, get_server().clip(cut.source).clip, (cut.before.architecture,), class_names(cut.name)
+        cut.source, get_server().clip(cut.source).clip, (get_server().entry(cut.name),), class_names(cut.name)
     )
     _player(cut.source)
     verdict = st.container(height=VERDICT_PX, border=False).empty()

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from core import checkpoints
 from core.checkpoints import Entry
 from core.classes import audioset
-from core.profiling import Counted, counted
+from core.models.registry import architecture
+from core.onnx_tagger.network import OnnxNetwork
+from core.profiling import counted
 from core.tagging import OFFICIAL_PAIR, Tagger, load_tagger
+from core.windows import Interface
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.own_networks import find_own
@@ -30,6 +33,24 @@ class _Known:
     stamp: Hashable
     sha256: str
     structure: Structure
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a network costs, counted.
+
+    Attributes
+    ----------
+    params : learned values; of an ONNX file all values of its weights.
+    macs : of 10 s by the paper's convention; None of an ONNX file, whose front end is part of its graph.
+    macs_network : of convolutions and linear layers alone; None where they are not counted.
+    why : why they are not counted.
+    """
+
+    params: int
+    macs: int | None
+    macs_network: int | None
+    why: str = ""
 
 
 class Models:
@@ -83,10 +104,20 @@ class Models:
             self.tagger(name)
         return self._known[name].structure
 
-    def counts(self, name: str) -> Counted:
-        """Parameters, MACs, sizes and memory for 10 s of audio."""
+    def entry(self, name: str) -> Interface:
+        """What a network takes and returns. Raises ``CheckpointError``."""
+        own = find_own(name)
+        return own.tagger.entry if own else architecture(self.structure(name).architecture)
+
+    def costs(self, name: str) -> Costs:
+        """Parameters and MACs for 10 s of audio."""
+        own = find_own(name)
+        if own is not None and isinstance(own.tagger.network, OnnxNetwork):
+            found = own.tagger.network.counts(TIMED_SECONDS)
+            return Costs(found.params, None, found.macs, found.why)
         structure = self.structure(name)
-        return counted(structure.architecture, structure.config, TIMED_SECONDS)
+        known = counted(structure.architecture, structure.config, TIMED_SECONDS)
+        return Costs(known.params_trainable, known.macs, known.macs_network)
 
     def _loaded(self, name: str) -> Tagger | None:
         key = self.known_key(name)

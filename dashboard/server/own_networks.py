@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,14 +22,18 @@ from streamlit import config
 
 from core import checkpoints
 from core.audio.messages import display_name
+from core.checkpoints import CheckpointInfo
 from core.checkpoints.info import NUMBERED
 from core.classes import parse_labels
 from core.errors import CheckpointError, ModelError, PannscopeError
+from core.models.network import Network
+from core.onnx_tagger.network import ASSUMED_LOGITS, ASSUMED_PROBABILITIES, OnnxNetwork, SampleRateError
+from core.onnx_tagger.network import SUFFIX as ONNX
 from core.runtime.machine import total_memory
 from core.tagging import Tagger, load_tagger
 from core.units import plural
 
-SUFFIXES = ("safetensors", "pth", "pt", "ckpt", "bin")
+SUFFIXES = ("safetensors", "pth", "pt", "ckpt", "bin", "onnx")
 
 _HASH_DIGITS = 16
 
@@ -61,7 +66,12 @@ class OwnNetwork:
     @property
     def nbytes(self) -> int:
         """Bytes of its weights, and as much again for its engine."""
-        return 2 * sum(parameter.nbytes for parameter in self.tagger.model.parameters())
+        return 2 * self.tagger.parameter_bytes
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is an ONNX file's whose process has broken off, so that it has to be loaded again."""
+        return isinstance(self.tagger.network, OnnxNetwork) and self.tagger.network.gone
 
 
 class Hold:
@@ -101,7 +111,7 @@ class Holds:
                 for hold in self._holds:
                     if hold.network is not None:
                         last_used[hold.network] = max(hold.used, last_used.get(hold.network, 0.0))
-                sizes = {each.tagger.model: each.nbytes for each in (*last_used, network)}
+                sizes = {each.tagger.network: each.nbytes for each in (*last_used, network)}
                 if sum(sizes.values()) <= self._most:
                     break
                 oldest = min(
@@ -136,14 +146,21 @@ def most_bytes(memory: int | None, largest_file: int) -> int:
 
 _known: weakref.WeakValueDictionary[str, OwnNetwork] = weakref.WeakValueDictionary()
 
+_loading = threading.Lock()  # one ONNX file at a time: each may take a process of 1 GiB while it is tried
 
-def load_own(file_name: str, content: bytes) -> OwnNetwork:
+
+def load_own(file_name: str, content: bytes, sample_rate: int | None = None) -> OwnNetwork:
     """Load an uploaded file; its name becomes no path, and no path of the server stands in an error.
+
+    Parameters
+    ----------
+    file_name, content : of the file.
+    sample_rate : of an ONNX file that does not say it, Hz.
 
     Raises
     ------
     CheckpointError
-        As for any file, with the file's name in place of its path.
+        As for any file, with the file's name in place of its path. ``SampleRateError`` where only the rate is missing.
     """
     stem, suffix = os.path.splitext(os.path.basename(file_name.replace("\\", "/")))
     safe = "".join(letter if letter.isalnum() or letter in "-_.=" else "-" for letter in stem)[:60].strip(
@@ -154,15 +171,15 @@ def load_own(file_name: str, content: bytes) -> OwnNetwork:
         path = Path(folder) / (safe + (suffix if suffix[1:] in SUFFIXES else ""))
         try:
             path.write_bytes(content)
-            loaded = load_tagger(checkpoint=path)
+            with _loading if path.suffix == ONNX else nullcontext():
+                loaded = load_tagger(checkpoint=path, sample_rate=sample_rate)
         except PannscopeError as error:
-            raise CheckpointError(str(error).replace(folder + os.sep, "")) from None
+            kind = SampleRateError if isinstance(error, SampleRateError) else CheckpointError
+            raise kind(str(error).replace(folder + os.sep, "")) from None
         except OSError as error:
             raise CheckpointError(f"{path.name} cannot be kept: {error.strerror}; try again later.") from None
-    name = f"{safe}-{loaded.info.sha256[:_HASH_DIGITS]}"
-    info = replace(loaded.info, name=name, path=Path(path.name))
-    own = OwnNetwork(name, path.name, Tagger(loaded.model, info))
-    return _known.setdefault(name, own)
+    name = f"{safe}-{loaded.info.sha256[:_HASH_DIGITS]}" + (f"-{sample_rate}" if sample_rate else "")
+    return _kept(path.name, name, loaded.network, replace(loaded.info, path=Path(path.name)))
 
 
 def with_labels(own: OwnNetwork, file_name: str, content: bytes) -> OwnNetwork:
@@ -184,8 +201,27 @@ def with_labels(own: OwnNetwork, file_name: str, content: bytes) -> OwnNetwork:
         f"{own.name}-{names[:_HASH_DIGITS]}"  # another network to the caches: their results have class names
     )
     notes = tuple(note for note in own.tagger.info.notes if note != NUMBERED)
-    info = replace(own.tagger.info, name=name, classes=classes, notes=notes)
-    return _known.setdefault(name, OwnNetwork(name, own.title, Tagger(own.tagger.model, info)))
+    info = replace(own.tagger.info, classes=classes, notes=notes)
+    return _kept(own.title, name, own.tagger.network, info)
+
+
+def with_outputs(own: OwnNetwork, *, logits: bool) -> OwnNetwork:
+    """An ONNX file whose outputs are read as logits or as probabilities, as its visitor says."""
+    network = own.tagger.network
+    assert isinstance(network, OnnxNetwork)
+    notes = tuple(
+        note for note in own.tagger.info.notes if note not in (ASSUMED_LOGITS, ASSUMED_PROBABILITIES)
+    )
+    name = f"{own.name}-{'logits' if logits else 'probabilities'}"
+    return _kept(own.title, name, network.with_logits(logits), replace(own.tagger.info, notes=notes))
+
+
+def _kept(title: str, name: str, network: Network | OnnxNetwork, info: CheckpointInfo) -> OwnNetwork:
+    """The network under its name; one that is held already, and works, in its place."""
+    known = _known.get(name)
+    if known is None or known.gone:
+        known = _known[name] = OwnNetwork(name, title, Tagger(network, replace(info, name=name)))
+    return known
 
 
 def find_own(name: str) -> OwnNetwork | None:

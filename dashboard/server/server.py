@@ -3,7 +3,7 @@
 ``get_server()`` is the process's one ``Server``; a page asks it for results and knows nothing of queues, caches and locks:
 
     server.clip(source)                  a recording, decoded and drawn; as for all that takes long, ``on_share`` is called as it goes on
-    server.tagger(name)                  a loaded network; .structure(name), .counts(name) without loading it again
+    server.tagger(name)                  a loaded network; .structure(name), .entry(name), .costs(name) without loading it again
     server.tags(source, name)            its tags;  .has_tags(source, names)
     server.comparison(source, names, …)  two networks on one clip;  .latencies(names), .known_latencies(names)
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
@@ -67,7 +67,8 @@ class Server:
         self._models = models = Models(self.memory_pressure)
         self.tagger = models.tagger
         self.structure = models.structure
-        self.counts = models.counts
+        self.costs = models.costs
+        self.entry = models.entry
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)
         self.pruned, self.pruned_key = self._pruned.pruned, self._pruned.key

@@ -8,8 +8,7 @@ import streamlit as st
 
 from core.audio import Clip
 from core.examples import EXAMPLES, Example
-from core.models.registry import architecture
-from core.windows import input_notes
+from core.windows import Interface, input_notes
 from dashboard import formats
 from dashboard.server.source import Source
 
@@ -21,10 +20,10 @@ def is_known(example: Example, classes: Collection[str]) -> bool:
     return any(tag in classes for tag in example.tags)
 
 
-def notes(source: Source, clip: Clip, architectures: Sequence[str], classes: Collection[str]) -> None:
-    """Say what is unusual about the clip, what is done to it for the networks' architectures, and whether its class is among their ``classes``."""
+def notes(source: Source, clip: Clip, entries: Sequence[Interface], classes: Collection[str]) -> None:
+    """Say what is unusual about the clip, what is done to it for the networks, and whether its class is among their ``classes``."""
     sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
-    done = {entry.title: input_notes(clip, entry) for entry in map(architecture, architectures)}
+    done = {entry.title: input_notes(clip, entry) for entry in entries}
     if len(set(done.values())) == 1:
         sentences += next(iter(done.values()))
     else:
@@ -32,7 +31,7 @@ def notes(source: Source, clip: Clip, architectures: Sequence[str], classes: Col
             f"For {title}: {note[0].lower()}{note[1:]}" for title, said in done.items() for note in said
         ]
     example = _EXAMPLES.get(source.example or "")
-    if any(architecture(name).scenes for name in architectures):
+    if any(entry.output == "scenes" for entry in entries):
         sentences.append(f"Scenes are recognised, not sounds: the clip gets one of {len(classes)}.")
     elif example and not is_known(example, classes):
         sentences.append(

@@ -7,10 +7,14 @@ import streamlit as st
 from dashboard import formats
 
 
-def metric_card(label: str, values: tuple[float, float], form: formats.Form, help_text: str) -> None:
-    """Baseline and pruned network's figure, and the change from one to the other."""
-    figure = f":blue[**{form(values[0])}**] → :orange[**{form(values[1])}**]"
-    card(label, figure, formats.change(*values), help_text)
+def metric_card(
+    label: str, values: tuple[float | None, float | None], form: formats.Form, help_text: str
+) -> None:
+    """Baseline and pruned network's figure, and the change from one to the other; a dash for None."""
+    before, after = values
+    first, second = (formats.DASH if value is None else form(value) for value in values)
+    change = None if before is None or after is None else formats.change(before, after)
+    card(label, f":blue[**{first}**] → :orange[**{second}**]", change, help_text)
 
 
 def card(label: str, figure: str, change: str | None, help_text: str) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.audio.messages import display_name
 from core.checkpoints.info import NUMBERED
 from core.errors import CheckpointError, ModelError
+from core.onnx_tagger.network import ASSUMED_LOGITS, ASSUMED_PROBABILITIES, SampleRateError
 from dashboard import formats
 from dashboard.server.models import usable_models
-from dashboard.server.own_networks import SUFFIXES, Hold, OwnNetwork, get_holds, load_own, with_labels
+from dashboard.server.own_networks import (
+    SUFFIXES,
+    Hold,
+    OwnNetwork,
+    get_holds,
+    load_own,
+    with_labels,
+    with_outputs,
+)
 from dashboard.server.server import get_server
 
 MOST = 2
@@ -18,6 +31,8 @@ MOST = 2
 _NAMES_SHOWN = 8
 _SELECTS = ("baseline", "candidate", "network")
 _OWN, _READ, _ERROR = "own_networks", "own_checkpoint_read", "own_checkpoint_error"
+_RATE_OF = "own_checkpoint_without_rate"
+_RATES = (16_000, 32_000, 48_000, 44_100, 22_050, 8_000)
 
 
 def choices() -> dict[str, str]:
@@ -34,15 +49,18 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
             f"A network of yours, pruned or not, up to {largest} MB",
             type=list(SUFFIXES),
             key="own_checkpoint",
-            help="A safetensors file, or one of torch.save. Nothing in it is executed. It is loaded for your session alone, and removed "
-            "when the session ends or you upload a third one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
+            help="A safetensors file, one of torch.save, or an ONNX file that takes a waveform. Nothing in it is executed; an ONNX graph runs in "
+            "a process of its own. It is loaded for your session alone, and removed when the session ends or you upload a third one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
         )
         if file is None:
             if st.session_state.pop(_READ, None) is not None:  # the file was removed from the widget
                 st.session_state.pop(_ERROR, None)
+                st.session_state.pop(_RATE_OF, None)
         elif st.session_state.get(_READ) != file.file_id:
             st.session_state[_READ] = file.file_id
-            _load(file.name, file.getvalue(), chosen)
+            _load(file, chosen)
+        if file is not None and st.session_state.get(_RATE_OF) == file.file_id:
+            _choose_rate(file, chosen)
         own = _own()
         if error := st.session_state.get(_ERROR):
             st.error(formats.escaped(error), icon=":material/error:")
@@ -50,6 +68,7 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
             _describe(network)
             if NUMBERED in network.tagger.info.notes:
                 _name_outputs(network)
+            _state_outputs(network)
         if own:
             st.button("Remove", key="remove_own", icon=":material/close:", type="tertiary", on_click=_remove)
 
@@ -67,15 +86,35 @@ def _own() -> dict[str, OwnNetwork]:
     return {name: network for name, network in found.items() if network is not None}
 
 
-def _load(name: str, content: bytes, chosen: str) -> None:
-    st.session_state.pop(_ERROR, None)
+def _load(file: UploadedFile, chosen: str, sample_rate: int | None = None) -> None:
+    for key in (_ERROR, _RATE_OF):
+        st.session_state.pop(key, None)
     try:
-        own = load_own(name, content)
+        with st.spinner("Loading and trying it …"):
+            own = load_own(file.name, file.getvalue(), sample_rate)
         _hold(own, own.name)
+    except SampleRateError:
+        st.session_state[_RATE_OF] = file.file_id
     except CheckpointError as error:
         st.session_state[_ERROR] = str(error)
-        return
-    st.session_state[chosen] = own.name
+    else:
+        st.session_state[chosen] = own.name
+
+
+def _choose_rate(file: UploadedFile, chosen: str) -> None:
+    """Draw the choice of the rate of an ONNX file that does not say it; the file is loaded with it."""
+    rate = st.selectbox(
+        f"Sample rate of {formats.escaped(display_name(file.name))}",
+        _RATES,
+        index=None,
+        format_func=lambda rate: f"{rate / 1000:g} kHz",
+        key="onnx_rate",
+        placeholder="The file does not say it",
+        help="The rate of the waveforms that the network was trained on. At another rate it runs, and recognises little.",
+    )
+    if rate is not None:
+        _load(file, chosen, rate)
+        st.rerun()
 
 
 def _hold(own: OwnNetwork, replaced: str) -> None:
@@ -103,9 +142,26 @@ def _name_outputs(own: OwnNetwork) -> None:
     except (ModelError, CheckpointError) as error:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
+    _replace(own, named)
+
+
+def _state_outputs(own: OwnNetwork) -> None:
+    """Draw a button for an ONNX file that does not say what it outputs, where the guess is wrong."""
+    assumed = {ASSUMED_LOGITS: False, ASSUMED_PROBABILITIES: True}
+    for note, logits in assumed.items():
+        if note in own.tagger.info.notes and st.button(
+            f"They are {'logits' if logits else 'probabilities'}", key=f"outputs {own.name}", type="tertiary"
+        ):
+            stated = with_outputs(own, logits=logits)
+            _hold(stated, own.name)
+            _replace(own, stated)
+
+
+def _replace(own: OwnNetwork, by: OwnNetwork) -> NoReturn:
+    """Choose a network in another's place wherever that is chosen, and draw the page anew."""
     for select in _SELECTS:
         if st.session_state.get(select) == own.name:
-            st.session_state[select] = named.name
+            st.session_state[select] = by.name
     st.rerun()
 
 

@@ -18,6 +18,7 @@ from core.models.spectrum import _by_products
 from core.tagging import load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import evaluate
+from tests.core.test_onnx_tagger import goes_round
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,10 @@ def test_every_length_equals_the_network(demo, session, samples):
     assert found.shape == (1, 18)
     assert found.std() > 0.01
     assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
+
+
+def test_it_is_a_tagger(demo, exported):
+    goes_round(demo, load_tagger(checkpoint=exported.path))
 
 
 @pytest.mark.parametrize("samples", [1, 600, 6_400])

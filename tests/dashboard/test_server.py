@@ -119,8 +119,8 @@ def test_an_unreadable_source_raises_every_time(server: Server) -> None:
 def test_counts_are_those_of_the_manifest(server: Server, embedded: None) -> None:
     for name in PAIR:
         entry = usable_models()[name]
-        assert server.counts(name).params_trainable == entry.params
-        assert server.counts(name).macs == entry.macs_10s
+        assert server.costs(name).params == entry.params
+        assert server.costs(name).macs == entry.macs_10s
         assert file_bytes(name) > 0
 
 

@@ -1,0 +1,196 @@
+"""The process that holds one ONNX file: it checks the graph, then runs it with onnxruntime's CPU provider.
+
+It gets the file and the samples through its pipe, and can open nothing (``core.sandbox``). It holds numpy, onnx and onnxruntime, and nothing
+of torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from core.onnx_tagger import messages
+from core.onnx_tagger.graph import GraphError, Outline, macs, outline, parameters, parse
+from core.onnx_tagger.messages import Facts, Job
+from core.onnx_tagger.metadata import OUTPUTS
+from core.sandbox.limits import Limits, pipes
+from core.sandbox.messages import receive, send
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+
+_MOST_VALUES = 1 << 22  # of an output: an hour of frames of 527 classes
+
+
+class Model:
+    """A loaded graph."""
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        parsed = parse(data)
+        self._threads = threads
+        self._session = _session(data, threads)
+        given = self._session.get_inputs()
+        if len(given) != 1:
+            names = ", ".join(each.name for each in given[:4])
+            raise GraphError(f"takes {len(given)} inputs ({names}); a tagger takes one, the waveform")
+        (self._input,) = given
+        shape = self._input.shape
+        if self._input.type not in _FLOATS or len(shape) not in (1, 2):
+            raise GraphError(
+                f"takes {self._input.type} of {len(shape)} axes; a tagger takes a waveform of floats, (batch, samples) or (samples)"
+            )
+        if len(shape) == 2 and isinstance(shape[0], int) and shape[0] != 1:
+            raise GraphError(f"takes {shape[0]} clips at a time; export it with a batch of any size, or of 1")
+        samples = shape[-1] if isinstance(shape[-1], int) else None
+        if samples is not None and samples < 1:
+            raise GraphError(f"takes {samples} samples; give a model of another length")
+        outputs = [each for each in self._session.get_outputs() if each.type in _FLOATS]
+        if not outputs:
+            raise GraphError(
+                "has no output of floats; a tagger outputs a probability or logit for each class"
+            )
+        by_name = {each.name: each for each in outputs}
+        self._output = next((name for name in OUTPUTS if name in by_name), outputs[0].name)
+        self._outline: Outline = outline(parsed, self._output)
+        self.facts = Facts(
+            samples=samples,
+            output=self._output,
+            outputs=len(outputs),
+            parameters=parameters(parsed),
+            metadata={entry.key: entry.value for entry in parsed.metadata_props},
+        )
+
+    def run(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The output for a waveform (samples,), averaged over its frames where it has some: (classes,)."""
+        try:
+            (output,) = self._session.run([self._output], self._feed(samples))
+        except Exception as error:
+            raise _refused(f"cannot run on {len(samples):,} samples", error) from error
+        if output.ndim == 0 or not 0 < output.size <= _MOST_VALUES:
+            raise GraphError(
+                f"outputs an array of shape {output.shape}; a tagger outputs (batch, classes), or (frames, classes)"
+            )
+        return np.asarray(output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64), np.float32)
+
+    def count(self, samples: int) -> int | str:
+        """Multiply-accumulate operations of a pass over so many samples, or why they are not counted."""
+        outlined = self._outline
+        if outlined.refusal:
+            return outlined.refusal
+        try:
+            session = _session(outlined.model.SerializeToString(), self._threads, as_is=True)
+            feed = self._feed(np.zeros(samples, np.float32)) | {
+                name: np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind))
+                for name, (shape, kind) in outlined.zeros.items()
+            }
+            names = [each.name for each in session.get_outputs()]
+            try:
+                shapes = session.run(names, feed)
+            except Exception as error:
+                raise _refused("the sizes of its layers cannot be found", error) from error
+            return macs(outlined, dict(zip(names, shapes, strict=True)))
+        except MemoryError:
+            return "the pass that counts them takes too much memory"
+        except GraphError as error:
+            return str(error)
+
+    def _feed(self, samples: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        waveform = samples.astype(_FLOATS[self._input.type], copy=False)
+        return {self._input.name: waveform if len(self._input.shape) == 1 else waveform[None]}
+
+
+def _session(data: bytes, threads: int, *, as_is: bool = False) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # it would keep a long clip's buffers
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if as_is:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise _refused("is refused by onnxruntime", error) from error
+
+
+def _refused(problem: str, error: Exception) -> Exception:
+    """What onnxruntime raises, in short; raises ``MemoryError`` where that is what it means."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "alloc" in text.lower():
+        raise MemoryError from error
+    detail = " ".join(text.rpartition(" : ")[2].split())[:200]
+    return GraphError(f"{problem} ({detail})")
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
+    """Load one file and run it until the other side ends, or it takes too much."""
+    _rehearse()
+    limits = Limits()
+    send(sink, messages.READY)
+    model: Model | None = None
+    while True:
+        try:
+            kind, body = receive(source)
+            if kind == messages.MODEL:
+                job = messages.job_of(body)
+                limits.bound(job.memory)
+                limits.start_clock(job.cpu_s)
+                model = Model(_file(source, job), job.threads)
+                send(sink, messages.FACTS, messages.packed(model.facts))
+                continue
+            assert model is not None
+            cpu_s, samples = messages.GRANT.unpack_from(body)
+            limits.start_clock(cpu_s)
+            if kind == messages.RUN:
+                waveform = np.frombuffer(body, np.float32, samples, messages.GRANT.size)
+                send(sink, messages.RESULT, model.run(waveform).data.cast("B"))
+            else:
+                send(sink, messages.COUNTED, json.dumps(model.count(samples)).encode())
+            limits.check_memory()
+        except GraphError as error:
+            send(sink, messages.REFUSED, str(error).encode())
+        except MemoryError:
+            send(sink, messages.MEMORY)
+            os._exit(0)
+        except (EOFError, OSError):  # the program that uses this process has ended
+            os._exit(0)
+        except Exception as error:
+            send(sink, messages.REFUSED, f"cannot be read ({type(error).__name__})".encode())
+
+
+def _file(source: BinaryIO, job: Job) -> bytes:
+    data = bytearray()
+    while len(data) < job.size:
+        data += receive(source)[1]
+    return bytes(data)
+
+
+def _rehearse() -> None:
+    """Run a small graph, so that everything is imported and opened before no file can be opened any more."""
+    shape = [None, None]
+    graph = helper.make_graph(
+        [helper.make_node("Sigmoid", ["x"], ["y"])],
+        "rehearsal",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    model = Model(made.SerializeToString(), threads=2)
+    model.run(np.zeros(16, np.float32))
+    model.count(16)
+    with contextlib.suppress(GraphError):
+        parse(b"no graph")
+    onnx.defs.has("Conv")
+
+
+def main() -> NoReturn:
+    """Serve on the pipes that the process was started with."""
+    serve(*pipes())
