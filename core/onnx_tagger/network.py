@@ -212,8 +212,8 @@ def load_onnx(
 def not_prunable(name: str) -> ModelError:
     """The error of everything that needs a network's layers."""
     return ModelError(
-        f"{name} is an ONNX file: it can tag, be compared, timed and counted, and not be pruned, trained or exported, which need the "
-        "checkpoint that it was made from; give that."
+        f"{name} is an ONNX file: it tags, and is compared, timed and counted as a whole, but it cannot be pruned, repaired, trained, "
+        "exported or counted layer by layer. Give the checkpoint that it was made from."
     )
 
 

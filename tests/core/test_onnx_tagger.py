@@ -146,7 +146,7 @@ def test_what_a_file_does_not_say(tmp_path: Path) -> None:
         load_tagger(checkpoint=write(tmp_path / "z.onnx", metadata=RATE), sample_rate=32_000)
     with pytest.raises(CheckpointError, match="stated of an ONNX file"):
         load_tagger("demo-cnn14", sample_rate=32_000)
-    with pytest.raises(ModelError, match=r"^x.onnx is an ONNX file: .* not be pruned, trained or exported"):
+    with pytest.raises(ModelError, match=r"^x.onnx is an ONNX file: .* cannot be pruned, repaired, trained"):
         _ = guessed.model
 
 

@@ -18,6 +18,8 @@ from core.models.cnn import Cnn14, Cnn14Config
 from dashboard.server import own_networks
 from dashboard.server.own_networks import FULL, IDLE_S, Holds, OwnNetwork, find_own, load_own, with_labels
 from dashboard.server.server import Server
+from scripts.hostile_onnx import kinds
+from tests.core.onnx_models import write
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 NAMES = ["Drone", "Rain", "Door of the shed"]
@@ -205,4 +207,47 @@ def test_a_page_says_that_its_network_is_gone(embedded: None, monkeypatch: pytes
         error.value.replace("\\", "").startswith("mine.pth: no longer in this server") for error in app.error
     )
     assert "mine.pth" not in app.selectbox(key="candidate").options
+    assert not app.exception
+
+
+def test_an_onnx_file_beside_an_embedded_network(tmp_path: Path, embedded: None) -> None:
+    """The page asks for the rate that the file does not say, and for names; Prune and Filters say in a line that it has no layers."""
+    content = write(tmp_path / "x.onnx", output="out").read_bytes()
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    uploader(app).upload("mine.onnx", content).run()
+    assert app.selectbox(key="candidate").value == "demo-epanns"  # until the rate is known
+    app.selectbox(key="onnx_rate").select(16_000).run()
+    assert not app.exception
+    (error,) = (each.value.replace("\\", "") for each in app.error)
+    assert error == "Demo CNN14 and mine.onnx have no class in common, so they cannot be compared."
+    assert app.selectbox(key="candidate").value.startswith("mine-")
+    said = captions(app)
+    assert "3 outputs (output 1, output 2, output 3). Its outputs were taken for logits" in said
+    uploader(app, "labels").upload("names.txt", b"Speech\nRain\nDrone").run()
+    assert not app.error
+    assert "Compared over the 2 classes that both networks have: Speech, Rain." in captions(app)
+    notes = " ".join(note.value.replace("\\", "") for note in app.info)
+    assert "For mine.onnx: the clip was resampled to 16 kHz" in notes
+    cards = " ".join(text.value for text in app.markdown).replace("\xa0", " ")
+    assert ":orange[**3.23 k**]" in cards  # 8 filters of 400 taps, 3 outputs
+    assert ":blue[**1.26 G**] → :orange[**3.19 M**]" in cards  # convolutions and linear layers alone
+    app.button(key=next(each.key for each in app.button if each.key.startswith("outputs"))).click().run()
+    assert "they are no probabilities" in " ".join(
+        error.value.replace("\\", "") for error in app.error
+    ).replace("which are", "they are")
+    app.session_state["network"] = app.selectbox(key="candidate").value
+    for page in ("prune", "filters"):
+        app.switch_page(f"{page}/page.py").run()
+        (error,) = (each.value.replace("\\", "") for each in app.error)
+        assert error.startswith("mine.onnx is an ONNX file: it tags")
+        assert not app.exception
+
+
+def test_a_hostile_onnx_file_is_a_line(tmp_path: Path, embedded: None) -> None:
+    app = AppTest.from_file(APP, default_timeout=120).run()
+    kind = next(kind for kind in kinds() if kind.name == "ConstantOfShape of 2^38 values")
+    uploader(app).upload("../huge.onnx", kind.make(tmp_path).read_bytes()).run()
+    (error,) = (error.value.replace("\\", "") for error in app.error)
+    assert error.startswith("huge.onnx takes more memory than a tagger of its size may")
+    assert app.selectbox(key="candidate").value == "demo-epanns"
     assert not app.exception
