@@ -13,10 +13,9 @@ from core.audio import SAMPLE_RATE, Clip
 from core.classes import ClassSet
 from core.errors import AudioError, ModelError
 from core.models.decision_level import SEGMENT_SAMPLES, DecisionLevelMax
-from core.models.registry import Architecture
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger
-from core.windows import WINDOW_SECONDS, fitted, least_samples
+from core.windows import WINDOW_SECONDS, Interface, fitted, least_samples
 
 MOST_OVERLAP = 0.9
 
@@ -59,7 +58,7 @@ class TimelineSettings:
                 f"Windows overlap by a share from 0 to {MOST_OVERLAP}; got {self.overlap:g}. Give 0.5 for half."
             )
 
-    def samples(self, entry: Architecture) -> tuple[int, int]:
+    def samples(self, entry: Interface) -> tuple[int, int]:
         """A window's length and the next one's distance, in samples at 32 kHz; raises ``ModelError`` where the network cannot take it.
 
         A network that takes one length alone has windows of that length.
@@ -86,7 +85,7 @@ class TimelineSettings:
 
     def describe(self, tagger: Tagger) -> dict[str, float]:
         """What they come to for a network, as the JSON has it: seconds of a window, and from one to the next."""
-        if isinstance(tagger.model, DecisionLevelMax):
+        if isinstance(tagger.network, DecisionLevelMax):
             length = hop = SEGMENT_SAMPLES
         else:
             length, hop = self.samples(tagger.entry)
@@ -163,8 +162,8 @@ def rows(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> Iterator[Row
         While rows are computed: the recording's file has changed or is gone.
     """
     starts = (
-        _segments(tagger.model, tagger.entry, clip)
-        if isinstance(tagger.model, DecisionLevelMax)
+        _segments(tagger.network, tagger.entry, clip)
+        if isinstance(tagger.network, DecisionLevelMax)
         else _windows(tagger, clip, *settings.samples(tagger.entry))
     )
     return _between(starts, clip.samples)
@@ -172,7 +171,7 @@ def rows(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> Iterator[Row
 
 def row_count(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> int:
     """How many rows ``rows`` has."""
-    if isinstance(tagger.model, DecisionLevelMax):
+    if isinstance(tagger.network, DecisionLevelMax):
         return max(1, clip.samples // SEGMENT_SAMPLES)
     return sum(1 for _ in window_spans(clip.samples, *settings.samples(tagger.entry)))
 
@@ -230,7 +229,7 @@ def _windows(
 
 
 def _segments(
-    model: DecisionLevelMax, entry: Architecture, clip: Clip
+    model: DecisionLevelMax, entry: Interface, clip: Clip
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The same of a network with framewise output. Parts of a long clip have context on both sides, so that their borders do not show."""
     count = max(1, clip.samples // SEGMENT_SAMPLES)
