@@ -107,9 +107,11 @@ def kinds() -> Iterator[Kind]:
         partial(_saved, partial(_operator, "Frobnicate", "com.microsoft")),
         "is refused by onnxruntime",
     )
-    yield Kind("a function that calls itself", partial(_saved, _recursive), "")
+    yield Kind(
+        "a function that calls itself", partial(_saved, _recursive), "functions that cannot be resolved"
+    )
     yield Kind("two inputs", partial(_saved, _two_inputs), "takes 2 inputs")
-    yield Kind("an image", partial(_saved, partial(_pass, (1, 3, 224, 224))), "takes tensor(float) of 4 axes")
+    yield Kind("an image", partial(_saved, partial(_pass, (1, 3, 224, 224))), "takes float of 4 axes")
     yield Kind("a batch of 8", partial(_saved, partial(_pass, (8, 16_000))), "takes 8 clips at a time")
     yield Kind(
         "a window of 2^40 samples", partial(_saved, partial(_pass, (1, 1 << 40))), "windows of up to 60 s"

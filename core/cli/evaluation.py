@@ -12,8 +12,8 @@ from core.cli.options import (
     FoldsOption,
     JsonOption,
     ManifestOption,
-    NetworkOptions,
     RuntimeOption,
+    TaggerOptions,
     channel_of,
     grouped,
 )
@@ -35,7 +35,7 @@ def evaluate_command(
     *,
     manifest: ManifestOption,
     audio: AudioOption,
-    network: NetworkOptions,
+    network: TaggerOptions,
     runtime: RuntimeOption = "auto",
     folds: FoldsOption = None,
     channel: ChannelOption = "mean",

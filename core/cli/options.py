@@ -177,8 +177,6 @@ class NetworkOptions:
         typer.Option("--architecture", metavar="NAME", help="The checkpoint's architecture: cnn14."),
     ] = None
     labels: LabelsOption = None
-    sample_rate: SampleRateOption = None
-    logits: LogitsOption = None
 
     @property
     def file(self) -> Path | None:
@@ -196,6 +194,13 @@ class NetworkOptions:
 
     def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
         """The tagger; a ``--model`` that is not a known name may be a file. What its file does not say is noted on stderr."""
+        if self.is_onnx and self.file is not None:
+            from core.onnx_tagger.network import not_prunable
+
+            raise not_prunable(self.file.name)
+        return self._load(ratio, runtime)
+
+    def _load(self, ratio: float | None, runtime: str, **of_onnx: Any) -> Tagger:
         from core.classes import read_labels
         from core.tagging import load_tagger
 
@@ -206,13 +211,24 @@ class NetworkOptions:
             ratio=ratio,
             classes=None if self.labels is None else read_labels(self.labels),
             runtime=runtime,
-            sample_rate=self.sample_rate,
-            logits=self.logits,
+            **of_onnx,
         )
         for note in tagger.info.notes:
             option = next((option for said, option in _OPTIONS.items() if said in note), "")
             typer.echo(f"{tagger.name}: {note}{option}", err=True)
         return tagger
+
+
+@dataclass(frozen=True)
+class TaggerOptions(NetworkOptions):
+    """Which network, of commands that only run it: an ONNX file will do, too."""
+
+    sample_rate: SampleRateOption = None
+    logits: LogitsOption = None
+
+    def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
+        """As ``NetworkOptions.load``."""
+        return self._load(ratio, runtime, sample_rate=self.sample_rate, logits=self.logits)
 
 
 def _looks_like_file(text: str) -> bool:

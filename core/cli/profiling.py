@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.cli.options import JsonOption, LayersOption, NetworkOptions, grouped
+from core.cli.options import JsonOption, LayersOption, TaggerOptions, grouped
 from core.cli.output import print_json, print_table, say
 from core.errors import ModelError
 from core.units import prefixed
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def profile_command(
     *,
-    network: NetworkOptions,
+    network: TaggerOptions,
     ratio: Annotated[
         float | None,
         typer.Option("--ratio", metavar="SHARE", help="Count as if this share of the filters were gone."),

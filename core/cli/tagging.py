@@ -15,9 +15,9 @@ from core.cli.options import (
     LabelsOption,
     LogitsOption,
     MaxSecondsOption,
-    NetworkOptions,
     RuntimeOption,
     SampleRateOption,
+    TaggerOptions,
     channel_of,
     grouped,
 )
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def tag_command(
     files: RecordingsArgument,
     *,
-    network: NetworkOptions,
+    network: TaggerOptions,
     ratio: Annotated[
         float | None,
         typer.Option(
@@ -132,7 +132,7 @@ def compare_command(
     used = channel_of(channel)
     clip = load_clip(file, max_seconds=max_seconds, channel=used)
     pair = [
-        NetworkOptions(given or known)
+        TaggerOptions(given or known)
         for given, known in zip((baseline, candidate), default_pair(), strict=True)
     ]
     # Options are of the ONNX files where there is one: what a checkpoint is, it says itself.

@@ -14,8 +14,8 @@ from core.cli.inputs import Input, RecordingsArgument, find_recordings, several
 from core.cli.options import (
     ChannelOption,
     JsonOption,
-    NetworkOptions,
     RuntimeOption,
+    TaggerOptions,
     channel_of,
     grouped,
 )
@@ -130,7 +130,7 @@ class _Work:
 def timeline_command(
     files: RecordingsArgument,
     *,
-    network: NetworkOptions,
+    network: TaggerOptions,
     event_options: EventOptions,
     output: OutputOptions,
     runtime: RuntimeOption = "auto",

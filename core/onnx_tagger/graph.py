@@ -10,6 +10,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, defs, helper, inliner
 
+from core.onnx_tagger.metadata import OUTPUTS
+
 _OWN_DOMAINS = ("ai.onnx.ml", "com.microsoft")
 """Of onnxruntime's operators, besides ONNX's own; it says itself which of them it has."""
 
@@ -22,6 +24,9 @@ _FLOATS = frozenset(
 )
 _WEIGHTS = _FLOATS | {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4}
 """Types of weights; whole numbers of 16 bits and more are shapes and indices."""
+
+RUN_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+"""Types of waveforms and outputs."""
 
 _SMALL = 1024  # elements: tensors of up to so many are copied for the counting pass, since shapes may follow from their values
 
@@ -79,6 +84,51 @@ def parse(data: bytes) -> onnx.ModelProto:
     return model
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What is read of a graph's inputs and outputs.
+
+    Attributes
+    ----------
+    given, kind, axes : the input's name, ONNX type and number of axes.
+    samples : the only length that it takes; None where any will do.
+    output, outputs : the name of the output that is read, and how many there are.
+    """
+
+    given: str
+    kind: int
+    axes: int
+    samples: int | None
+    output: str
+    outputs: int
+
+
+def interface(model: onnx.ModelProto) -> Interface:
+    """The input, which has to be a waveform, and the output; raises ``GraphError``."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [each for each in model.graph.input if each.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs[:4])
+        raise GraphError(f"takes {len(inputs)} inputs ({names}); a tagger takes one, the waveform")
+    given = inputs[0].type.tensor_type
+    sizes = [axis.dim_value if axis.HasField("dim_value") else None for axis in given.shape.dim]
+    if given.elem_type not in RUN_TYPES or len(sizes) not in (1, 2):
+        kind = TensorProto.DataType.Name(given.elem_type).lower()
+        raise GraphError(
+            f"takes {kind} of {len(sizes)} axes; a tagger takes a waveform of floats, (batch, samples) or (samples)"
+        )
+    if len(sizes) == 2 and (sizes[0] or 1) > 1:
+        raise GraphError(f"takes {sizes[0]} clips at a time; export it with a batch of any size, or of 1")
+    samples = None if sizes[-1] is None or sizes[-1] < 0 else sizes[-1]
+    if samples == 0:
+        raise GraphError("takes 0 samples; give a model of another length")
+    outputs = [each.name for each in model.graph.output if each.type.tensor_type.elem_type in RUN_TYPES]
+    if not outputs:
+        raise GraphError("has no output of floats; a tagger outputs a probability or logit for each class")
+    output = next((name for name in OUTPUTS if name in outputs), outputs[0])
+    return Interface(inputs[0].name, given.elem_type, len(sizes), samples, output, len(outputs))
+
+
 def parameters(model: onnx.ModelProto) -> int:
     """Values of the weights: all initializers, and constants of more than one value, that are no shapes or indices."""
     graphs = list(_graphs(model))
@@ -115,7 +165,12 @@ class Outline:
 def outline(model: onnx.ModelProto, output: str) -> Outline:
     """The part of a graph that leads to ``output``, to be counted."""
     if model.functions:
-        model = inliner.inline_local_functions(model)
+        try:
+            model = inliner.inline_local_functions(model)
+        except Exception as error:  # the checker's errors have no common class but this
+            raise GraphError(
+                f"has functions that cannot be resolved ({str(error).splitlines()[0][:150]})"
+            ) from error
     nodes = _leading_to(model.graph, output)
     small = onnx.ModelProto(ir_version=max(8, model.ir_version), opset_import=model.opset_import)
     nested = {node.op_type for owner in nodes for graph in _subgraphs(owner) for node in _all(graph.node)}

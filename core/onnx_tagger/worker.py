@@ -7,8 +7,10 @@ of torch.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -18,13 +20,10 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from core.onnx_tagger import messages
-from core.onnx_tagger.graph import GraphError, Outline, macs, outline, parameters, parse
+from core.onnx_tagger.graph import GraphError, Outline, interface, macs, outline, parameters, parse
 from core.onnx_tagger.messages import Facts, Job
-from core.onnx_tagger.metadata import OUTPUTS
 from core.sandbox.limits import Limits, pipes
 from core.sandbox.messages import receive, send
-
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 _MOST_VALUES = 1 << 22  # of an output: an hour of frames of 527 classes
 
@@ -33,44 +32,24 @@ class Model:
     """A loaded graph."""
 
     def __init__(self, data: bytes, threads: int) -> None:
-        parsed = parse(data)
         self._threads = threads
-        self._session = _session(data, threads)
-        given = self._session.get_inputs()
-        if len(given) != 1:
-            names = ", ".join(each.name for each in given[:4])
-            raise GraphError(f"takes {len(given)} inputs ({names}); a tagger takes one, the waveform")
-        (self._input,) = given
-        shape = self._input.shape
-        if self._input.type not in _FLOATS or len(shape) not in (1, 2):
-            raise GraphError(
-                f"takes {self._input.type} of {len(shape)} axes; a tagger takes a waveform of floats, (batch, samples) or (samples)"
-            )
-        if len(shape) == 2 and isinstance(shape[0], int) and shape[0] != 1:
-            raise GraphError(f"takes {shape[0]} clips at a time; export it with a batch of any size, or of 1")
-        samples = shape[-1] if isinstance(shape[-1], int) else None
-        if samples is not None and samples < 1:
-            raise GraphError(f"takes {samples} samples; give a model of another length")
-        outputs = [each for each in self._session.get_outputs() if each.type in _FLOATS]
-        if not outputs:
-            raise GraphError(
-                "has no output of floats; a tagger outputs a probability or logit for each class"
-            )
-        by_name = {each.name: each for each in outputs}
-        self._output = next((name for name in OUTPUTS if name in by_name), outputs[0].name)
-        self._outline: Outline = outline(parsed, self._output)
+        parsed = parse(data)
+        self._interface = read = interface(parsed)
+        self._outline: Outline = outline(parsed, read.output)
         self.facts = Facts(
-            samples=samples,
-            output=self._output,
-            outputs=len(outputs),
+            samples=read.samples,
+            output=read.output,
+            outputs=read.outputs,
             parameters=parameters(parsed),
             metadata={entry.key: entry.value for entry in parsed.metadata_props},
         )
+        del parsed  # as large as the file, which onnxruntime parses once more
+        self._session = _session(data, threads)
 
     def run(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The output for a waveform (samples,), averaged over its frames where it has some: (classes,)."""
         try:
-            (output,) = self._session.run([self._output], self._feed(samples))
+            (output,) = self._session.run([self._interface.output], self._feed(samples))
         except Exception as error:
             raise _refused(f"cannot run on {len(samples):,} samples", error) from error
         if output.ndim == 0 or not 0 < output.size <= _MOST_VALUES:
@@ -102,8 +81,9 @@ class Model:
             return str(error)
 
     def _feed(self, samples: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-        waveform = samples.astype(_FLOATS[self._input.type], copy=False)
-        return {self._input.name: waveform if len(self._input.shape) == 1 else waveform[None]}
+        read = self._interface
+        waveform = samples.astype(helper.tensor_dtype_to_np_dtype(read.kind), copy=False)
+        return {read.given: waveform if read.axes == 1 else waveform[None]}
 
 
 def _session(data: bytes, threads: int, *, as_is: bool = False) -> Any:
@@ -133,6 +113,7 @@ def _refused(problem: str, error: Exception) -> Exception:
 def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
     """Load one file and run it until the other side ends, or it takes too much."""
     _rehearse()
+    trim = _trimmer()
     limits = Limits()
     send(sink, messages.READY)
     model: Model | None = None
@@ -144,6 +125,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
                 limits.bound(job.memory)
                 limits.start_clock(job.cpu_s)
                 model = Model(_file(source, job), job.threads)
+                trim()
                 send(sink, messages.FACTS, messages.packed(model.facts))
                 continue
             assert model is not None
@@ -154,6 +136,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
                 send(sink, messages.RESULT, model.run(waveform).data.cast("B"))
             else:
                 send(sink, messages.COUNTED, json.dumps(model.count(samples)).encode())
+                trim()
             limits.check_memory()
         except GraphError as error:
             send(sink, messages.REFUSED, str(error).encode())
@@ -171,6 +154,15 @@ def _file(source: BinaryIO, job: Job) -> bytes:
     while len(data) < job.size:
         data += receive(source)[1]
     return bytes(data)
+
+
+def _trimmer() -> Callable[[], object]:
+    """What returns freed memory to the system, where its C library has that: 300 MB after a large file."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return lambda: None
+    return lambda: trim(0)
 
 
 def _rehearse() -> None:
