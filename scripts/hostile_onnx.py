@@ -420,7 +420,7 @@ def main() -> None:
     options = parser.parse_args()
     rows, wrong = [], []
     for kind in kinds():
-        if sys.argv[-1].startswith("only=") and sys.argv[-1][5:] not in kind.name:
+        if options.only not in kind.name:
             continue
         with tempfile.TemporaryDirectory(prefix="pannscope-hostile-") as folder:
             row = load(kind, Path(folder))

@@ -168,8 +168,10 @@ def outline(model: onnx.ModelProto, output: str) -> Outline:
         try:
             model = inliner.inline_local_functions(model)
         except Exception as error:  # the checker's errors have no common class but this
+            if "alloc" in str(error):
+                raise MemoryError from error
             raise GraphError(
-                f"has functions that cannot be resolved ({str(error).splitlines()[0][:150]})"
+                f"has functions that cannot be resolved ({' '.join(str(error).split())[:150]})"
             ) from error
     nodes = _leading_to(model.graph, output)
     small = onnx.ModelProto(ir_version=max(8, model.ir_version), opset_import=model.opset_import)

@@ -12,6 +12,7 @@ import pytest
 import soxr
 
 from core.api import profile
+from core.audio import encode_wav
 from core.checkpoints.info import NUMBERED
 from core.compare import compare
 from core.errors import CheckpointError, ModelError
@@ -101,6 +102,36 @@ def test_our_export_goes_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert counts.macs is not None
     # The front end's three products beside convolutions and linear layers: the Fourier transform in two steps, and the mel bands.
     assert counts.macs - counted.macs_network == 1_001 * (34 * 32 * 32 + 17 * 64 * 64 + 513 * 64)
+
+
+def test_on_the_command_line(cli: Any, tmp_path: Path) -> None:
+    clip, labels = tmp_path / "rain.wav", tmp_path / "labels.csv"
+    clip.write_bytes(encode_wav(example_clip("rain").waveform))
+    labels.write_text(
+        "index,mid,display_name\n0,/m/09x0r,human speech\n1,,Rain\n2,,Drone\n"
+    )  # a mid is a class, whatever its name
+    free = str(write(tmp_path / "free.onnx", metadata=RATE | {"labels": json.dumps(NAMES)}))
+    fixed = str(write(tmp_path / "fixed.onnx", window=144_000, activated=True, output="scores"))
+    said = cli("tag", str(clip), "--checkpoint", free, "--json").document
+    assert [tag["name"] for tag in said["tags"]] == ["Drone", "Rain", "Speech"]
+    options = ("--sample-rate", "48000", "--labels", str(labels), "--json")
+    compared = cli("compare", str(clip), "-a", "demo-cnn14", "-b", fixed, *options).document
+    assert compared["agreement"]["shared"] == ["Speech", "Rain"]
+    assert compared["candidate"]["windows_s"] == [[0.0, 3.0], [3.0, 6.0], [6.0, 8.0]]
+    assert compared["candidate"]["runtime"] == "onnxruntime"
+    counted = cli("profile", "-m", free, "--json").document
+    assert (counted["params_total"], counted["macs"], counted["sample_rate"]) == (
+        FILTERS * TAPS + FILTERS * 3 + 3,
+        None,
+        16_000,
+    )
+    out = str(tmp_path / "out.safetensors")
+    for words in (("prune", "--ratio", "0.5", "--out", out), ("export", "-f", "safetensors", "--out", out)):
+        run = cli(*words, "-m", fixed)  # without its rate: it is not even loaded
+        assert run.code == 2
+        assert run.err.startswith("pannscope: fixed.onnx is an ONNX file: it tags")
+        assert run.err.count("\n") == 1
+    assert cli("tag", str(clip), "-m", fixed).code == 2
 
 
 def test_parameters_and_macs_by_hand(tmp_path: Path) -> None:
