@@ -145,7 +145,7 @@ class OnnxProcess:
         why = self._sandbox.why_gone()
         known = {
             "memory": "takes more memory than a tagger of its size may",
-            "time": f"takes more than {cpu_s:.0f} s of processor time, which a tagger may",
+            "time": f"takes more than the {cpu_s:.0f} s of processor time that a tagger may",
         }
         return f"{self._title} {known.get(why, f'made onnxruntime break off ({why})')}; it was stopped. Give another model."
 

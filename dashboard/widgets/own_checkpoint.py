@@ -150,7 +150,9 @@ def _state_outputs(own: OwnNetwork) -> None:
     assumed = {ASSUMED_LOGITS: False, ASSUMED_PROBABILITIES: True}
     for note, logits in assumed.items():
         if note in own.tagger.info.notes and st.button(
-            f"They are {'logits' if logits else 'probabilities'}", key=f"outputs {own.name}", type="tertiary"
+            f"The outputs are {'logits' if logits else 'probabilities'}",
+            key=f"outputs {own.name}",
+            type="tertiary",
         ):
             stated = with_outputs(own, logits=logits)
             _hold(stated, own.name)
