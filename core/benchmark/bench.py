@@ -35,7 +35,7 @@ class Bench:
 
     Attributes
     ----------
-    models : names of the manifest, or a name with a ratio: ``cnn14:0.25``.
+    models : names of the manifest, checkpoint files, or a name with a ratio: ``cnn14:0.25``.
     engines : names of ``SUBJECTS``; those whose packages are missing or that cannot run are skipped, with the reason.
     seconds, batches, threads, processes : every combination is timed. Several processes, each with this number of threads and a batch
         of its own, run at the same time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from core.benchmark.subjects import Files
-from core.checkpoints import load_checkpoint, manifest, path_of, save_checkpoint, status
+from core.checkpoints import load_checkpoint, manifest, named_file, path_of, save_checkpoint, status
 from core.classes import ClassSet
 from core.errors import ModelError
 from core.export import write_onnx
@@ -23,11 +24,11 @@ from core.models.widths import PAPER_LAYERS, pruned_widths
 def prepare(name: str, folder: Path) -> tuple[Files, str]:
     """Write a network in every format that subjects read; returns the files, and whose weights they are.
 
-    ``name`` is the manifest's or an architecture's, or ``cnn14:0.25``: that network's shape without a quarter of the filters of C7 to
-    C12.
+    ``name`` is the manifest's, an architecture's or a checkpoint file's, or ``cnn14:0.25``: that network's shape without a quarter of the
+    filters of C7 to C12.
     """
     model, classes, source = _model(name)
-    stem = name.replace(":", "-")
+    stem = re.sub(r"[^\w.-]", "-", name)
     rate = architecture(model.architecture).sample_rate
     files = Files(folder / f"{stem}.safetensors", folder / f"{stem}.onnx", rate)
     save_checkpoint(files.safetensors, model, classes=classes, name=name)
@@ -36,6 +37,10 @@ def prepare(name: str, folder: Path) -> tuple[Files, str]:
 
 
 def _model(name: str) -> tuple[Network, ClassSet, str]:
+    file = named_file(name)
+    if file is not None:
+        loaded = load_checkpoint(file)
+        return loaded.model, loaded.info.classes, "the file's own"
     base, _, ratio = name.partition(":")
     known = manifest().get(base)
     if known and not ratio and status(known) in ("embedded", "installed"):

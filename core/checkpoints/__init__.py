@@ -14,6 +14,7 @@ from core.checkpoints.entries import (
     entry,
     manifest,
     missing_package,
+    named_file,
     path_of,
     status,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "load_checkpoint",
     "manifest",
     "missing_package",
+    "named_file",
     "open_tensor_file",
     "path_of",
     "recorded_sha256",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -165,9 +166,27 @@ def entry(name: str) -> Entry:
     known = _manifest()
     if name in known:
         return known[name]
+    if named_file(str(name)):
+        raise CheckpointError(
+            f"{name} is a file, and a model's name is accepted here: `pannscope models` lists them. Commands that run a network take a file "
+            "as --model, and load_tagger as checkpoint=."
+        )
     close = get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise CheckpointError(f"Unknown checkpoint {name!r}; known are {', '.join(known)}.{hint}")
+
+
+def named_file(text: str) -> Path | None:
+    """The checkpoint file that a text names where a model's name is accepted, too; None for such a name, or one that is mistyped.
+
+    Examples
+    --------
+    >>> named_file("epanns"), named_file("runs/mine.pth").name
+    (None, 'mine.pth')
+    """
+    path = Path(text)
+    is_path = os.sep in text or path.suffix in (".safetensors", ".pth", ".pt", ".onnx") or path.is_file()
+    return path if is_path and text not in _manifest() else None
 
 
 def path_of(checkpoint: Entry) -> Path:

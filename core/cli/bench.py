@@ -23,7 +23,7 @@ def bench_command(
         typer.Option(
             "--models",
             metavar="NAMES",
-            help="Networks: cnn14,epanns, or with a ratio: cnn14:0.25. Random weights where not installed.",
+            help="Networks: cnn14,epanns, with a ratio: cnn14:0.25, or checkpoint files. Random weights where not installed.",
         ),
     ] = "cnn14,epanns",
     engines: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
@@ -181,11 +180,11 @@ class NetworkOptions:
     @property
     def file(self) -> Path | None:
         """The file; None where a name of the manifest was given, or nothing."""
-        from core.checkpoints import manifest
+        from core.checkpoints import named_file
 
-        if self.model is None or self.checkpoint is not None or self.model in manifest():
+        if self.model is None or self.checkpoint is not None:
             return self.checkpoint
-        return Path(self.model) if _looks_like_file(self.model) else None
+        return named_file(self.model)
 
     @property
     def is_onnx(self) -> bool:
@@ -229,11 +228,3 @@ class TaggerOptions(NetworkOptions):
     def load(self, ratio: float | None = None, runtime: str = "auto") -> Tagger:
         """As ``NetworkOptions.load``."""
         return self._load(ratio, runtime, sample_rate=self.sample_rate, logits=self.logits)
-
-
-def _looks_like_file(text: str) -> bool:
-    return (
-        os.sep in text
-        or Path(text).suffix in (".safetensors", ".pth", ".pt", ".onnx")
-        or Path(text).is_file()
-    )

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from core.pruning.plan import PruningPlan
 
 
-_LISTED = 12  # layers whose ratios fit on a line: all of CNN14's
-
-
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("importance")(grouped(importance_command))
@@ -170,17 +167,13 @@ def _repaired(
 
 def _print_pruned(out: Path, plan: PruningPlan, before: Profile, after: Profile) -> None:
     from core.models.groups import couplings
-    from core.pruning.ratios import layers_text
+    from core.pruning.ratios import layers_text, ratios_text
 
-    ratio_texts = [f"{100 * ratio:.3g}%" for ratio in sorted(plan.ratios.values())]
     layers = layers_text(tuple(plan.ratios), tuple(couplings(plan.architecture)))
     if plan.ratio:
         what = f"{100 * plan.ratio:g}% of the filters of {layers} removed"
-    elif len(plan.ratios) > _LISTED:
-        what = f"{ratio_texts[0]} to {ratio_texts[-1]} of the filters of {layers} removed"
     else:
-        ratios = ", ".join(f"{layer} {100 * ratio:.3g}%" for layer, ratio in plan.ratios.items())
-        what = f"{ratios} of the filters removed" if ratios else "no filter removed"
+        what = f"{ratios_text(plan.ratios)} of the filters removed" if plan.ratios else "no filter removed"
     say(f"{out}: {what} by {plan.criterion}.")
     for label, old, new in (
         ("parameters", before.params_trainable, after.params_trainable),

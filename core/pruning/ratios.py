@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from core.errors import PruningError
 from core.models.widths import check_ratio
+from core.units import plural
 
 T = TypeVar("T")
 
@@ -90,6 +91,29 @@ def layers_text(layers: Sequence[str], known: Sequence[str]) -> str:
     return f"{layers[0]}, {layers[1]} and {len(layers) - 2} more"
 
 
+def ratios_text(ratios: Mapping[str, float]) -> str:
+    """How much is removed of every layer: listed for up to twelve layers, else in groups of about a tenth, the smallest first.
+
+    Examples
+    --------
+    >>> ratios_text({"C7": 0.5, "C8": 0.25})
+    'C7 50%, C8 25%'
+    >>> ratios_text({f"b{i}": share for i, share in enumerate([0.52, 0.5, 0.125, *[0.0] * 11])})
+    '0% of 11 layers, 12% of 1 layer, 50 to 52% of 2 layers'
+    """
+    if len(ratios) <= _LISTED:
+        return ", ".join(f"{layer} {100 * ratio:.3g}%" for layer, ratio in ratios.items())
+    groups: dict[int, list[float]] = {}
+    for ratio in sorted(ratios.values()):
+        groups.setdefault(max(ratio > 0, round(10 * ratio)), []).append(100 * ratio)
+    return ", ".join(f"{_span(group)} of {plural(len(group), 'layer')}" for group in groups.values())
+
+
+def _span(percentages: Sequence[float]) -> str:
+    low, high = f"{percentages[0]:.0f}", f"{percentages[-1]:.0f}"
+    return f"{low}%" if low == high else f"{low} to {high}%"
+
+
 def in_layer_order(entries: Mapping[str, T], layers: Sequence[str]) -> dict[str, T]:
     """Entries by layer name, in the order of ``layers``; names that are not among them come last."""
     position = {layer: index for index, layer in enumerate(layers)}
@@ -98,6 +122,7 @@ def in_layer_order(entries: Mapping[str, T], layers: Sequence[str]) -> dict[str,
     }
 
 
+_LISTED = 12  # ratios: as many as CNN14 has layers
 _SHOWN = 60  # characters of a text that is refused
 
 

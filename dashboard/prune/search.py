@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import PannscopeError
 from core.pruning.plan import MAX_BYTES, PruningPlan
+from core.pruning.ratios import ratios_text
 from core.pruning.search.budget import Budget
 from core.pruning.surgery import check_fits
 from dashboard import formats
@@ -123,8 +124,9 @@ def _read_plan(name: str) -> None:
 
 
 def _result(cut: Cut, plan: PruningPlan) -> None:
-    ratios = ", ".join(f"{layer} {formats.percent(ratio)}" for layer, ratio in plan.ratios.items())
-    st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.")
+    ratios = formats.escaped(ratios_text(plan.ratios)).replace("%", f"{formats.NBSP}%")
+    help_text = "The ratio of each layer: under *Layer by layer*, and in the plan's file under *Export*."
+    st.markdown(f"**Found:** {ratios or 'nothing has to be removed'}.", help=help_text)
     origin = plan.origin
     loss, remaining, uniform = (origin.get(key) for key in ("loss_measured", "remaining", "uniform"))
     if loss is not None and remaining:

@@ -151,6 +151,13 @@ def _state(pid: int) -> str:
     return state
 
 
+def test_a_checkpoint_file_is_timed_with_its_own_weights(files, tmp_path):
+    mine, source = prepare(str(files.safetensors), tmp_path)
+    assert source == "the file's own"
+    pair = [load_checkpoint(each.safetensors).model.state_dict() for each in (files, mine)]
+    assert all(torch.equal(value, pair[1][key]) for key, value in pair[0].items())
+
+
 def test_an_engine_that_cannot_load_is_skipped_with_the_reason(files, tmp_path):
     """A damaged file takes the place of an engine that this processor cannot run."""
     broken = tmp_path / "broken.onnx"
@@ -177,6 +184,7 @@ def test_memory_is_read_at_a_possible_rate():
         (("--seconds", "ten"), "--seconds takes numbers"),
         (("--models", "resnet22:0.5"), "a pruning ratio is of CNN14's C7 to C12"),
         (("--models", "cnn14:half"), "such as cnn14:0.25"),
+        (("--models", "runs/none.pth"), "runs/none.pth"),
         (("--repeats", "0"), "whole numbers, at least 1"),
     ],
 )

@@ -113,6 +113,8 @@ WORDS: dict[str, str] = {
     "fetch resnet99": "Unknown checkpoint 'resnet99'",
     "fetch ast": "there is no file to fetch",
     "remove resnet99": "Unknown checkpoint 'resnet99'",
+    "remove runs/mine.pth": "runs/mine.pth is a file, and a model's name is accepted here",
+    "fetch mine.safetensors": "mine.safetensors is a file, and a model's name is accepted here",
     "remove demo-cnn14": "is part of Pannscope and stays",
     "remove ast": "is not installed",
     "prune -m {small} --ratio 0.5": "Missing option '--out'. See: pannscope prune --help",
