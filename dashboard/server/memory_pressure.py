@@ -10,13 +10,12 @@ import gc
 import queue
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Protocol
 
 from core.runtime.background import BackgroundTask
 from core.runtime.machine import usable_memory
 from core.runtime.memory import drop_library_pages, trim_heap
-from dashboard.server.cache import ByteLruCache
 
 FLOOR = 256 * 2**20
 """Bytes that are to stay free. A recording of ten minutes takes up to 150 MB while it is opened and tagged, and a pass of the full CNN14
@@ -26,6 +25,15 @@ IDLE_S = 30.0
 """An entry used this recently is in use: pages ask anew for what they show whenever anything on them is touched."""
 
 _CHECK_EVERY_S = 10.0
+
+
+class Evictable(Protocol):
+    """A cache, as far as it concerns this module; ``ByteLruCache`` and ``Players`` are of this kind."""
+
+    def resize(self) -> None: ...
+    def oldest_use(self) -> float | None: ...
+    def evict_oldest(self, idle_s: float) -> int: ...
+    def discard(self, part: Hashable) -> None: ...
 
 
 class MemoryPressure:
@@ -38,11 +46,11 @@ class MemoryPressure:
 
     def __init__(self, free: Callable[[], int | None] = usable_memory) -> None:
         self._free = free
-        self._caches: list[ByteLruCache[Any]] = []
+        self._caches: list[Evictable] = []
         self._lock = threading.Lock()
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()  # a finaliser may put into it at any moment
 
-    def add(self, cache: ByteLruCache[Any]) -> None:
+    def add(self, cache: Evictable) -> None:
         """Watch a cache."""
         self._caches.append(cache)
 

@@ -36,6 +36,7 @@ from dashboard.server.jobs import Jobs
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.models import Models, missing_official
 from dashboard.server.own_networks import OwnNetwork
+from dashboard.server.players import Players, streamlit_files
 from dashboard.server.pruned import OnProgress, PrunedNetworks, PruneRequest
 from dashboard.server.source import Source
 from dashboard.server.timing import Timed, Timings
@@ -50,6 +51,7 @@ class Server:
 
     def __init__(self) -> None:
         self.memory_pressure = MemoryPressure()
+        self.memory_pressure.add(Players(streamlit_files))
         self.engine_builder = EngineBuilder(self.memory_pressure.relieve)
         self.queue = InferenceQueue()
         self.jobs = Jobs(self.queue, _RESULT_BYTES)
