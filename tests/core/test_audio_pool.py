@@ -48,6 +48,46 @@ def worker_that(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr(pool, "_BOOT", boot)
 
 
+_HIDDEN = {
+    # Windows: neither the module nor the calls; the clock of the caller is the only limit
+    "win32": "sys.modules['resource'] = None; del os.pread, os.register_at_fork, os.fork",
+    # macOS: no /proc, and a limit of memory that is not enforced: the worker looks at its own peak
+    "darwin": "real = os.open\ndef without_proc(path, *rest):\n    if str(path).startswith('/proc'): raise FileNotFoundError(path)\n"
+    "    return real(path, *rest)\nos.open = without_proc",
+}
+
+
+def system_is(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    """The next workers lack what another system lacks."""
+    monkeypatch.setattr(pool, "_BOOT", f"import os, sys\n{_HIDDEN[system]}\n{pool._BOOT}")
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_a_worker_decodes_on_other_systems(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = muxed(tone(44_100), 44_100, "ipod", "aac")
+    expected = load_clip(data).waveform
+    POOL.close()
+    system_is(monkeypatch, system)
+    np.testing.assert_array_equal(load_clip(data).waveform, expected)
+
+
+def test_the_clock_ends_a_worker_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker_that(monkeypatch, "while True: pass")
+    system_is(monkeypatch, "win32")
+    monkeypatch.setattr(pool, "WALL_S", 0.5)
+    with pytest.raises(AudioError, match="takes longer to decode than any recording of its length"):
+        load_clip(b"x")
+
+
+@linux
+def test_a_worker_looks_at_its_own_memory_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "peak = module._peak_bytes() + (250 << 20); module._peak_bytes = lambda: peak"  # Linux's peak begins with the parent's
+    worker_that(monkeypatch, "import core.sandbox.limits as module", more, "limits.check_memory()")
+    system_is(monkeypatch, "darwin")
+    with pytest.raises(AudioError, match="needs more memory to decode than any recording of its size"):
+        load_clip(b"x")
+
+
 def test_one_worker_decodes_one_recording_after_the_other() -> None:
     assert POOL.idle_pid() is None
     load_clip(written(tone(44_100), 44_100, "WAV"))
