@@ -66,6 +66,12 @@ def seconds(value_s: float) -> str:
     return f"{minutes}{NBSP}min" + (f" {rest}{NBSP}s" if rest else "")
 
 
+def minutes(value_s: float) -> str:
+    """How long something took, in whole seconds: 12.3 -> '12 s', 83 -> '1 min 23 s', 300 -> '5 min'."""
+    whole_s = round(value_s)
+    return f"{whole_s}{NBSP}s" if whole_s < 60 else seconds(whole_s)
+
+
 def time_left(value_s: float) -> str:
     """An estimate of the time that a task still takes: 18.2 -> 'about 20 s left', 100 -> 'about 2 min left'."""
     fives = int(value_s / 5 + 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,24 +83,61 @@ class DistilOptions(RunOptions):
             help="Share of a label in a target that has one; 0 ignores them.",
         ),
     ] = 0.0
-    batch: Annotated[int, typer.Option("--batch", metavar="N", help="Windows a step.")] = 24
+    steps: Annotated[
+        int,
+        typer.Option("--steps", metavar="N", help="Optimiser steps.", show_default=False),
+    ] = 0
+    minutes: Annotated[
+        float,
+        typer.Option(
+            "--minutes",
+            metavar="N",
+            help="How long to learn at most, instead of --steps or with it.",
+            show_default=False,
+        ),
+    ] = 0.0
+    heal: Annotated[
+        bool,
+        typer.Option(
+            "--heal",
+            help="Other defaults, for a pruned student that learns from its unpruned network: batch norms keep their statistics, "
+            "sounds are changed little.",
+        ),
+    ] = False
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", help="Windows a step: 24, healing 8.", show_default=False),
+    ] = None
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", metavar="RATE", help="Adam's learning rate.")
-    ] = 1e-3
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="RATE",
+            help="Adam's learning rate: 0.001, healing 0.0002.",
+            show_default=False,
+        ),
+    ] = None
     schedule: Annotated[
         str, typer.Option("--schedule", metavar="NAME", help="cosine (up, then down to 0), or constant.")
     ] = "cosine"
     average: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--average",
             metavar="DECAY",
-            help="Decay of a running average of the weights, saved in their place; 0 is off.",
+            help="Decay of a running average of the weights, saved in their place: 0.999, healing 0.99; 0 is off.",
+            show_default=False,
         ),
-    ] = 0.999
+    ] = None
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", help="Length of the longest windows.")
-    ] = 10.0
+        float | None,
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            help="Length of the longest windows: 10, healing 5.",
+            show_default=False,
+        ),
+    ] = None
     divergence: Annotated[
         float,
         typer.Option("--divergence", metavar="WEIGHT", help="Weight of the divergence of the two softmaxes."),
@@ -112,13 +149,14 @@ class DistilOptions(RunOptions):
         ),
     ] = 0.0
     balance: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--balance",
             metavar="SHARE",
-            help="From 0, recordings are drawn equally often, to 1: the classes that the teacher gives first are.",
+            help="From 0, recordings are drawn equally often, to 1: the classes that the teacher gives first are. 0.5, healing 0.",
+            show_default=False,
         ),
-    ] = 0.5
+    ] = None
     dropout: Annotated[
         bool, typer.Option("--dropout/--no-dropout", help="Whether the student's dropout is on.")
     ] = False
@@ -134,22 +172,28 @@ class DistilOptions(RunOptions):
         """The recipe. Raises ``DataError`` for a value that distillation cannot use."""
         from core.training.devices import precision_on
         from core.training.distil import DistilConfig
+        from core.training.healing import RECIPE
 
-        return DistilConfig(
+        recipe: dict[str, Any] = {
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "average": self.average,
+            "seconds": self.seconds,
+            "balance": self.balance,
+        }
+        return replace(
+            RECIPE if self.heal else DistilConfig(steps=1),
             steps=self.steps,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
+            minutes=self.minutes,
             schedule=self.schedule,
-            average=self.average,
-            seconds=self.seconds,
             divergence=self.divergence,
             embedding=self.embedding,
             labels=self.labels_weight,
-            balance=self.balance,
             dropout=self.dropout,
             precision=precision_on(self.device, self.precision),
             seed=self.seed,
             save_every=self.save_every,
+            **{name: value for name, value in recipe.items() if value is not None},
         )
 
 

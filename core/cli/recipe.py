@@ -89,10 +89,10 @@ class RunOptions:
         from core.training.loop import run
 
         with progress_bar() as bar:
-            task = bar.add_task(doing, total=self.steps)
+            task = bar.add_task(doing, total=self.steps or None)
 
             def show(report: Progress) -> None:
-                bar.update(task, completed=report.step, description=describe(report))
+                bar.update(task, completed=report.step, total=report.steps, description=describe(report))
 
             return run(
                 trainer,

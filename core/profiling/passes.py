@@ -85,6 +85,23 @@ def count_pass(entry: Architecture, config: Any, samples: int) -> Pass:
     return Pass(counts, rows, memory.peaks[peak_at], peak_at)
 
 
+def training_bytes(entry: Architecture, config: Any, samples: int, batch: int) -> int:
+    """The most bytes alive at once in a step of training, besides the weights: maps kept for the backward pass, and gradients.
+
+    Examples
+    --------
+    >>> from core.models.registry import architecture
+    >>> entry = architecture("cnn6")
+    >>> training_bytes(entry, entry.configure(), 160_000, 8) // 10**6
+    304
+    """
+    network = empty_network(entry, config)
+    memory = _LiveBytes(network)
+    with memory, torch.enable_grad():
+        network(torch.empty(batch, samples, device="meta")).sum().backward()
+    return max(memory.peaks.values())
+
+
 def thop_macs(entry: Architecture, config: Any, samples: int) -> int:
     """thop's count, as the paper used it: pooling and activations that are functions count 0, and so does the front end's FFT."""
     from thop import profile as thop_profile  # imports slowly, and only a profile needs it

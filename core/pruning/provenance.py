@@ -67,13 +67,15 @@ def pruned_info(
     pruned: Network,
     name: str,
     repair: dict[str, Any] | None = None,
+    *,
+    healing: dict[str, Any] | None = None,
 ) -> CheckpointInfo:
     """The ``CheckpointInfo`` of a pruned network that is in memory only, as ``save_pruned`` would write it under ``name``.
 
     There is no file: ``path`` does not exist, ``size_bytes`` are the tensors', and ``sha256`` is the hash of everything that the
-    network was made from (the unpruned checkpoint, the plan, the repair), so that different networks have different hashes.
+    network was made from (the unpruned checkpoint, the plan, the repair, the healing), so that different networks have different hashes.
     """
-    notes = _notes(info, plan, repair)
+    notes = _notes(info, plan, repair) | ({"healing": healing} if healing else {})
     inputs = json.dumps([info.sha256, notes], sort_keys=True)
     return CheckpointInfo(
         name=name,
@@ -96,6 +98,6 @@ def _notes(info: CheckpointInfo, plan: PruningPlan, repair: dict[str, Any] | Non
         "ratio": plan.ratio,
         **plan.document(),
     }
-    # The repair of an earlier pruning is not a repair of this network.
-    earlier = {key: value for key, value in info.training.items() if key != "repair"}
+    # What was done after an earlier pruning was not done to this network.
+    earlier = {key: value for key, value in info.training.items() if key not in ("repair", "healing")}
     return {**earlier, KEY: pruning} | ({"repair": repair} if repair else {})

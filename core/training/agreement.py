@@ -21,12 +21,14 @@ class TeacherAgreement:
     first_in_three : share of recordings whose likeliest class is among the teacher's first three.
     first_five : share whose first five classes hold the teacher's likeliest one.
     difference : mean absolute difference of probabilities over the teacher's ten likeliest classes.
+    kept : of the tags that either network gives 0.5, the share that both do, over all recordings; None without any.
     mean_average_precision : over the classes that the teacher gives 0.5 somewhere, against these decisions; None without any.
     """
 
     first_in_three: float
     first_five: float
     difference: float
+    kept: float | None
     mean_average_precision: float | None
 
     def document(self) -> dict[str, float]:
@@ -36,6 +38,8 @@ class TeacherAgreement:
             "first_five": self.first_five,
             "difference": self.difference,
         }
+        if self.kept is not None:
+            values["kept"] = self.kept
         if self.mean_average_precision is not None:
             values["mAP"] = self.mean_average_precision
         return {name: round(value, 6) for name, value in values.items()}
@@ -51,11 +55,14 @@ def teacher_agreement(teacher: npt.NDArray[np.float32], student: npt.NDArray[np.
     >>> result = teacher_agreement(teacher, student)
     >>> result.first_in_three, result.first_five, round(result.difference, 3), result.mean_average_precision
     (0.5, 1.0, 0.125, 0.75)
+    >>> result.kept
+    0.6666666666666666
     """
     order = np.argsort(-teacher, axis=1, kind="stable")
     own = np.argsort(-student, axis=1, kind="stable")
     ten = order[:, :10]
-    decisions = teacher >= DECISION
+    decisions, theirs = teacher >= DECISION, student >= DECISION
+    either = int((decisions | theirs).sum())
     scored = [
         float(average_precision_score(decisions[:, column], student[:, column]))
         for column in np.flatnonzero(decisions.any(axis=0))
@@ -66,5 +73,6 @@ def teacher_agreement(teacher: npt.NDArray[np.float32], student: npt.NDArray[np.
         difference=float(
             np.abs(np.take_along_axis(teacher, ten, 1) - np.take_along_axis(student, ten, 1)).mean()
         ),
+        kept=int((decisions & theirs).sum()) / either if either else None,
         mean_average_precision=float(np.mean(scored)) if scored else None,
     )

@@ -29,12 +29,17 @@ from core.training.students import at_rate, entry_of, probabilities
 from core.training.teaching import common_classes, soft_loss
 
 WINDOW_SHARES = (1.0, 0.5, 0.25)
-"""Lengths of the windows as shares of the longest; one a step, at random, because people's recordings are short and long."""
+"""Lengths of the windows as shares of the longest, because people's recordings are short and long."""
 
 MEASUREMENTS = 10
 """How often the held-out agreement is measured in a run."""
 
 MEASURED = 200  # held-out recordings at most
+
+MAX_MINUTES = 10_080
+"""A week."""
+
+_ANY = 1 << 40  # steps of a run of so many minutes, before the first one has been timed
 
 OnProgress = Callable[[int, int], None]
 
@@ -45,32 +50,38 @@ class DistilConfig:
 
     Attributes
     ----------
-    steps, batch : optimiser steps, windows a step.
+    steps : optimiser steps; 0 for as many as ``minutes`` allow.
+    minutes : how long to learn at most; 0 for no limit. A run that is ended by its time does not end with the same bits twice.
+    batch : windows a step.
     learning_rate, schedule : Adam's rate; "cosine" (up over 5% of the steps, then down to 0) or "constant".
     average : decay of a running average of the weights that is saved in their place; 0 switches it off.
-    seconds : the longest windows.
+    seconds, shares : the longest windows, and the lengths of all as shares of it; one a step, at random.
     divergence : weight of the Kullback-Leibler divergence of the two softmaxes over the logits.
     embedding : weight of one minus the cosine of the two embeddings; of different sizes, through a learned projection.
     labels : share of a label in a target where one is known, the rest being the teacher's probability.
     balance : 0 draws recordings equally often; 1 the classes that the teacher gives them first.
     dropout : whether the student's dropout is on.
+    freeze_norms : whether its batch norms keep their statistics.
     precision : "float32", or "bfloat16" for the student's arithmetic (the weights stay float32).
     seed : of every random choice.
     save_every : steps between two saves of the state.
     mixtures : the augmentation.
     """
 
-    steps: int
+    steps: int = 0
+    minutes: float = 0.0
     batch: int = 24
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     average: float = 0.999
     seconds: float = 10.0
+    shares: tuple[float, ...] = WINDOW_SHARES
     divergence: float = 1.0
     embedding: float = 0.0
     labels: float = 0.0
     balance: float = 0.5
     dropout: bool = False
+    freeze_norms: bool = False
     precision: str = "float32"
     seed: int = 0
     save_every: int = 500
@@ -78,7 +89,8 @@ class DistilConfig:
 
     def __post_init__(self) -> None:
         accepted = {
-            "steps": (self.steps >= 1, "at least 1"),
+            "steps": (self.steps >= (0 if self.minutes else 1), "at least 1 where no minutes are given"),
+            "minutes": (0 <= self.minutes <= MAX_MINUTES, f"0 (no limit) to {MAX_MINUTES}"),
             "batch": (self.batch >= 2, "at least 2"),
             "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
             "schedule": (self.schedule in ("constant", "cosine"), "'constant' or 'cosine'"),
@@ -117,6 +129,7 @@ class Distiller(Learner):
     teacher : what it learns from, matched by the classes' AudioSet indices.
     recordings : what to learn on.
     held_out : recordings on which the agreement is measured as it goes; none for no measurement.
+    on_measure : called with (done, total) recordings while it is measured.
     config : the recipe.
     device : where to compute; the student is moved there.
 
@@ -136,6 +149,7 @@ class Distiller(Learner):
         config: DistilConfig,
         *,
         held_out: Recordings | None = None,
+        on_measure: OnProgress | None = None,
         device: str = "cpu",
     ) -> None:
         network, classes = student
@@ -143,13 +157,15 @@ class Distiller(Learner):
         own, theirs = common_classes(classes, teacher.classes)
         self._own = torch.tensor(own, device=self.device)
         self._theirs = torch.tensor(theirs, device=self.device)
-        indices = [classes.indices[column] for column in own]
+        indices = [classes.indices[column] for column in own] if config.labels > 0 else [0] * len(own)
         self._columns = torch.tensor(indices, device=self.device)  # of labels, which are AudioSet's
-        self._shares = _shares(network, teacher.network, config.seconds)
+        self._shares = _shares(network, teacher.network, config)
         self.teacher: Network = teacher.network.to(self.device).eval()
         self._identity = {"recordings": recordings.digest(), "teacher": teacher.sha256}
         self._recordings = recordings.to(self.device)
         self._held_out = None if held_out is None else held_out.select(range(min(MEASURED, len(held_out))))
+        self._on_measure = on_measure
+        self._measured = -1
         self._mixer: Mixer | None = None
         self._first: list[int] = []
         self._decisions: npt.NDArray[np.float32] | None = None
@@ -165,9 +181,9 @@ class Distiller(Learner):
         self._generator = torch.Generator(self.device)
         if not config.dropout:
             self.model.eval()
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.train()
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(not config.freeze_norms)
 
     def prepare(self, on_progress: OnProgress | None = None) -> None:
         """Run the teacher on the recordings once, to draw its classes evenly; ``advance`` does it where it was not done."""
@@ -194,13 +210,15 @@ class Distiller(Learner):
         share = self._shares[seed % len(self._shares)]
         batch = self._mixer.batch(config.batch, round(share * config.seconds * SAMPLE_RATE), self._generator)
         with torch.inference_mode():
-            maps = self.teacher.feature_maps(self.teacher.front_end(at_rate(batch.waveforms, self.teacher)))
-            their_embedding = self.teacher.embed(maps)
-            their_logits = self.teacher.classify(their_embedding)[:, self._theirs]
+            their_maps = self.teacher.feature_maps(
+                self.teacher.front_end(at_rate(batch.waveforms, self.teacher))
+            )
+            their_logits = self.teacher.head(their_maps)[:, self._theirs]
         inputs = self.model.front_end(at_rate(batch.waveforms, self.model))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            embedding = self.model.embed(self.model.feature_maps(inputs)).float()
-        logits = self.model.classify(embedding)[:, self._own]
+            maps = self.model.feature_maps(inputs)
+        maps = maps.float()
+        logits = self.model.head(maps)[:, self._own]
         loss = soft_loss(
             logits,
             their_logits.clone(),
@@ -210,22 +228,39 @@ class Distiller(Learner):
             divergence=config.divergence,
         )
         if config.embedding > 0:
-            own = embedding if self.projection is None else self.projection(embedding)
+            with torch.inference_mode():
+                their_embedding = self.teacher.embed(their_maps)
+            own = self.model.embed(maps)
+            own = own if self.projection is None else self.projection(own)
             cosine = F.cosine_similarity(own, their_embedding.clone(), dim=1)
             loss = loss + config.embedding * (1 - cosine.mean())
         self.update(loss)
         self.losses = [*self.losses[1 - REPORT_EVERY :], loss.detach()]  # a number only when it is reported
         return self.losses[-1]
 
+    def steps(self) -> int:
+        """Steps of the whole run: as configured, or as many as its time allows at the pace so far, whichever are fewer."""
+        steps, budget = self.config.steps or _ANY, 60 * self.config.minutes
+        if not budget or not self.seconds:
+            return steps
+        if self.seconds >= budget:
+            return self.step
+        return min(steps, max(self.step + 1, round(self.step * budget / self.seconds)))
+
     def measure(self) -> dict[str, float]:
         """Agreement with the teacher on the held-out recordings, ten times in a run and at its end."""
-        due = REPORT_EVERY * max(1, self.config.steps // MEASUREMENTS // REPORT_EVERY)
-        if self._held_out is None or (self.step % due and self.step < self.config.steps):
+        part = self._part()
+        if self._held_out is None or part <= self._measured:
             return {}
+        self._measured = part
         if self._decisions is None:
-            self._decisions = self._outputs(self.teacher, self._held_out, self._theirs)
-        student = self._outputs(self.trained().to(self.device), self._held_out, self._own)
+            self._decisions = self._outputs(self.teacher, self._held_out, self._theirs, self._on_measure)
+        student = self._outputs(self.trained().to(self.device), self._held_out, self._own, self._on_measure)
         return teacher_agreement(self._decisions, student).document()
+
+    def _part(self) -> int:
+        """How many of the parts of the run that end with a measurement are done."""
+        return MEASUREMENTS * self.step // max(1, self.steps())
 
     def details(self) -> dict[str, Any]:
         return {**self._identity, "first": self._first}
@@ -245,6 +280,7 @@ class Distiller(Learner):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
+        self._measured = MEASUREMENTS * (self.step // REPORT_EVERY * REPORT_EVERY) // max(1, self.steps())
         if self.projection is not None:
             self.projection.load_state_dict(state["projection"])
 
@@ -275,16 +311,20 @@ class Distiller(Learner):
         return torch.stack(rows).cpu().numpy()
 
 
-def _shares(student: Network, teacher: Network, seconds: float) -> tuple[float, ...]:
+def _shares(student: Network, teacher: Network, config: DistilConfig) -> tuple[float, ...]:
     """The lengths of windows that both networks can take; raises ``DataError`` where there are none."""
-    entries = (entry_of(student), entry_of(teacher))
+    entries, seconds = (entry_of(student), entry_of(teacher)), config.seconds
     for entry in entries:
-        if entry.window_samples is not None:
+        if entry.window_samples is None:
+            continue
+        only = entry.window_samples / entry.sample_rate
+        if seconds != only:
             raise DataError(
-                f"{entry.title} takes windows of one length only and cannot take part in a distillation; give another network."
+                f"{entry.title} takes windows of one length only: learn from windows of {only:g} s, not {seconds:g} s."
             )
+        return (1.0,)
     least = max(entry.least_samples / entry.sample_rate for entry in entries)
-    shares = tuple(share for share in WINDOW_SHARES if share * seconds >= least)
+    shares = tuple(share for share in config.shares if share * seconds >= least)
     if not shares:
         raise DataError(
             f"Windows of {seconds:g} s are too short for these networks; give at least {least:.2f} s."

@@ -54,6 +54,8 @@ class Learner(ABC):
     optimizer : torch.optim.Optimizer
     step : int
         Steps done.
+    seconds : float
+        What they took, with what went on between them.
     losses : list of float or of tensors ()
     """
 
@@ -63,6 +65,7 @@ class Learner(ABC):
         self.model = model.to(memory_format=torch.channels_last).train()
         self.config = config
         self.step = 0
+        self.seconds = 0.0
         self.losses: list[Any] = []
         self._average: dict[str, Tensor] | None = (
             {name: value.clone() for name, value in model.state_dict().items()}
@@ -86,9 +89,13 @@ class Learner(ABC):
         """What is reported besides the loss after this step; nothing for most."""
         return {}
 
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return int(self.config.steps)
+
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        rate, steps = float(self.config.learning_rate), int(self.config.steps)
+        rate, steps = float(self.config.learning_rate), self.steps()
         if self.config.schedule == "constant":
             return rate
         warm = max(1, round(_WARM_UP * steps))
@@ -136,6 +143,7 @@ class Learner(ABC):
         """Everything that the next step depends on: tensors, and JSON for the rest (so that no pickle is needed)."""
         rest = {
             "step": self.step,
+            "seconds": self.seconds,
             "config": asdict(self.config),
             "losses": [float(loss) for loss in self.losses],
             **self.details(),
@@ -168,6 +176,7 @@ class Learner(ABC):
                 for name, value in self._average.items():
                     value.copy_(state["average"][name])
             self.step, self.losses = rest["step"], rest["losses"]
+            self.seconds = rest.get("seconds", 0.0)  # an earlier version did not write it
             torch.set_rng_state(state["torch_generator"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
@@ -177,41 +186,49 @@ class Learner(ABC):
 
 def run(
     learner: Learner,
-    state_file: Path,
+    state_file: Path | None,
     *,
     metrics_file: Path | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    report_every: int = REPORT_EVERY,
 ) -> Network:
-    """Train to the configured number of steps and return the network; the state file is kept for ``resume``.
+    """Train to the end and return the network; the state file is kept for ``resume``.
 
     Ctrl-C, and an exception that ``on_progress`` raises, end the run after a whole step whose state is saved.
 
     Parameters
     ----------
     learner : the network, its data and its configuration.
-    state_file : written every ``save_every`` steps, every five minutes, and at the end.
-    metrics_file : gets one JSON line every 20 steps: {step, loss, learning_rate, seconds} and what the learner measures.
+    state_file : written every ``save_every`` steps, every five minutes, and at the end; None for a run that is not resumed.
+    metrics_file : gets one JSON line with every report: {step, loss, learning_rate, seconds} and what the learner measures.
     resume : continue from ``state_file``.
-    on_progress : called every 20 steps.
+    on_progress : called with every report.
+    report_every : steps between two reports.
     """
-    config = learner.config
-    if resume:
+
+    def save() -> None:
+        if state_file is not None:
+            write_state(learner.state(), state_file)
+
+    if resume and state_file is not None:
         learner.restore(read_state(state_file))
     started = saved = time.perf_counter()
+    earlier = learner.seconds
     if metrics_file is not None:
         keep_lines(metrics_file, learner.step)
     with _stop_requested() as stopping:
-        while learner.step < config.steps:
+        while learner.step < learner.steps():
             learner.advance()
-            done = learner.step == config.steps
+            learner.seconds = earlier + time.perf_counter() - started
+            done = learner.step >= learner.steps()
             stop = stopping.is_set()
-            if done or learner.step % REPORT_EVERY == 0:
+            if done or learner.step % report_every == 0:
                 report = Progress(
                     learner.step,
-                    config.steps,
+                    learner.steps(),
                     learner.recent_loss(),
-                    time.perf_counter() - started,
+                    learner.seconds - earlier,
                     learner.measure(),
                 )
                 _log(metrics_file, report, learner.learning_rate())
@@ -219,11 +236,11 @@ def run(
                     try:
                         on_progress(report)
                     except BaseException:
-                        write_state(learner.state(), state_file)
+                        save()
                         raise
             late = time.perf_counter() - saved > SAVE_SECONDS
-            if done or stop or late or learner.step % config.save_every == 0:
-                write_state(learner.state(), state_file)
+            if done or stop or late or learner.step % learner.config.save_every == 0:
+                save()
                 saved = time.perf_counter()
             if stop and not done:
                 raise KeyboardInterrupt

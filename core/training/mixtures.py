@@ -56,6 +56,20 @@ class MixtureConfig:
     noise_slope_db: tuple[float, float] = (0.0, 6.0)
 
 
+LIGHT = MixtureConfig(
+    recordings=(0.5, 0.5, 0.0),
+    difference_db=(-10.0, 10.0),
+    gain_db=(-12.0, 6.0),
+    speed=0.0,
+    low_pass=0.0,
+    high_pass=0.0,
+    tilt_db=6.0,
+    reverb=0.0,
+    noise=0.0,
+)
+"""Recordings as they are, or two of them, at another level and through a mild equaliser: what repair's variants are."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Windows, and what labels say of them.
@@ -98,11 +112,13 @@ class Mixer:
     def batch(self, size: int, samples: int, generator: torch.Generator) -> Batch:
         """``size`` windows of ``samples`` samples; ``generator`` is on the recordings' device."""
         draw = _Draw(generator, size)
-        rows = torch.multinomial(self._weights, 3 * size, replacement=True, generator=generator).view(size, 3)
-        present = self._present(draw)
+        most = max(number for number, share in enumerate(self.config.recordings, 1) if share > 0)
+        rows = torch.multinomial(self._weights, most * size, replacement=True, generator=generator)
+        rows = rows.view(size, most)
+        present = self._present(draw)[:, :most]
         sources, share = self._cut(rows, samples, draw)
         level = sources.square().mean(-1) / share  # of the part that the recording fills
-        relative = draw.uniform(self.config.difference_db, (size, 3))
+        relative = draw.uniform(self.config.difference_db, (size, most))
         relative[:, 0] = 0.0
         wanted = level[:, :1] * 10 ** (relative / 10)
         gain = torch.where(present & (level > _QUIET), (wanted / level.clamp(min=_QUIET)).sqrt(), 0.0)
@@ -120,16 +136,18 @@ class Mixer:
         power = waveforms.square().mean(1, keepdim=True)
         spectrum = torch.fft.rfft(waveforms)
         hertz = torch.linspace(0, SAMPLE_RATE / 2, spectrum.shape[1], device=waveforms.device)
-        spectrum = spectrum * torch.where(draw.chance(config.reverb), self._room(samples, draw), 1.0)
+        if config.reverb > 0:
+            spectrum = spectrum * torch.where(draw.chance(config.reverb), self._room(samples, draw), 1.0)
         spectrum = spectrum * 10 ** (self._response(hertz, draw) / 20)
-        octaves = (hertz.clamp(min=_OCTAVE_FROM_HZ) / _OCTAVE_FROM_HZ).log2()
-        shape = 10 ** (-draw.uniform(config.noise_slope_db) * octaves / 20)
-        noise = torch.fft.rfft(draw.normal((len(waveforms), samples))) * shape
         out = torch.fft.irfft(spectrum, n=samples)
-        steady = torch.fft.irfft(noise, n=samples)
-        steady = steady * (power / steady.square().mean(1, keepdim=True).clamp(min=_QUIET)).sqrt()
-        steady = steady * 10 ** (-draw.uniform(config.noise_db) / 20)
-        out = out + torch.where(draw.chance(config.noise), steady, 0.0)
+        if config.noise > 0:
+            octaves = (hertz.clamp(min=_OCTAVE_FROM_HZ) / _OCTAVE_FROM_HZ).log2()
+            shape = 10 ** (-draw.uniform(config.noise_slope_db) * octaves / 20)
+            noise = torch.fft.rfft(draw.normal((len(waveforms), samples))) * shape
+            steady = torch.fft.irfft(noise, n=samples)
+            steady = steady * (power / steady.square().mean(1, keepdim=True).clamp(min=_QUIET)).sqrt()
+            steady = steady * 10 ** (-draw.uniform(config.noise_db) / 20)
+            out = out + torch.where(draw.chance(config.noise), steady, 0.0)
         out = out * 10 ** (draw.uniform(config.gain_db) / 20)
         return out / out.abs().amax(1, keepdim=True).clamp(min=1.0)
 
@@ -141,7 +159,7 @@ class Mixer:
         )
 
     def _cut(self, rows: Tensor, samples: int, draw: _Draw) -> tuple[Tensor, Tensor]:
-        """(batch, 3) rows -> (batch, 3, samples), and the share of the window that each fills: (batch, 3).
+        """(batch, n) rows -> (batch, n, samples), and the share of the window that each fills: (batch, n).
 
         A random part of each recording, at a speed that the whole batch shares.
         """

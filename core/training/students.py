@@ -13,7 +13,7 @@ from core.models.network import Network
 from core.models.registry import Architecture
 from core.models.registry import architecture as known_architecture
 from core.training.mixtures import resample
-from core.windows import windows
+from core.windows import clip_windows, least_samples
 
 
 def entry_of(network: Network) -> Architecture:
@@ -96,9 +96,7 @@ def at_rate(waveforms: Tensor, network: Network) -> Tensor:
 def probabilities(network: Network, waveform: Tensor) -> Tensor:
     """Probabilities (classes,) of a waveform (samples,) at 32 kHz of any length, averaged over its windows."""
     entry = entry_of(network)
-    spans = windows(len(waveform))
-    if entry.window_samples is not None:
-        raise DataError(f"{entry.title} takes windows of one length only; give another network.")
+    spans = clip_windows(max(len(waveform), least_samples(entry)), entry)
     outputs = []
     for start, end in spans:
         window = at_rate(waveform[None, start:end], network)

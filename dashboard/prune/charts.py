@@ -23,13 +23,33 @@ _LABEL_GAP = 0.075  # of the axis: two labels at the ends of lines do not overla
 
 
 @dataclass(frozen=True)
+class Across:
+    """What a curve is over: the axis's title and range, its ticks, and a point on it in words, of the ``{}`` in ``at``."""
+
+    title: str
+    range: tuple[float, float]
+    ticks: Sequence[tuple[float, str]]
+    form: formats.Form
+    at: str
+
+
+REMOVED = Across(
+    "share of filters removed",
+    (-0.015, 0.915),
+    [(step * 0.15, formats.percent(step * 0.15)) for step in range(7)],
+    formats.percent,
+    "{} removed",
+)
+
+
+@dataclass(frozen=True)
 class Line:
-    """One curve over the pruning ratio.
+    """One curve over the pruning ratio, or over something else.
 
     Attributes
     ----------
     name : its label, at the right end.
-    ratios, values : the points; ratios are from 0 to 1.
+    ratios, values : the points; ratios are from 0 to 1, or what the axis has.
     dash : plotly's name of the line style, which distinguishes curves of one colour.
     quiet : a level to compare with, in the text's second colour and without points.
     """
@@ -120,12 +140,14 @@ def curves(
     y_range: tuple[float, float],
     y_ticks: Sequence[tuple[float, str]],
     form: formats.Form,
-    at: float,
+    at: float | None = None,
+    across: Across = REMOVED,
 ) -> go.Figure:
     """Curves over the pruning ratio, labelled at their right ends; ``at`` is the current ratio."""
     low, high = y_range
     figure = go.Figure()
-    figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
+    if at is not None:
+        figure.add_shape(type="line", x0=at, x1=at, y0=low, y1=high, **shape(line=palette.quiet, dash="dot"))
     for value, _ in y_ticks:
         figure.add_shape(
             type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, **shape(line=palette.hairline)
@@ -142,7 +164,7 @@ def curves(
             },
             marker={"size": 5},
             hovertext=[
-                f"<b>{line.name}</b><br>{formats.percent(ratio)} removed: {form(value)}"
+                f"<b>{line.name}</b><br>{across.at.format(across.form(ratio))}: {form(value)}"
                 for ratio, value in zip(line.ratios, line.values, strict=True)
             ],
             hoverinfo="text",
@@ -186,10 +208,10 @@ def curves(
         **base_layout(palette),
     )
     figure.update_xaxes(
-        range=[-0.015, 0.915],
-        tickvals=[0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
-        ticktext=[formats.percent(tick) for tick in (0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)],
-        title=axis_title("share of filters removed", palette),
+        range=list(across.range),
+        tickvals=[value for value, _ in across.ticks],
+        ticktext=[text for _, text in across.ticks],
+        title=axis_title(across.title, palette),
         **axis(palette),
     )
     figure.update_yaxes(
@@ -215,15 +237,15 @@ def ticks(top: float) -> list[tuple[float, str]]:
     return [(round(number * step, 9), f"{number * step:g}") for number in range(math.floor(top / step) + 1)]
 
 
-def curves_alt(lines: Sequence[Line], what: str, form: formats.Form) -> str:
+def curves_alt(lines: Sequence[Line], what: str, form: formats.Form, across: Across = REMOVED) -> str:
     """The same curves in words, for screen readers: where each begins and ends."""
     listed = "; ".join(
-        f"{line.name} from {form(line.values[0])} at {formats.percent(line.ratios[0])} removed to {form(line.values[-1])} at "
-        f"{formats.percent(line.ratios[-1])}"
+        f"{line.name} from {form(line.values[0])} at {across.at.format(across.form(line.ratios[0]))} to {form(line.values[-1])} at "
+        f"{across.form(line.ratios[-1])}"
         for line in lines
         if len(line.values)
     )
-    return f"{what}, over the share of filters removed: {listed or 'nothing measured yet'}."
+    return f"{what}, over the {across.title}: {listed or 'nothing measured yet'}."
 
 
 def sensitivity_map(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from core.profiling import Counted, counted
 from core.pruning.plan import PruningPlan, plan
 from core.tagging import Tagger
 from dashboard.prune.settings import HIGHEST, PruneSettings
+from dashboard.server.healing import Healing, HealSettings, healed_what, job_key
 from dashboard.server.models import TIMED_SECONDS
 from dashboard.server.own_networks import title
+from dashboard.server.pruned import Pruned
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.structure import Structure
@@ -33,6 +36,8 @@ class Cut:
     settings : what to remove, and how.
     repair : the clips that repair runs on, one of ``settings.REPAIRS``.
     recordings : all recordings of the visitor's own.
+    heal : how the network is healed, if it is to be.
+    heal_jobs : the visitor's healings, by what was healed and how.
     """
 
     source: Source
@@ -41,6 +46,8 @@ class Cut:
     settings: PruneSettings
     repair: str = "off"
     recordings: tuple[Source, ...] = ()
+    heal: HealSettings | None = None
+    heal_jobs: Mapping[Hashable, Hashable] = field(default_factory=dict)
 
     def on(self, source: Source) -> Cut:
         """The same cut on another clip; its filters are not ranked again."""
@@ -67,6 +74,23 @@ class Cut:
             counted(each.architecture, each.config, TIMED_SECONDS) for each in (self.before, self.after)
         )
         return before, after
+
+    @property
+    def heal_key(self) -> Hashable | None:
+        """The job that heals this cut: the visitor's last one, or else one on the clips as they are now."""
+        if self.heal is None or self.empty:
+            return None
+        return self.heal_jobs.get(healed_what(self, self.heal)) or job_key(self, self.heal)
+
+    @cached_property
+    def healing(self) -> Healing | None:
+        """The healed network and how it came to be, once there is one."""
+        return None if self.heal_key is None else get_server().healing.result(self.heal_key)
+
+    @property
+    def healed(self) -> Pruned | None:
+        """The healed network, once there is one."""
+        return None if self.healing is None else self.healing.pruned
 
     @property
     def ratio(self) -> float:

@@ -11,6 +11,7 @@ from dashboard import formats
 from dashboard.prune import (
     curve,
     export,
+    healing,
     layers,
     pins,
     presets,
@@ -35,8 +36,8 @@ together with the corresponding input channels of the next layer: the resulting 
 smaller and faster.
 
 Parameters, MACs and sizes are counted from the widths. The tags are those of the pruned network itself, run here on your clip
-without any training after pruning: what E-PANNs regains by fine-tuning is not included. Repair without labels regains part of
-it in seconds.
+without any training after pruning: what E-PANNs regains by fine-tuning is not included. Without labels, repair regains part of it in
+seconds, and healing more in minutes.
 
 Recordings are decoded in this server's memory and not kept on disk.
 """
@@ -72,7 +73,12 @@ def page() -> None:
     own = recordings.readable(st.empty(), try_new=source.example is None)
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
-    cut = Cut(source, name, before, chosen, repair, own)
+    left, right = st.columns([7, 5], gap="medium")
+    minutes = healing.choose(right)
+    with left:
+        heal = healing.settings(minutes, len(own))
+        cut = Cut(source, name, before, chosen, repair, own, heal, healing.jobs())
+        healing.panel(cut)
     with first:
         presets.presets(cut)
     with finding:

@@ -16,13 +16,14 @@ from dashboard import formats
 from dashboard.prune import settings
 from dashboard.prune.cut import Cut
 from dashboard.prune.settings import PruneSettings
+from dashboard.server.healing import HealSettings
 from dashboard.server.server import get_server
 from dashboard.widgets import own_checkpoint, query_params
 from dashboard.widgets.slots import Slot
 
 _KEY, _PLAN = "pinned", "pinned_plan"
 _BETWEEN = "~"
-_ROWS = 11
+_ROWS = 12
 _TABLE_PX = 38 + 35 * _ROWS
 _NAME_PX, _CUT_PX = 110, 122  # together as wide as a phone
 
@@ -36,6 +37,7 @@ class Pin:
     ratios: str
     round_to: int
     repair: str
+    heal: str = ""
 
     @classmethod
     def of(cls, cut: Cut) -> Pin:
@@ -43,27 +45,33 @@ class Pin:
         plan = cut.settings.plan
         ratios = plan.ratios if plan else dict(cut.settings.ratios)
         text = ",".join(f"{layer}={ratio:g}" for layer, ratio in ratios.items())
-        return cls(cut.name, cut.settings.criterion, text, cut.settings.round_to, cut.repair)
+        heal = cut.heal.text if cut.heal and cut.healed else ""
+        return cls(cut.name, cut.settings.criterion, text, cut.settings.round_to, cut.repair, heal)
 
     @classmethod
     def read(cls, text: str) -> Pin | None:
         """From the address; None for what is not a pinned cut of a network that can be loaded."""
         parts = text.split(_BETWEEN)
-        if len(parts) != 5:
+        if len(parts) not in (5, 6):
             return None
-        network, criterion, ratios, round_to, repair = parts
+        network, criterion, ratios, round_to, repair, heal = (*parts, "")[:6]
         known = network in own_checkpoint.choices() and criterion in CRITERIA and repair in settings.REPAIRS
-        if not known or round_to not in map(str, settings.ROUNDINGS):
+        if (
+            (heal and HealSettings.read(heal) is None)
+            or not known
+            or round_to not in map(str, settings.ROUNDINGS)
+        ):
             return None
         try:
             layers = get_server().structure(network).layers
             parse_ratios(ratios or f"{layers[0]}=0", layers)
         except PannscopeError:
             return None
-        return cls(network, criterion, ratios, int(round_to), repair)
+        return cls(network, criterion, ratios, int(round_to), repair, heal)
 
     def __str__(self) -> str:
-        return _BETWEEN.join((self.network, self.criterion, self.ratios, str(self.round_to), self.repair))
+        parts = (self.network, self.criterion, self.ratios, str(self.round_to), self.repair)
+        return _BETWEEN.join((*parts, self.heal) if self.heal else parts)
 
     def cut(self, now: Cut) -> Cut:
         """On the present clip and recordings. Raises ``CheckpointError``."""
@@ -72,7 +80,8 @@ class Pin:
         pinned, plan = st.session_state.get(_PLAN) or (None, None)
         plan = plan if pinned == self else None  # the address has its ratios alone
         chosen = PruneSettings(self.criterion, tuple(ratios.items()), round_to=self.round_to, plan=plan)
-        return Cut(now.source, self.network, before, chosen, self.repair, now.recordings)
+        heal = HealSettings.read(self.heal)
+        return Cut(now.source, self.network, before, chosen, self.repair, now.recordings, heal, now.heal_jobs)
 
 
 def frame(cut: Cut) -> tuple[Pin, Slot] | None:
@@ -142,6 +151,7 @@ def _column(cut: Cut, compared: Comparison) -> dict[str, str]:
         "Criterion": chosen.criterion,
         "Network": cut.title,
         "Repair": settings.REPAIRS[cut.repair],
+        "Healed": formats.DASH if cut.healing is None else formats.minutes(cut.healing.seconds),
         "Parameters": changed(formats.count, before.params_trainable, after.params_trainable),
         "MACs for 10 s": changed(formats.count, before.macs, after.macs),
         "Size, float32": changed(formats.file_size, before.file_bytes, after.file_bytes),

@@ -14,6 +14,7 @@ from core.pruning.repair.repair import methods
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
+from dashboard.prune import healing
 from dashboard.prune.cut import THRESHOLD, Cut
 from dashboard.server.models import class_names
 from dashboard.server.server import get_server
@@ -118,6 +119,8 @@ def _player(source: Source) -> None:
 
 def _note(cut: Cut) -> str:
     note = f"Computed here by the pruned network. Dotted lines: the threshold, {formats.probability(THRESHOLD)}; pale rows are below it."
+    if cut.healed is not None:
+        return f"{note} {healing.note(cut)}"
     if cut.repair == "off":
         return f"{note} Neither fine-tuned nor repaired."
     examples = "the eleven other examples" if cut.source.example else "the twelve examples"

@@ -75,13 +75,13 @@ class Clips:
         """The beginnings of clips, (samples,) each. Raises ``AudioError``."""
         return self.waveform_loader(sources)()
 
-    def waveform_loader(self, sources: Sequence[Source]) -> Callable[[], list[np.ndarray]]:
+    def waveform_loader(
+        self, sources: Sequence[Source], longest_s: float = CALIBRATION_SECONDS
+    ) -> Callable[[], list[np.ndarray]]:
         """``waveforms`` as a function for a job: recordings are opened now, examples are only synthesised then (seconds)."""
         opened = {source.key: self.clip(source).clip for source in sources if source.example is None}
         return lambda: [
-            (example_clip(source.example) if source.example else opened[source.key]).beginning(
-                CALIBRATION_SECONDS
-            )
+            (example_clip(source.example) if source.example else opened[source.key]).beginning(longest_s)
             for source in sources
         ]
 

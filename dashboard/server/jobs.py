@@ -20,6 +20,8 @@ from dashboard.server.time_left import TimeLeft
 MAX_ACTIVE = 6
 """Jobs that may be under way at once, for all visitors together."""
 
+_BUSY = "This server is busy with other measurements. Try again in a minute."
+
 _STATUSES_KEPT = 32
 _SMALL = 16_384  # bytes that a result without ``nbytes`` is counted as
 
@@ -59,10 +61,20 @@ class JobStatus:
 
 
 class Jobs:
-    """Runs jobs, each in a thread of its own and one step at a time; results are cached."""
+    """Runs jobs, each in a thread of its own and one step at a time; results are cached.
 
-    def __init__(self, queue: InferenceQueue, budget_bytes: int) -> None:
-        self._queue = queue
+    Parameters
+    ----------
+    queue : where its jobs wait for their slots.
+    budget_bytes : of the results.
+    most : jobs that may be under way at once.
+    busy : the message for one more.
+    """
+
+    def __init__(
+        self, queue: InferenceQueue, budget_bytes: int, most: int = MAX_ACTIVE, busy: str = _BUSY
+    ) -> None:
+        self._queue, self._most, self._busy = queue, most, busy
         self._lock = threading.Lock()
         self._statuses: dict[Hashable, JobStatus] = {}
         self._tasks: dict[Hashable, BackgroundTask] = {}
@@ -101,11 +113,8 @@ class Jobs:
             ended = [other for other, status in self._statuses.items() if not status.active]
             for old in ended[:-_STATUSES_KEPT]:
                 del self._statuses[old]
-            if len(self._tasks) >= MAX_ACTIVE:
-                self._statuses[key] = JobStatus(
-                    active=False,
-                    message="This server is busy with other measurements. Try again in a minute.",
-                )
+            if len(self._tasks) >= self._most:
+                self._statuses[key] = JobStatus(active=False, message=self._busy)
                 return
             self._statuses[key] = JobStatus(doing=doing)
             self._times_left[key] = TimeLeft()
@@ -118,6 +127,12 @@ class Jobs:
         with self._lock:
             if key in self._tasks:
                 self._tasks[key].cancel()
+
+    @property
+    def full(self) -> bool:
+        """Whether as many jobs are under way as may be."""
+        with self._lock:
+            return len(self._tasks) >= self._most
 
     def forget(self, key: Hashable) -> None:
         """Clear the message of a job that has ended."""

@@ -60,6 +60,10 @@ class PruneRequest(Protocol):
     def recordings(self) -> Sequence[Source]:
         """All recordings of the visitor's own. Where ``source`` is one of them, repair runs on all, not on one."""
 
+    @property
+    def healed(self) -> Pruned | None:
+        """The network once it has been healed, in place of a repaired one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
@@ -110,6 +114,8 @@ class PrunedNetworks:
         on_progress: OnProgress | None = None,
     ) -> Pruned:
         """The pruned network, repaired where the cut says so and ``repaired`` is not False."""
+        if repaired and cut.healed is not None:
+            return cut.healed
         setting = cut.repair if repaired else "off"
         key = self.key(cut, setting)
         known = self._pruned.get(key)
@@ -128,6 +134,8 @@ class PrunedNetworks:
 
     def key(self, cut: PruneRequest, setting: str | None = None) -> Hashable:
         """What a pruned network is cached under; ``setting`` is of repair, by default the cut's."""
+        if setting is None and cut.healed is not None:
+            return ("healed", cut.healed.tagger.info.sha256)
         setting = cut.repair if setting is None else setting
         return (
             *self._models.key(cut.name),
@@ -156,7 +164,7 @@ def build_pruned(
         model, report = result.model, result.document
     info = pruned_info(tagger.info, plan, model, f"{tagger.name}-pruned", report)
     ready = Tagger(model, info, "torch") if builder is None else Tagger(model, info, background=builder)
-    return Pruned(plan, ready, report, _own_bytes(tagger.model, model))
+    return Pruned(plan, ready, report, own_bytes(tagger.model, model))
 
 
 def plan_digest(plan: PruningPlan) -> str:
@@ -192,7 +200,8 @@ def _clips(cut: PruneRequest) -> list[Source]:
     return [together[key] for key in sorted(together)][:MAX_RECORDINGS]
 
 
-def _own_bytes(parent: Network, model: Network) -> int:
+def own_bytes(parent: Network, model: Network) -> int:
+    """Bytes of a network's tensors that it does not share with its parent."""
     shared = {tensor.data_ptr() for tensor in parent.state_dict().values()}
     return sum(
         tensor.numel() * tensor.element_size()

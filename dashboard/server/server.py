@@ -9,7 +9,7 @@
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
     server.pruned_tags(cut)              its tags;  .pruned_comparison(cut), .pruned_latencies(cut), each with a ``known_`` twin
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
-    server.jobs, server.downloads        work in the background
+    server.healing                       training a pruned network, one at a time;  .jobs, .downloads  other work in the background
 
 Every result is cached under content hashes and settings, so that a moved slider computes nothing twice, and no clip or file can get
 another one's result. What takes computing waits for its slot in the inference queue: ``on_wait`` is called with the number of requests
@@ -31,6 +31,7 @@ from dashboard.server.cache import ByteLruCache
 from dashboard.server.clips import Clips, OnShare
 from dashboard.server.downloads import Downloads
 from dashboard.server.filters import Filters
+from dashboard.server.healing import Healer
 from dashboard.server.inference_queue import InferenceQueue, OnWait
 from dashboard.server.jobs import Jobs
 from dashboard.server.memory_pressure import MemoryPressure
@@ -74,6 +75,8 @@ class Server:
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)
         self.pruned, self.pruned_key = self._pruned.pruned, self._pruned.key
+
+        self.healing = Healer(models, clips, self.queue, self.engine_builder, self.memory_pressure)
 
         filters = Filters(models, clips, self.queue, self.memory_pressure)
         self.weight = filters.weight

@@ -36,6 +36,7 @@ def job_panel(
     *,
     above: Callable[[], object] = lambda: None,
     outdated: Callable[[], bool] = lambda: False,
+    cancel_label: str = "Cancel",
 ) -> None:
     """Draw the panel, and draw it again as the work goes on; the page runs again when the work begins or ends.
 
@@ -48,6 +49,7 @@ def job_panel(
     idle : draws the panel while nothing runs, from the last status: a result, a message, a button that starts the work.
     above : draws what grows while the work goes on, over the panel.
     outdated : whether the page has to run again for another reason.
+    cancel_label : what stopping the work is called.
     """
     active = _active(status())
 
@@ -62,7 +64,7 @@ def job_panel(
             return
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(now.share, text=formats.progress(progress(now), now.left_s))
-            st.button("Cancel", key=f"cancel_{name}", on_click=cancel)
+            st.button(cancel_label, key=f"cancel_{name}", on_click=cancel)
 
     panel()
 
