@@ -13,7 +13,7 @@ from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts
 from dashboard.prune.charts import Across, Line
 from dashboard.prune.cut import Cut
-from dashboard.server.healing import MINUTES, Healing, HealSettings, Point, healed_what, split
+from dashboard.server.healing import MINUTES, PREPARING, Healing, HealSettings, Point, healed_what, split
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
 from dashboard.server.source import example_sources
@@ -47,6 +47,9 @@ def choose(place: DeltaGenerator) -> int:
 def settings(minutes: int, recordings: int) -> HealSettings | None:
     """Draw the rest of the settings where the network is to be healed, and return all; ``recordings`` is the number of the visitor's."""
     if not minutes:
+        st.caption(
+            "Healing goes on where repair ends: minutes of training without labels, on your recordings or the synthesised examples."
+        )
         return None
     clips = "examples"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -82,7 +85,7 @@ def panel(cut: Cut) -> None:
 
     def idle(status: JobStatus | None) -> None:
         if status is not None and status.message:
-            st.error(formats.escaped(status.message), icon=":material/error:")
+            st.caption(formats.escaped(status.message))
         _offer(cut)
 
     job_panel(
@@ -144,7 +147,7 @@ def _plan(cut: Cut) -> str:
         )
     if held[0].key in examples and cut.heal.clips == "both":
         return f"{text}Your recordings are too few to hold one out: agreement is measured on {len(held)} examples that it does not learn from."
-    kind = "examples" if held[0].key in examples else "your recordings"
+    kind = "the examples" if held[0].key in examples else "your recordings"
     return f"{text}Agreement is measured on {len(held)} of {kind}, which it does not learn from."
 
 
@@ -213,6 +216,8 @@ def _axis(most: int) -> Across:
 
 
 def _progress(status: JobStatus, chosen: HealSettings | None) -> str:
+    if status.doing == PREPARING:
+        return status.doing
     if status.doing != "Healing" or chosen is None:
         return job_progress(status)
     return f"Healing: {formats.minutes(status.done)} of {chosen.minutes}{formats.NBSP}min"

@@ -64,6 +64,7 @@ def page() -> None:
         return
     finding = st.container()
     main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
+    heal_row = st.container()
     folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
     chosen = settings.choose(before, row, main, folded)
     with row.popover(
@@ -73,7 +74,7 @@ def page() -> None:
     own = recordings.readable(st.empty(), try_new=source.example is None)
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
-    left, right = st.columns([7, 5], gap="medium")
+    left, right = heal_row.columns([7, 5], gap="medium")
     minutes = healing.choose(right)
     with left:
         heal = healing.settings(minutes, len(own))

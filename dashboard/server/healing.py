@@ -41,6 +41,9 @@ MEASURED_SECONDS = 10.0
 MOST_MEASURED = 16
 """Held-out recordings, and how much of each: a measurement is to take little of the time for learning."""
 
+PREPARING = "Preparing the clips"
+"""What the job does first."""
+
 _BUDGET_BYTES = 96 * 2**20
 _BUSY = (
     "Another network is being healed on this server, which does one at a time. Try again in a few minutes."
@@ -257,6 +260,7 @@ class _Work:
     builder: EngineBuilder
 
     def run(self, step: Step, add: Callable[[Point], tuple[Point, ...]]) -> Healing:
+        step(0, 1, PREPARING)
         learned, held = (load() for load in self.load)
         calibration = [
             waveform[: round(CALIBRATION_SECONDS * 32_000)] for waveform in learned[:MAX_RECORDINGS]

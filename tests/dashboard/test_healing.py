@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from core.training.healing import Healed
 from core.training.loop import Progress
@@ -21,6 +22,10 @@ from tests.dashboard.test_prune_page import open_page, settled, shown
 
 POINTS = ((0, 0.0, 0.5, 0.25), (10, 6.0, 0.75, 0.125))
 """Steps, seconds, kept tags and difference of a healing that ``learned`` pretends to do."""
+
+
+def words(page: AppTest) -> str:
+    return shown(page).replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.fixture
@@ -61,7 +66,8 @@ def test_what_is_held_out_is_never_learned_from() -> None:
         learned, held = split(own[:count], clips)
         assert (len(learned), len(held)) == wanted
         assert not {source.key for source in learned} & {source.key for source in held}
-        assert split(own[:count][::-1], clips)[1] == held or not held  # whatever the order of the recordings
+        again = split(own[:count][::-1], clips)[1]  # whatever the order of the recordings
+        assert [source.key for source in again] == [source.key for source in held]
         if count >= 3 and clips != "examples":
             assert all(source.example is None for source in held)
 
@@ -78,9 +84,8 @@ def test_settings_in_an_address() -> None:
 def test_a_healed_network_is_shown_once_it_is_there(embedded: None, released: threading.Event) -> None:
     page = open_page(heal="1", heal_repaired="false")
     assert not page.exception
-    assert (
-        "Learns from 10 clips. Agreement is measured on 2 examples, which it does not learn from."
-        in shown(page)
+    assert "Learns from 10 clips. Agreement is measured on 2 of the examples, which it does not" in words(
+        page
     )
     healer = get_server().healing
     page.button(key="start_heal").click().run()
@@ -90,23 +95,23 @@ def test_a_healed_network_is_shown_once_it_is_there(embedded: None, released: th
     # A second one is refused, in a line.
     page.segmented_control(key="heal").set_value("5").run()
     page.button(key="start_heal").click().run()
-    assert "which does one at a time" in shown(page)
+    assert "which does one at a time" in words(page)
     page.segmented_control(key="heal").set_value("1").run()
     released.set()
     settled(page, lambda: healer.result(key) is not None)
     assert not page.exception
-    text = shown(page)
-    assert "Healed for 6\N{NO-BREAK SPACE}s (stopped), 10 steps." in text
-    assert "kept tags from 50\N{NO-BREAK SPACE}% to 75\N{NO-BREAK SPACE}%" in text
+    text = words(page)
+    assert "Healed for 6 s (stopped), 10 steps." in text
+    assert "kept tags from 50 % to 75 %" in text
     assert "difference of a probability from 0.250 to 0.125" in text
-    assert "Here it is healed for 6\N{NO-BREAK SPACE}s on 10 clips, without labels." in text
+    assert "Here it is healed for 6 s on 10 clips, without labels." in text
     # A bias 10 higher in every output: all tags are gained.
     assert "gains" in text
-    assert page.query_params["heal"] == ["1"]
+    assert page.query_params["heal"] == "1"
     page.button(key="pin_cut").click().run()
     assert page.session_state["pinned"].heal == "1.examples.pruned"
     page.segmented_control(key="heal").set_value("0").run()
-    assert "Healed for" not in shown(page)
+    assert "Healed for" not in words(page)
 
 
 def test_what_was_reached_is_kept_when_it_is_stopped(embedded: None, released: threading.Event) -> None:
@@ -117,4 +122,4 @@ def test_what_was_reached_is_kept_when_it_is_stopped(embedded: None, released: t
     settled(page, lambda: healer.status(key).done == 3)
     page.button(key="cancel_heal").click().run()
     settled(page, lambda: healer.result(key) is not None)
-    assert "(stopped), 5 steps" in shown(page)
+    assert "(stopped), 5 steps" in words(page)
