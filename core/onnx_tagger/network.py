@@ -164,6 +164,8 @@ def load_onnx(
         raise CheckpointError(
             f"There is no file {path}; check the path, or `pannscope models` for known checkpoints."
         )
+    if sample_rate is not None:
+        check_rate(sample_rate, str(path))
     process = OnnxProcess(path, threads())
     stated = read(process.facts.metadata, process.facts.output, str(path))
     rate = _agreed(
@@ -173,7 +175,7 @@ def load_onnx(
         raise SampleRateError(
             f"{path} does not say which sample rate it takes; state it: --sample-rate 16000, 32000 or another."
         )
-    entry, trial = _tried(process, stated, check_rate(rate, str(path)), path.name)
+    entry, trial = _tried(process, stated, rate, path.name)
     facts = process.facts
     notes = []
     if facts.outputs > 1 and facts.output not in OUTPUTS:
