@@ -178,17 +178,10 @@ def stand_ins(pair: tuple[str, str], folder: Path) -> Path | None:
     missing = [entry for entry in map(checkpoints.entry, pair) if checkpoints.status(entry) == "available"]
     if not missing:
         return None
-    from core.benchmark import random_network
-    from core.classes import ClassSet
-    from core.models.cnn import Cnn14Config
-    from core.models.registry import architecture
+    from core.benchmark.weights import network_named
 
-    classes = ClassSet(tuple(range(527)))
     for entry in missing:
-        assert entry.widths is not None
-        model = random_network(
-            architecture("cnn14"), Cnn14Config(tuple(entry.widths), len(classes), entry.embedding or 2048)
-        )
+        model, classes, _ = network_named(entry.name)
         draft = folder / "draft.safetensors"
         checkpoints.save_checkpoint(draft, model, classes=classes, name=entry.name)
         draft.rename(folder / checkpoints.path_of(entry).name)
