@@ -1,11 +1,13 @@
 """Tags over time, the events in them, and the files of other programs that events are written to."""
 
 from core.events.detection import Event, EventSettings, detect
+from core.events.differences import Difference, largest_differences
 from core.events.formats import FORMATS, Document, Format, describe, document
 from core.events.over_time import Row, Timeline, TimelineSettings, row_count, rows, timeline
 
 __all__ = [
     "FORMATS",
+    "Difference",
     "Document",
     "Event",
     "EventSettings",
@@ -16,6 +18,7 @@ __all__ = [
     "describe",
     "detect",
     "document",
+    "largest_differences",
     "row_count",
     "rows",
     "timeline",

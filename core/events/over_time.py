@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from core.models.decision_level import SEGMENT_SAMPLES, DecisionLevelMax
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger
 from core.windows import WINDOW_SECONDS, Interface, fitted, least_samples
+
+Samples: TypeAlias = npt.NDArray[np.float32]
 
 MOST_OVERLAP = 0.9
 
@@ -147,12 +149,15 @@ def timeline(tagger: Tagger, clip: Clip, settings: TimelineSettings | None = Non
     return Timeline.of(tagger, rows(tagger, clip, settings or TimelineSettings()))
 
 
-def rows(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> Iterator[Row]:
+def rows(
+    tagger: Tagger, clip: Clip, settings: TimelineSettings, blocks: Iterator[Samples] | None = None
+) -> Iterator[Row]:
     """A clip's tags over time, a row as soon as it is computed. Rows follow each other without gaps from 0 to the clip's end.
 
     A network with framewise output has a row for each of its segments (0.32 s). Of others the windows are those of ``settings``, with one more at the
     clip's end where they do not reach it, and a window's probabilities are those of the time around its middle: the border between two rows is halfway
-    between their windows' middles. A clip shorter than a window is one.
+    between their windows' middles. A clip shorter than a window is one. ``blocks`` are the clip's samples where others use them too: each pass over a
+    long clip decodes it again.
 
     Raises
     ------
@@ -161,10 +166,11 @@ def rows(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> Iterator[Row
     AudioError
         While rows are computed: the recording's file has changed or is gone.
     """
+    blocks = clip.blocks() if blocks is None else blocks
     starts = (
-        _segments(tagger.network, tagger.entry, clip)
+        _segments(tagger.network, tagger.entry, clip, blocks)
         if isinstance(tagger.network, DecisionLevelMax)
-        else _windows(tagger, clip, *settings.samples(tagger.entry))
+        else _windows(tagger, clip, blocks, *settings.samples(tagger.entry))
     )
     return _between(starts, clip.samples)
 
@@ -191,9 +197,9 @@ def window_spans(samples: int, length: int, hop: int) -> Iterator[tuple[int, int
         yield samples - length, samples
 
 
-def cut(clip: Clip, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np.float32]]:
+def cut(clip: Clip, blocks: Iterator[Samples], spans: Iterable[tuple[int, int]]) -> Iterator[Samples]:
     """The samples of every (start, end) of ``spans``, whose starts and ends ascend; they may overlap, other than those of ``Clip.segments``."""
-    blocks, kept, offset = clip.blocks(), np.zeros(0, np.float32), 0
+    kept, offset = np.zeros(0, np.float32), 0
     for start, end in spans:
         pieces = [kept[start - offset :]]
         offset, held = start, offset + len(kept)
@@ -210,13 +216,13 @@ def cut(clip: Clip, spans: Iterable[tuple[int, int]]) -> Iterator[npt.NDArray[np
 
 
 def _windows(
-    tagger: Tagger, clip: Clip, length: int, hop: int
+    tagger: Tagger, clip: Clip, blocks: Iterator[Samples], length: int, hop: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The first sample and the probabilities of every row of a network that runs on windows."""
     entry, before, used = tagger.entry, 0, 0
     for (start, end), part in zip(
         window_spans(clip.samples, length, hop),
-        cut(clip, window_spans(clip.samples, length, hop)),
+        cut(clip, blocks, window_spans(clip.samples, length, hop)),
         strict=True,
     ):
         probabilities = tagger.engine.probabilities(fitted(part, entry))[0].numpy()
@@ -229,7 +235,7 @@ def _windows(
 
 
 def _segments(
-    model: DecisionLevelMax, entry: Interface, clip: Clip
+    model: DecisionLevelMax, entry: Interface, clip: Clip, blocks: Iterator[Samples]
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The same of a network with framewise output. Parts of a long clip have context on both sides, so that their borders do not show."""
     count = max(1, clip.samples // SEGMENT_SAMPLES)
@@ -241,7 +247,7 @@ def _segments(
         )
         for first in firsts
     ]
-    for first, part in zip(firsts, cut(clip, spans), strict=True):
+    for first, part in zip(firsts, cut(clip, blocks, spans), strict=True):
         computed = model.segmentwise(fitted(part, entry))[0].numpy()
         skipped = min(first, _CONTEXT)
         for number, probabilities in enumerate(computed[skipped : skipped + min(_PART, count - first)]):

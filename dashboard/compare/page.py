@@ -9,6 +9,7 @@ from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
 from dashboard.compare import batch, published_networks, sections
+from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
 from dashboard.server.clips import OpenedClip
@@ -88,6 +89,7 @@ def _result(
         sections.answer(comparison, titles, settings)
     with right:
         sections.recording(source, opened)
+    OverTime(source, opened, comparison, titles, settings).draw()
     time_place = sections.costs(settings)
     measures, tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:

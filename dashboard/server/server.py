@@ -9,6 +9,7 @@
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
     server.pruned_tags(cut)              its tags;  .pruned_comparison(cut), .pruned_latencies(cut), each with a ``known_`` twin
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
+    server.timelines                     two networks' tags over time
     server.healing                       training a pruned network, one at a time;  .jobs, .downloads  other work in the background
 
 Every result is cached under content hashes and settings, so that a moved slider computes nothing twice, and no clip or file can get
@@ -40,6 +41,7 @@ from dashboard.server.own_networks import OwnNetwork
 from dashboard.server.players import Players, streamlit_files
 from dashboard.server.pruned import OnProgress, PrunedNetworks, PruneRequest
 from dashboard.server.source import Source
+from dashboard.server.timelines import Timelines
 from dashboard.server.timing import Timed, Timings
 
 _TAG_BYTES = 32 * 2**20
@@ -72,6 +74,7 @@ class Server:
         self.structure = models.structure
         self.costs = models.costs
         self.entry = models.entry
+        self.timelines = Timelines(self.jobs, models)
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)
         self.pruned, self.pruned_key = self._pruned.pruned, self._pruned.key

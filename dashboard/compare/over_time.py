@@ -1,0 +1,177 @@
+"""Over time: when both networks recognise what, beside the player, and the events as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from core.classes import top_categories
+from core.compare import Comparison
+from core.events import FORMATS, EventSettings, Timeline, describe, detect, document, largest_differences
+from dashboard import formats
+from dashboard.charts import timeline as charts
+from dashboard.charts.mirrored_tags import MARKED_FROM
+from dashboard.compare.settings import Settings
+from dashboard.server.clips import OpenedClip
+from dashboard.server.jobs import JobStatus
+from dashboard.server.server import get_server
+from dashboard.server.source import Source
+from dashboard.server.timelines import SETTINGS, Pair
+from dashboard.widgets.download_buttons import download_button
+from dashboard.widgets.job_panel import job_panel, job_progress
+from dashboard.widgets.theme import palette
+from dashboard.widgets.timeline import timeline_component
+
+_WANTED = "over_time"
+_DIFFERENCES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class OverTime:
+    """The heading with the timeline of one comparison, or with the button that computes it."""
+
+    source: Source
+    opened: OpenedClip
+    comparison: Comparison
+    titles: tuple[str, str]
+    settings: Settings
+
+    def draw(self) -> None:
+        """Draw it. Once it was asked for, every recording has one."""
+        timelines = get_server().timelines
+        st.subheader(
+            "Over time",
+            anchor=False,
+            help=f"Each network runs on windows of {SETTINGS.window_s:g} s, and every {SETTINGS.window_s * (1 - SETTINGS.overlap):g} s on the next one; "
+            "a window's probabilities are drawn around its middle. Networks with framewise output have a cell every 0.32 s.",
+        )
+        if st.session_state.get(_WANTED):
+            self._show()
+        job_panel(
+            "over_time",
+            status=lambda: timelines.status(self.source, self.settings.models),
+            progress=job_progress,
+            cancel=self._cancel,
+            idle=self._idle,
+            above=self._timeline,
+        )
+
+    @property
+    def _pair(self) -> Pair | None:
+        return get_server().timelines.known(self.source, self.settings.models)
+
+    @property
+    def _events(self) -> EventSettings:
+        return EventSettings(on=self.settings.threshold)
+
+    def _show(self) -> None:
+        st.session_state[_WANTED] = True
+        get_server().timelines.start(self.source, self.settings.models, self.opened.clip)
+
+    def _cancel(self) -> None:
+        st.session_state[_WANTED] = False
+        get_server().timelines.cancel(self.source, self.settings.models)
+
+    def _idle(self, status: JobStatus | None) -> None:
+        """The files, or the button."""
+        if (pair := self._pair) is not None:
+            self._downloads(pair)
+            return
+        if status is not None and status.message:
+            st.caption(formats.escaped(status.message))
+        st.button(
+            "Show tags over time",
+            key="show_over_time",
+            icon=":material/timeline:",
+            on_click=self._show,
+        )
+        st.caption(
+            "When each network recognises what, in step with the player, and where they part. Both networks run once more, on short windows: "
+            "a second or less for a short clip."
+        )
+
+    def _timeline(self) -> None:
+        """The component, with as much as there is."""
+        if (pair := self._pair) is None:
+            return
+        sides, settings = (pair.baseline, pair.candidate), self.settings
+        indices = _indices(sides, settings)
+        tags = charts.shown_tags(self.comparison.agreement, *sides, indices=indices)
+        differences = [
+            difference
+            for difference in largest_differences(*sides, least=MARKED_FROM)
+            if difference.index in indices
+        ][:_DIFFERENCES]
+        first, second = (
+            [event for event in detect(side.rows(), side.classes, self._events) if event.index in indices]
+            for side in sides
+        )
+        data = charts.timeline_data(sides, self.titles, tags, picture=self.opened.picture, palette=palette())
+        count = len(first) + len(second)
+        shown = f", the first {charts.MOST_EVENTS} here" if count > charts.MOST_EVENTS else ""
+        timeline_component(
+            {
+                **data,
+                "key": f"{self.source.key}|{'|'.join(settings.models)}",
+                "alt": charts.timeline_alt(self.titles, data["tags"], self.opened.clip.duration_s),
+                "same": f"Nowhere do the networks differ by {formats.probability(MARKED_FROM)} or more.",
+                "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{shown}",
+                "differences": charts.differences_data(differences, tags),
+                "events": charts.events_data((first, second)),
+            }
+        )
+        st.caption(
+            f"Under the spectrogram, for each tag :blue[**{self.titles[0]}**] above :orange[**{self.titles[1]}**]: the fuller the colour, the likelier the "
+            "tag. Framed: where they differ most."
+        )
+
+    def _documents(self, pair: Pair) -> list[dict[str, Any]]:
+        """The events of all classes, of both networks."""
+        name = self.source.name
+        return [
+            document(
+                self.opened.clip,
+                detect(side.rows(), side.classes, self._events),
+                describe(get_server().tagger(model), SETTINGS, self._events),
+                path=name,
+                file=name,
+            )
+            for model, side in zip(self.settings.models, (pair.baseline, pair.candidate), strict=True)
+        ]
+
+    def _downloads(self, pair: Pair) -> None:
+        def content(form: str, number: int | None = None) -> str:
+            documents = self._documents(pair)
+            return FORMATS[form].content(documents if number is None else documents[number]).decode()
+
+        with st.container(horizontal=True, gap="small"):
+            for form in ("csv", "json"):
+                download_button(
+                    FORMATS[form].title,
+                    partial(content, form),
+                    f"pannscope-events{FORMATS[form].suffix}",
+                    key=f"events_{form}",
+                    help_text="The events of both networks, as `pannscope timeline` writes them.",
+                )
+            for number, title in enumerate(self.titles):
+                download_button(
+                    f"Audacity labels, {title}",
+                    partial(content, "audacity", number),
+                    f"pannscope-events-{number + 1}{FORMATS['audacity'].suffix}",
+                    key=f"events_audacity_{number}",
+                    help_text="A label track to import in Audacity.",
+                )
+
+
+def _indices(sides: tuple[Timeline, Timeline], settings: Settings) -> frozenset[int]:
+    """The classes of the chosen categories, or of all."""
+    wanted = set(settings.categories)
+    return frozenset(
+        index
+        for side in sides
+        for index in side.classes.indices
+        if not wanted or wanted & set(top_categories(index))
+    )
