@@ -59,6 +59,11 @@ export default function ({ data, parentElement }) {
   button("+", "Zoom in", () => zoom(0.5));
   button("−", "Zoom out", () => zoom(2));
   button("All", "Show the whole recording", () => zoom(Infinity));
+  const legend = element(tools, "span", { className: "legend" });
+  networks.forEach((network, side) => {
+    element(legend, "i", { className: "dot" }).style.background = network.color;
+    legend.append(network.title + (side ? "" : " above "));
+  });
   const readout = element(tools, "span", { className: "readout" });
   const canvas = element(left, "canvas", { tabIndex: 0 });
   canvas.setAttribute("role", "slider");

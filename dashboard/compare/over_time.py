@@ -124,8 +124,7 @@ class OverTime:
             }
         )
         st.caption(
-            f"Under the spectrogram, for each tag :blue[**{self.titles[0]}**] above :orange[**{self.titles[1]}**]: the fuller the colour, the likelier the "
-            "tag. Framed: where they differ most."
+            "Under the spectrogram, both networks' rows for each tag: the fuller the colour, the likelier the tag. Framed: where they differ most."
         )
 
     def _documents(self, pair: Pair) -> list[dict[str, Any]]:

@@ -45,8 +45,8 @@ _CLOUD = ".streamlit.app"
 _CLOUD_FRAMES = "https://*.streamlit.app https://share.streamlit.io"
 """Streamlit Community Cloud shows an app in a frame of its own page."""
 
-# Streamlit's page styles its elements from scripts (style 'unsafe-inline') and loads the theme watcher, our one inline component, from
-# a blob. Charts are drawn without eval; players and downloads come from this server, plotly's pictures and icons as data.
+# Streamlit's page styles its elements from scripts (style 'unsafe-inline') and loads our inline components, the theme watcher
+# and the timeline, from a blob. Charts are drawn without eval; players and downloads come from this server, plotly's pictures and icons as data.
 _POLICY = {
     "default-src": "'self'",
     "style-src": "'self' 'unsafe-inline'",
