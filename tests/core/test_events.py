@@ -41,7 +41,7 @@ def tagger(
     """What ``rows`` needs of a tagger; its probability is by default the mean magnitude of the samples."""
     name = getattr(model, "architecture", "cnn14")
     return SimpleNamespace(
-        model=model, entry=architecture(name), engine=SimpleNamespace(probabilities=probabilities), name="test", classes=TWO
+        network=model, entry=architecture(name), engine=SimpleNamespace(probabilities=probabilities), name="test", classes=TWO
     )  # fmt: skip
 
 
