@@ -112,7 +112,7 @@ def _raven(documents: Document | Sequence[Document]) -> bytes:
             onset, offset = event["onset_s"], event["offset_s"]
             cells = (
                 *(str(len(lines)), "Spectrogram 1", str(channel)),
-                *(f"{before + onset:.3f}", f"{before + offset:.3f}", "0", f"{highest:g}"),
+                *(f"{before + onset:.3f}", f"{before + offset:.3f}", "0.0", f"{highest:.1f}"),
                 *(_one_line(clip["name"]), _one_line(path), f"{onset:.3f}"),
                 *(_one_line(event["name"]), f"{event['probability']:.4f}"),
             )

@@ -243,6 +243,9 @@ def test_raven_selection_table():
     assert read["Begin Time (s)"].tolist() == [0.0, 0.25, 1.125]
     assert read["End Time (s)"].tolist() == [0.5, 1.0, 1.5]
     assert read["File Offset (s)"].tolist() == [0.0, 0.25, 0.125]
+    assert {str(read[f"{end} Freq (Hz)"].dtype) for end in ("Low", "High")} == {
+        "float64"
+    }  # crowsetta reads no others
     assert read["High Freq (Hz)"].tolist() == [16_000, 16_000, 4_000]
     assert read["Begin Path"].tolist() == ["=in/=a.wav", "=in/=a.wav", "in/sub/b.wav"]
     assert read["Annotation"].tolist() == ["Rain", 'Siren, "loud" one', "Rain"]
