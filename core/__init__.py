@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PruningError,
         SettingsError,
     )
+    from core.panns_inference import AudioTagging, SoundEventDetection
     from core.tagging import Tagger, load_tagger
     from core.tags import Tags
 
@@ -36,6 +37,8 @@ API = {
     "prune": "core.api",
     "repair": "core.api",
     "profile": "core.api",
+    "AudioTagging": "core.panns_inference",
+    "SoundEventDetection": "core.panns_inference",
     "export": "core.export",
     "PannscopeError": "core.errors",
     "AudioError": "core.errors",
@@ -52,6 +55,7 @@ API = {
 __all__ = [
     "API",
     "AudioError",
+    "AudioTagging",
     "CheckpointError",
     "DataError",
     "DownloadError",
@@ -60,6 +64,7 @@ __all__ = [
     "PannscopeError",
     "PruningError",
     "SettingsError",
+    "SoundEventDetection",
     "Tagger",
     "Tags",
     "load_clip",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,13 @@ from core.runtime.engine import Engine, TorchEngine
 from core.runtime.memory import trim_heap
 from core.tags import Tags
 from core.windows import (
+    EMBEDDING_SECONDS,
     Interface,
     clip_windows,
     input_notes,
     least_samples,
     mean_probabilities,
+    split_windows,
     window_mean,
 )
 
@@ -173,6 +175,66 @@ class Tagger:
         probabilities = mean_probabilities(self.engine.probabilities, waveform, self.entry)
         self._request_engine()
         return probabilities
+
+    def embedding(self, waveform: np.ndarray) -> np.ndarray:
+        """The embedding of a waveform of any length: what the output layer computes the tags from.
+
+        Parameters
+        ----------
+        waveform : (samples,) array of float
+            As for ``probabilities``. Over 60 s, or over the only length that the network takes, the embeddings of its windows are averaged.
+
+        Returns
+        -------
+        (units,) float32
+            As many as ``info.embedding`` says: 2048 of CNN14 and E-PANNs.
+
+        Raises
+        ------
+        AudioError
+            As ``probabilities``.
+        ModelError
+            The network is an ONNX file's, of which only the tags are read.
+
+        Examples
+        --------
+        >>> tagger = load_tagger("demo-epanns", runtime="torch")
+        >>> tagger.embedding(np.zeros(32_000)).shape
+        (512,)
+        """
+        parts = split_windows(waveform, self.entry, EMBEDDING_SECONDS)
+        outputs = [self.engine.outputs(part)[1][0].numpy() for part in parts]
+        self._request_engine()
+        return window_mean(outputs)
+
+    def embeddings(self, windows: Iterable[np.ndarray]) -> np.ndarray:
+        """The embedding of each of several waveforms, which need not have one length; of a generator one after the other.
+
+        Parameters
+        ----------
+        windows : iterable of (samples,) arrays of float
+            As for ``embedding``; the rows of an array, too.
+
+        Returns
+        -------
+        (windows, units) float32
+
+        Raises
+        ------
+        AudioError, ModelError
+            As ``embedding``.
+
+        Examples
+        --------
+        >>> tagger = load_tagger("demo-epanns", runtime="torch")
+        >>> tagger.embeddings(np.zeros((2, 32_000))).shape
+        (2, 512)
+        """
+        rows = []
+        for window in windows:
+            rows.append(self.embedding(window))
+            trim_heap()  # otherwise every window leaves memory in the allocator of another thread
+        return np.stack(rows) if rows else np.zeros((0, self.info.embedding), np.float32)
 
     def tag(self, clip: Clip, on_window: Callable[[int, int], object] = lambda _done, _total: None) -> Tags:
         """Tag a clip, and measure how long that takes; ``on_window`` is called before every window with (done, total).

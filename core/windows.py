@@ -20,6 +20,10 @@ WINDOW_SECONDS = 30.0
 takes about 190 MB) and keeps short events from being averaged away."""
 
 
+EMBEDDING_SECONDS = 60.0
+"""The same for embeddings, whose network pools over the whole of its input: the embedding of a minute is then the original's, which knows no windows."""
+
+
 class Interface(Protocol):
     """What a network takes and returns; an ``Architecture`` of the registry has it, whose docstring has the attributes."""
 

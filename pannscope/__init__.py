@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from core.export import export
+    from core.panns_inference import AudioTagging, SoundEventDetection
     from core.tagging import Tagger, load_tagger
     from core.tags import Tags
 
 __all__ = [
     "AudioError",
+    "AudioTagging",
     "CheckpointError",
     "DataError",
     "DownloadError",
@@ -45,6 +47,7 @@ __all__ = [
     "PannscopeError",
     "PruningError",
     "SettingsError",
+    "SoundEventDetection",
     "Tagger",
     "Tags",
     "compare",

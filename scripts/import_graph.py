@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.tags", "core.onnx_tagger"),
     ("core.tagging", "core.profiling", "core.feature_map"),
     ("core.compare", "core.events", "core.training"),
-    ("core.pruning", "core.verdict", "core.tradeoff"),
+    ("core.pruning", "core.verdict", "core.tradeoff", "core.embeddings", "core.panns_inference"),
     ("core.api", "core.export"),
     ("core.benchmark",),
     ("core.cli",),

@@ -13,6 +13,7 @@ from core import __version__, settings
 from core.cli import (
     bench,
     distillation,
+    embedding,
     evaluation,
     export,
     models,
@@ -62,6 +63,7 @@ for group in (
     models,
     tagging,
     timeline,
+    embedding,
     profiling,
     sensitivity,
     pruning,

@@ -45,6 +45,10 @@ ChannelOption = Annotated[
         help="What to use of several channels: one, counted from 1, their mean, or the loudest.",
     ),
 ]
+OverlapOption = Annotated[
+    float,
+    typer.Option("--overlap", metavar="SHARE", help="Share of a window that the next one has too, 0 to 0.9."),
+]
 CriterionOption = Annotated[
     str,
     typer.Option("--criterion", metavar="NAME", help="How filters are ranked; operator-norm is the paper's."),

@@ -1,11 +1,11 @@
-"""Result files of ``timeline``: one for each recording and format in a folder, and one for all of them."""
+"""Result files of ``timeline`` and ``embed``: one for each recording and format in a folder, and one for all of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,10 @@ import typer
 
 from core.cli.inputs import Input
 from core.cli.options import ForceOption
-from core.errors import DataError
+from core.cli.output import Report, progress_bar, say
+from core.errors import AudioError, DataError
 from core.files import atomic_write, unwritable
+from core.units import plural
 
 if TYPE_CHECKING:
     from core.events import Document, Format
@@ -24,19 +26,9 @@ COMBINED = "all"
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class FolderOptions:
     """Where results go."""
 
-    form: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="NAME",
-            help="json, csv, audacity, raven, dcase or parquet; can be repeated. By default csv, or a table without --output.",
-            show_default=False,
-        ),
-    ] = None
     output: Annotated[
         Path | None,
         typer.Option(
@@ -49,24 +41,18 @@ class OutputOptions:
     ] = None
     combined: Annotated[
         bool,
-        typer.Option("--combined", help="Also write one file for all recordings, from their JSON files."),
+        typer.Option("--combined", help="Also write one file for all recordings, from the single ones."),
     ] = False
     force: ForceOption = False
 
-    def formats(self) -> list[Format]:
-        """The formats, checked; of a combined file JSON is one of them."""
-        from core.events import FORMATS
-
-        names = self.form or ["csv"]
+    def chosen(self, names: Sequence[str], known: Mapping[str, Format], source: Format) -> list[Format]:
+        """The formats of these names, checked; where there is a combined file also the one that it is made from."""
         for name in names:
-            if name not in FORMATS:
-                raise DataError(f"There is no format {name!r}; give one of {', '.join(FORMATS)}.")
-        if self.combined:
-            for name in names:
-                if not FORMATS[name].combined:
-                    raise DataError(no_combination(FORMATS[name]))
-            names = [*names, "json"]
-        return [FORMATS[name] for name in dict.fromkeys(names)]
+            if name not in known:
+                raise DataError(f"There is no format {name!r}; give one of {', '.join(known)}.")
+            if self.combined and not known[name].combined:
+                raise DataError(no_combination(known[name]))
+        return [known[name] for name in dict.fromkeys([*names, source.name] if self.combined else names)]
 
 
 def no_combination(form: Format) -> str:
@@ -100,15 +86,77 @@ def targets(
     }
 
 
-def combine(folder: Path, formats: Sequence[Format], expected: Document) -> None:
-    """One file of each format for all recordings that have a JSON file in the folder."""
+def documents(
+    recordings: Sequence[Input],
+    compute: Callable[[Input, Callable[[float], object]], Document],
+    report: Report,
+) -> Iterator[tuple[Input, Document]]:
+    """The recordings that can be read with their documents, each as soon as it is there, with a progress bar.
+
+    ``compute`` gets a recording and what to call with the share of it that is done; where it raises ``AudioError``, that is reported.
+    """
+    sizes = [recording.size for recording in recordings]
+    starts = list(accumulate(sizes, initial=0))
+    with progress_bar(download=True) as bar:  # of bytes: a long recording is most of the work
+        task = bar.add_task("", total=starts[-1])
+        for number, recording in enumerate(recordings):
+            before, size = starts[number], sizes[number]
+            bar.update(task, completed=before, description=f"{number + 1} of {len(recordings)}")
+
+            def advance(share: float, before: int = before, size: int = size) -> None:
+                bar.update(task, completed=before + share * size)
+
+            try:
+                yield recording, compute(recording, advance)
+            except AudioError as error:
+                report.failure(recording.path, error)
+
+
+def write_all(
+    files_of: dict[Input, dict[Path, Format]],
+    compute: Callable[[Input, Callable[[float], object]], Document],
+    report: Report,
+    options: FolderOptions,
+    counted: tuple[str, str],
+) -> None:
+    """Write what is missing, a recording's files as soon as its document is there.
+
+    ``counted`` is the key of a document whose values are counted for the report, and what one of them is called.
+    """
+    missing = {
+        recording: {path: form for path, form in files.items() if options.force or not path.exists()}
+        for recording, files in files_of.items()
+    }
+    to_do = [recording for recording, files in missing.items() if files]
+    for recording, files in files_of.items():
+        if report.json and not missing[recording]:
+            report.line({"path": recording.path, "results": list(map(str, files)), "skipped": True})
+    key, noun = counted
+    for done, (recording, document) in enumerate(documents(to_do, compute, report)):
+        for path, form in missing[recording].items():
+            state = (
+                f"{done} of {plural(len(to_do), 'recording')} are done; the same command goes on from there."
+            )
+            write_result(path, form.content(document), state)
+        if report.json:
+            results = {"results": list(map(str, files_of[recording])), "skipped": False}
+            report.line({"path": recording.path, **results, f"{noun}s": len(document[key])})
+        else:
+            say(f"{recording.path}: {plural(len(document[key]), noun)}")
+    skipped = len(files_of) - len(to_do)
+    if skipped:
+        typer.echo(
+            f"{plural(skipped, 'recording')} skipped, whose results are in {options.output} already; --force makes them again.",
+            err=True,
+        )
+
+
+def combine(folder: Path, formats: Sequence[Format], source: Format, expected: Document) -> None:
+    """One file of each format for all recordings that have a file of the format ``source`` in the folder."""
     documents = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue  # another program's
-        if not isinstance(document, dict) or not {"path", "events", "settings"} <= document.keys():
+    for path in sorted(folder.rglob(f"*{source.suffix}")):
+        document = None if path == folder / f"{COMBINED}{source.suffix}" else source.read(path.read_bytes())
+        if document is None:
             continue  # a combined file, or another program's
         if {key: document.get(key) for key in expected} != expected:
             raise DataError(
@@ -116,7 +164,7 @@ def combine(folder: Path, formats: Sequence[Format], expected: Document) -> None
                 "or use another folder."
             )
         documents.append(document)
-    for form in formats:
+    for form in formats if documents else ():
         write_result(
             folder / f"{COMBINED}{form.suffix}",
             form.content(documents),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,15 +12,25 @@ from core.cli.inputs import Input, RecordingsArgument, find_recordings, several
 from core.cli.options import (
     ChannelOption,
     JsonOption,
+    MaxSecondsOption,
+    OverlapOption,
     RuntimeOption,
     TaggerOptions,
     channel_of,
     grouped,
 )
-from core.cli.output import Report, print_notes, print_table, progress_bar, say
-from core.cli.results import OutputOptions, combine, exclusive, no_combination, targets, write_result
-from core.errors import AudioError, DataError
-from core.units import plural, probability
+from core.cli.output import Report, print_notes, print_table, say
+from core.cli.results import (
+    FolderOptions,
+    combine,
+    documents,
+    exclusive,
+    no_combination,
+    targets,
+    write_all,
+)
+from core.errors import DataError
+from core.units import probability
 
 if TYPE_CHECKING:
     from core.audio import Channel
@@ -60,12 +68,7 @@ class EventOptions:
         typer.Option("--max-gap", metavar="S", help="Join events of a class that are no further apart."),
     ] = 0.0
     window: Annotated[float, typer.Option("--window", metavar="S", help="Seconds of every window.")] = 2.0
-    overlap: Annotated[
-        float,
-        typer.Option(
-            "--overlap", metavar="SHARE", help="Share of a window that the next one has too, 0 to 0.9."
-        ),
-    ] = 0.5
+    overlap: OverlapOption = 0.5
 
     def settings(self) -> tuple[TimelineSettings, EventSettings]:
         """Both, checked."""
@@ -73,6 +76,28 @@ class EventOptions:
 
         windows = TimelineSettings(self.window, self.overlap)
         return windows, EventSettings(self.min_confidence, self.off, self.min_length, self.max_gap)
+
+
+@dataclass(frozen=True)
+class OutputOptions(FolderOptions):
+    """Where results go, and in which formats."""
+
+    form: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME",
+            help="json, csv, audacity, raven, dcase or parquet; can be repeated. By default csv, or a table without --output.",
+            show_default=False,
+        ),
+    ] = None
+
+    def formats(self) -> list[Format]:
+        """The formats, checked."""
+        from core.events import FORMATS
+
+        return self.chosen(self.form or ["csv"], FORMATS, FORMATS["json"])
 
 
 @dataclass(frozen=True)
@@ -84,7 +109,6 @@ class _Work:
     events: EventSettings
     channel: Channel
     max_seconds: float
-    report: Report
 
     def described(self) -> Document:
         """What all of its documents have in common."""
@@ -92,25 +116,7 @@ class _Work:
 
         return describe(self.tagger, self.windows, self.events)
 
-    def documents(self, recordings: Sequence[Input]) -> Iterator[tuple[Input, Document]]:
-        """The recordings that can be read with their documents, each as soon as it is there, with a progress bar."""
-        sizes = [recording.size for recording in recordings]
-        starts = list(accumulate(sizes, initial=0))
-        with progress_bar(download=True) as bar:  # of bytes: a long recording is most of the work
-            task = bar.add_task("", total=starts[-1])
-            for number, recording in enumerate(recordings):
-                before, size = starts[number], sizes[number]
-                bar.update(task, completed=before, description=f"{number + 1} of {len(recordings)}")
-
-                def advance(share: float, before: int = before, size: int = size) -> None:
-                    bar.update(task, completed=before + share * size)
-
-                try:
-                    yield recording, self._document(recording, advance)
-                except AudioError as error:
-                    self.report.failure(recording.path, error)
-
-    def _document(self, recording: Input, on_progress: Callable[[float], object]) -> Document:
+    def document(self, recording: Input, on_progress: Callable[[float], object]) -> Document:
         """One recording's events. Raises ``AudioError``."""
         from core.audio import open_clip
         from core.events import detect, document, rows
@@ -134,9 +140,7 @@ def timeline_command(
     event_options: EventOptions,
     output: OutputOptions,
     runtime: RuntimeOption = "auto",
-    max_seconds: Annotated[
-        float, typer.Option("--max-seconds", metavar="S", help="Refuse longer recordings.")
-    ] = 86_400.0,
+    max_seconds: MaxSecondsOption = 86_400.0,
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
@@ -144,6 +148,8 @@ def timeline_command(
 
     With --json there is a document for each recording, on one line where there are several.
     """
+    from core.events import FORMATS
+
     used = channel_of(channel)
     formats = output.formats()
     windows, events = event_options.settings()
@@ -154,14 +160,14 @@ def timeline_command(
     tagger = network.load(runtime=runtime)
     windows.describe(tagger)  # raises where the network takes no such windows
     report = Report(json_output, several(files))
-    work = _Work(tagger, windows, events, used, max_seconds, report)
+    work = _Work(tagger, windows, events, used, max_seconds)
     if output.output is None:
-        _print_all(work, recordings, formats[0] if output.form else None)
+        _print_all(work, recordings, report, formats[0] if output.form else None)
     else:
         with exclusive(output.output):
-            _write_all(work, files_of, output.output, output.force)
+            write_all(files_of, work.document, report, output, ("events", "event"))
             if output.combined:
-                combine(output.output, formats, work.described())
+                combine(output.output, formats, FORMATS["json"], work.described())
     if report.failed:
         raise typer.Exit(2)
 
@@ -179,18 +185,18 @@ def _check_printed(output: OutputOptions, json_output: bool, several_recordings:
         raise DataError(no_combination(FORMATS[output.form[0]]))
 
 
-def _print_all(work: _Work, recordings: Sequence[Input], form: Format | None) -> None:
+def _print_all(work: _Work, recordings: Sequence[Input], report: Report, form: Format | None) -> None:
     """The events on standard output: as JSON, in a format, or as tables."""
-    documents = []
-    for _, document in work.documents(recordings):
-        if work.report.json:
-            work.report.line(document)
+    gathered = []
+    for _, document in documents(recordings, work.document, report):
+        if report.json:
+            report.line(document)
         elif form is not None:
-            documents.append(document)
+            gathered.append(document)
         else:
             _print_table(document)
     if form is not None:
-        say(form.content(documents).decode().removesuffix("\n"))
+        say(form.content(gathered).decode().removesuffix("\n"))
 
 
 def _print_table(document: Document) -> None:
@@ -212,33 +218,3 @@ def _print_table(document: Document) -> None:
             for event in events
         ],
     )
-
-
-def _write_all(work: _Work, files_of: dict[Input, dict[Path, Format]], folder: Path, force: bool) -> None:
-    """Write what is missing, a recording's files as soon as its events are known."""
-    missing = {
-        recording: {path: form for path, form in files.items() if force or not path.exists()}
-        for recording, files in files_of.items()
-    }
-    to_do = [recording for recording, files in missing.items() if files]
-    report = work.report
-    for recording, files in files_of.items():
-        if report.json and not missing[recording]:
-            report.line({"path": recording.path, "results": list(map(str, files)), "skipped": True})
-    for done, (recording, document) in enumerate(work.documents(to_do)):
-        for path, form in missing[recording].items():
-            state = (
-                f"{done} of {plural(len(to_do), 'recording')} are done; the same command goes on from there."
-            )
-            write_result(path, form.content(document), state)
-        if report.json:
-            results = {"results": list(map(str, files_of[recording])), "skipped": False}
-            report.line({"path": recording.path, **results, "events": len(document["events"])})
-        else:
-            say(f"{recording.path}: {plural(len(document['events']), 'event')}")
-    skipped = len(files_of) - len(to_do)
-    if skipped:
-        typer.echo(
-            f"{plural(skipped, 'recording')} skipped, whose results are in {folder} already; --force makes them again.",
-            err=True,
-        )

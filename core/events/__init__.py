@@ -2,7 +2,7 @@
 
 from core.events.detection import Event, EventSettings, detect
 from core.events.differences import Difference, largest_differences
-from core.events.formats import FORMATS, Document, Format, describe, document
+from core.events.formats import FORMATS, Document, Format, describe, document, valid_text
 from core.events.over_time import Row, Timeline, TimelineSettings, row_count, rows, timeline
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "row_count",
     "rows",
     "timeline",
+    "valid_text",
 ]

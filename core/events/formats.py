@@ -65,6 +65,7 @@ class Format:
     suffix : what the name of a result ends in.
     content : the bytes of a file for one document, or for several.
     combined : whether one file can hold several recordings.
+    read : the document that a file of one recording is made from, where the format has all of it; None of another program's file.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Format:
     suffix: str
     content: Callable[[Document | Sequence[Document]], bytes]
     combined: bool = True
+    read: Callable[[bytes], Document | None] = lambda _content: None
 
 
 def _listed(documents: Document | Sequence[Document]) -> Sequence[Document]:
@@ -89,6 +91,16 @@ def _one_line(text: str) -> str:
 
 def _json(documents: Document | Sequence[Document]) -> bytes:
     return (json.dumps(documents, allow_nan=False, indent=2) + "\n").encode()
+
+
+def _read_json(content: bytes) -> Document | None:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return None
+    return (
+        document if isinstance(document, dict) and {"path", "events", "settings"} <= document.keys() else None
+    )
 
 
 def _audacity(documents: Document | Sequence[Document]) -> bytes:
@@ -153,7 +165,9 @@ def _csv(documents: Document | Sequence[Document]) -> bytes:
 
 def _parquet(documents: Document | Sequence[Document]) -> bytes:
     pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")  # streamlit brings it
-    rows = [[_valid(value) for value in row] for row in _table(documents)]
+    rows = [
+        [valid_text(value) if isinstance(value, str) else value for value in row] for row in _table(documents)
+    ]
     arrays = [
         pyarrow.array([row[column] for row in rows], pyarrow.type_for_alias(kind))
         for column, kind in enumerate(_TYPES)
@@ -163,15 +177,15 @@ def _parquet(documents: Document | Sequence[Document]) -> bytes:
     return file.getvalue()
 
 
-def _valid(value: Any) -> Any:
+def valid_text(text: str) -> str:
     """A text without what no UTF-8 has: a file's name may be any bytes."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 FORMATS = {
     form.name: form
     for form in (
-        Format("json", "JSON", ".json", _json),
+        Format("json", "JSON", ".json", _json, read=_read_json),
         Format("csv", "CSV", ".csv", _csv),
         Format("audacity", "Audacity labels", ".txt", _audacity, combined=False),
         Format("raven", "Raven selection table", ".selections.txt", _raven),

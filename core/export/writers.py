@@ -102,6 +102,7 @@ def _metadata(job: ExportJob, written: Written) -> dict[str, str]:
         "sample_rate": str(job.entry.sample_rate),
         "window_samples": str(job.entry.window_samples or ""),
         "output": "probabilities",
+        "embedding": str(info.embedding),
         "task": "scenes" if job.entry.output == "scenes" else "tags",
         "classes": json.dumps(list(classes.names)),
         LABELS_KEY: labels_table(classes),

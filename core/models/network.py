@@ -73,10 +73,14 @@ class Network(nn.Module, ABC):
         with torch.inference_mode():
             return self.activate(self(waveform))
 
-    def embedding(self, waveform: Tensor) -> Tensor:
-        """What the output layer computes its logits from, without gradients: (batch, samples) -> (batch, units)."""
+    def outputs(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (batch, classes) and embeddings (batch, units) of waveforms (batch, samples), without gradients."""
         with torch.inference_mode():
-            return self.embed(self.feature_maps(self.front_end(waveform)))
+            return self.outputs_of(self.feature_maps(self.front_end(waveform)))
+
+    def outputs_of(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of feature maps. An embedding is what the output layer computes its logits from."""
+        return self.activate(self.head(maps)), self.embed(maps)
 
 
 class WaveformInput(nn.Module):

@@ -109,6 +109,10 @@ class OnnxNetwork:
         rows = [self._one(row) for row in waveforms.numpy()]
         return torch.from_numpy(np.stack(rows))
 
+    def outputs(self, _waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Of other engines probabilities and embeddings; of a file's outputs the tags alone are read, so that it raises ``ModelError``."""
+        raise no_embedding(self.entry.title)
+
     def counts(self, seconds: float) -> OnnxCounts:
         """Count it for a clip of ``seconds``, in the windows that the clip is cut into."""
         spans = clip_windows(round(seconds * SAMPLE_RATE), self.entry)
@@ -216,6 +220,13 @@ def not_prunable(name: str) -> ModelError:
     return ModelError(
         f"{name} is an ONNX file: it tags, and is compared, timed and counted as a whole, but it cannot be pruned, repaired, trained, "
         "exported or counted layer by layer. Give the checkpoint that it was made from."
+    )
+
+
+def no_embedding(title: str) -> ModelError:
+    """The error of everything that needs its embedding."""
+    return ModelError(
+        f"{title} is an ONNX file, of which the tags alone are read; for embeddings give the checkpoint that it was made from."
     )
 
 

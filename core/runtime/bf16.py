@@ -57,6 +57,9 @@ class Bf16Engine:
         self.nbytes = 2 * sum(model.convolution(layer).weight.numel() for layer in LAYERS)
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
+        return self.outputs(waveforms)[0]
+
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():
             x = self._model.front_end(waveforms) * self._scale + self._shift
             x = x.to(_HALF, memory_format=torch.channels_last)
@@ -65,4 +68,4 @@ class Bf16Engine:
                 x = convolve(x, weight, bias, [1, 1], [1, 1], [1, 1], 1, "relu", [], "")
                 if ends_block(layer) and layer != LAYERS[-1]:
                     x = F.avg_pool2d(x, 2)
-            return torch.sigmoid(self._model.head(x.float()))
+            return self._model.outputs_of(x.float())

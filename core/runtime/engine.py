@@ -38,6 +38,9 @@ class Engine(Protocol):
     def probabilities(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) float32 at 32 kHz, at least ``MIN_SAMPLES`` -> (batch, classes) probabilities."""
 
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the embeddings (batch, units), from one pass."""
+
 
 class TorchEngine:
     """PyTorch: the reference, and the fastest where there is a CUDA device (which then holds a copy of the weights).
@@ -54,6 +57,10 @@ class TorchEngine:
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         return self._model.probabilities(waveforms.to(self._device)).cpu()
+
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities, embeddings = self._model.outputs(waveforms.to(self._device))
+        return probabilities.cpu(), embeddings.cpu()
 
 
 def _copy(model: Network, device: str) -> Network:

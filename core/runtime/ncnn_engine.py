@@ -22,7 +22,17 @@ from torch import Tensor
 from core.models.cnn import LAYERS, Cnn14, ends_block
 from core.models.network import Network
 from core.runtime.engine import EngineError
-from core.runtime.ncnn_graph import INPUT, OUTPUT, Step, body, param_text, parts, pooled, weight_pieces
+from core.runtime.ncnn_graph import (
+    EMBEDDING,
+    INPUT,
+    OUTPUT,
+    Step,
+    body,
+    param_text,
+    parts,
+    pooled,
+    weight_pieces,
+)
 from core.runtime.profiles import FULL, NONE, SMALL_ONLY, Profile
 
 PIECE_FRAMES = 256
@@ -72,26 +82,34 @@ class NcnnEngine:
         ]
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
+        return self.outputs(waveforms)[0]
+
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():
             logmels = self._front_end(waveforms).numpy()
-        return torch.from_numpy(np.stack([self.body(logmel) for logmel in logmels]))
+        rows = [self.body(logmel) for logmel in logmels]
+        probabilities, embeddings = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        return probabilities, embeddings
 
-    def body(self, logmel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Probabilities (classes,) of one log-mel, (1, frames, mel_bins)."""
+    def body(
+        self, logmel: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Probabilities (classes,) and embedding (units,) of one log-mel, (1, frames, mel_bins)."""
         maps = logmel
         for part in range(_LOCAL_PARTS):
             pieces = [
-                np.array(self._run(part, self._ncnn.Mat(piece)))[:, own] for piece, own in _pieces(maps)
+                np.array(self._run(part, self._ncnn.Mat(piece))[0])[:, own] for piece, own in _pieces(maps)
             ]
             maps = np.ascontiguousarray(np.concatenate(pieces, axis=1))
         mat = self._ncnn.Mat(maps)  # a view: ``maps`` has to stay
-        for part in range(_LOCAL_PARTS, len(self._nets)):
-            mat = self._run(part, mat)
-        probabilities = np.array(mat)
+        last = len(self._nets) - 1
+        for part in range(_LOCAL_PARTS, last):
+            (mat,) = self._run(part, mat)
+        embedding, probabilities = map(np.array, self._run(last, mat, EMBEDDING, OUTPUT))
         if logmel.shape[1] > self.profile.kept_frames:
             self._blobs.clear()
             self._workspace.clear()
-        return probabilities
+        return probabilities, embedding
 
     def layer_times(self, logmel: npt.NDArray[np.float32]) -> dict[str, float]:
         """Milliseconds of every layer (its pooling with it) and of the rest, for one log-mel, in the network's order."""
@@ -119,17 +137,18 @@ class NcnnEngine:
         extractor.extract(blob, 1)
         return 1e3 * (time.perf_counter() - started)
 
-    def _run(self, part: int, mat: Any) -> Any:
+    def _run(self, part: int, mat: Any, *blobs: str) -> list[Any]:
+        """A part's output for an input; other blobs of it where they are named, in its order."""
         extractor = self._extractor(part, mat)
         # Between parts a Mat keeps ncnn's packing (type 1); numpy takes it unpacked.
-        code, output = extractor.extract(
-            self._ends[part], 1 if _LOCAL_PARTS <= part < len(self._nets) - 1 else 0
-        )
-        if code != 0:
-            raise EngineError(
-                f"ncnn stopped with code {code} in {self._ends[part]}; `--runtime torch` avoids it."
-            )
-        return output
+        packing = 1 if _LOCAL_PARTS <= part < len(self._nets) - 1 else 0
+        outputs = []
+        for blob in blobs or (self._ends[part],):
+            code, output = extractor.extract(blob, packing)
+            if code != 0:
+                raise EngineError(f"ncnn stopped with code {code} in {blob}; `--runtime torch` avoids it.")
+            outputs.append(output)
+        return outputs
 
     def _extractor(self, part: int, mat: Any) -> Any:
         extractor = self._nets[

@@ -20,7 +20,7 @@ from core.models.folding import Array, band_normalization, folded_bias, folded_r
 MAGIC = 7767517
 """The first line of every ``.param`` text."""
 
-INPUT, OUTPUT = "logmel", "probabilities"
+INPUT, EMBEDDING, OUTPUT = "logmel", "fc1", "probabilities"
 
 _FLOAT32 = b"\0\0\0\0"
 """The tag before a weight block that is stored as float32; blocks that are always float32 (biases) have none."""
@@ -75,8 +75,8 @@ def body(model: Cnn14) -> list[Step]:
         Step("Reduction", "peak", ("bands.peak",), ("peak",), (_MAX, *over_bands)),
         Step("Reduction", "mean", ("bands.mean",), ("mean",), (_MEAN, *over_bands)),
         Step("BinaryOp", "summary", ("peak", "mean"), ("summary",), (_ADD,)),
-        _linear("fc1", model.fc1, "summary", _RELU),
-        _linear("logits", model.fc_audioset, "fc1"),
+        _linear(EMBEDDING, model.fc1, "summary", _RELU),
+        _linear("logits", model.fc_audioset, EMBEDDING),
         Step("Sigmoid", OUTPUT, ("logits",), (OUTPUT,)),
     ]
     return steps

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.models.network import Network
 from core.runtime.engine import EngineError
 from core.runtime.machine import usable_memory
-from core.runtime.onnx_graph import PROBABILITIES, body_graph, front_end_outputs
+from core.runtime.onnx_graph import EMBEDDING, PROBABILITIES, body_graph, front_end_outputs
 
 _BUILDING = 4.0
 """Of the weights' size: memory that onnxruntime needs for a moment while it folds batch norm into them and rearranges them (3.7 was the
@@ -67,6 +67,13 @@ class OnnxEngine:
             raise EngineError(f"onnxruntime refuses the network's graph ({error}).") from error
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
+        return self._run(waveforms, PROBABILITIES)[0]
+
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities, embeddings = self._run(waveforms, PROBABILITIES, EMBEDDING)
+        return probabilities, embeddings
+
+    def _run(self, waveforms: Tensor, *names: str) -> list[Tensor]:
         inputs = (given.contiguous().numpy() for given in front_end_outputs(self._network, waveforms))
         feed = dict(zip(self._inputs, inputs, strict=True))
-        return torch.from_numpy(self._session.run([PROBABILITIES], feed)[0])
+        return [torch.from_numpy(output) for output in self._session.run(list(names), feed)]

@@ -62,7 +62,7 @@ class _Whole(nn.Module):
         if self.least_samples is not None:  # pads with silence, as ``core.windows`` does
             missing = (self.least_samples - torch.as_tensor(waveform.shape[1])).clamp(min=0)
             waveform = F.pad(waveform, (0, missing))  # type: ignore[arg-type]
-        return _outputs(self.network, self.network.front_end(waveform))
+        return self.network.outputs_of(self.network.feature_maps(self.network.front_end(waveform)))
 
 
 class _Body(nn.Module):
@@ -73,12 +73,7 @@ class _Body(nn.Module):
         self.network = network
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return _outputs(self.network, inputs[0] if len(inputs) == 1 else inputs)
-
-
-def _outputs(network: Network, inputs: Any) -> tuple[Tensor, Tensor]:
-    maps = network.feature_maps(inputs)
-    return network.activate(network.head(maps)), network.embed(maps)
+        return self.network.outputs_of(self.network.feature_maps(inputs[0] if len(inputs) == 1 else inputs))
 
 
 class _Stateless(nn.Module):

@@ -68,7 +68,7 @@ def test_mn04_outputs_are_the_originals(shared, seconds):
         np.testing.assert_allclose(probabilities[:8], expected["first8"], atol=1e-5, rtol=0)
         for index, value in expected["top5"]:
             assert probabilities[index] == pytest.approx(value, abs=1e-5)
-        np.testing.assert_allclose(model.embedding(batch)[0, :4], expected["embedding4"], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(model.outputs(batch)[1][0, :4], expected["embedding4"], atol=1e-5, rtol=0)
 
 
 def test_the_scene_network_by_hand():

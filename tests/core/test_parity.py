@@ -7,6 +7,7 @@ The E-PANNs reference is the same network with narrower last six convolutions; p
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import soundfile
 import torch
 from torch import nn
 
+from core.classes import ClassSet, labels_table
 from core.windows import windows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,3 +136,58 @@ def test_the_signals_tell_networks_apart(tagged):
     answers = np.stack([tagged[name] for name in ONE_PASS])
     apart = np.abs(answers[:, None] - answers[None]).max(axis=2)
     assert apart[~np.eye(len(ONE_PASS), dtype=bool)].min() > 1e-3
+
+
+EXAMPLE = """
+import os
+import librosa
+import numpy as np
+from panns_inference import AudioTagging, SoundEventDetection, labels
+
+(audio, _) = librosa.core.load('resources/R9_ZSCveAHg_7s.wav', sr=32000, mono=True)
+audio = audio[None, :]
+
+print('------ Audio tagging ------')
+at = AudioTagging(checkpoint_path=None, device='cpu')
+(clipwise_output, embedding) = at.inference(audio)
+for k in np.argsort(clipwise_output[0])[::-1][:10]:
+    print('{}: {:.3f}'.format(np.array(labels)[k], clipwise_output[0][k]))
+
+print('------ Sound event detection ------')
+sed = SoundEventDetection(checkpoint_path=None, device='cpu')
+framewise_output = sed.inference(audio)
+for k in np.argsort(np.max(framewise_output[0], axis=0))[::-1][:5]:
+    print(labels[k], framewise_output.shape)
+
+np.savez(os.environ['OUTPUTS'], clipwise_output, embedding, framewise_output)
+"""
+"""What panns_inference's example.py calls and prints, in its words, without the picture that it draws; and its arrays, to be compared."""
+
+
+def test_panns_inferences_example_with_its_import_changed(pair, tmp_path):
+    """Both find the same file in panns_inference's folder; the decision-level network has the same tensors."""
+    model, path = pair
+    if model.fc1.in_features != 2048:
+        pytest.skip("panns_inference has no E-PANNs")
+    data = tmp_path / "panns_data"
+    data.mkdir()
+    for name in ("Cnn14_mAP=0.431.pth", "Cnn14_DecisionLevelMax.pth"):
+        (data / name).symlink_to(path)
+    (data / "class_labels_indices.csv").write_text(labels_table(ClassSet.audioset()), encoding="utf-8")
+    (tmp_path / "resources").mkdir()
+    soundfile.write(tmp_path / "resources" / "R9_ZSCveAHg_7s.wav", signals()["25 s"][-7 * RATE :], RATE)
+    said, outputs = [], []
+    for module in ("panns_inference", "core.panns_inference"):
+        done = subprocess.run(
+            [sys.executable, "-c", EXAMPLE.replace("from panns_inference", f"from {module}")],
+            env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OUTPUTS": str(tmp_path / f"{module}.npz")},
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        said.append(done.stdout)
+        with np.load(tmp_path / f"{module}.npz") as stored:
+            outputs.append([stored[name] for name in stored.files])
+    assert said[0] == said[1]
+    assert said[0].count("Using CPU.") == 2
+    for theirs, ours in zip(*outputs, strict=True):
+        assert (theirs.shape, theirs.dtype) == (ours.shape, ours.dtype)
+        assert np.abs(theirs - ours).max() <= 1e-5 * max(1.0, np.abs(theirs).max())

@@ -58,15 +58,19 @@ class WinogradEngine:
         return self._first.nbytes + sum(layer.nbytes for layer in self._layers)
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
+        return self.outputs(waveforms)[0]
+
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():
             logmels = self._model.front_end(waveforms)
             features = torch.stack([self.maps(logmel[0].numpy()) for logmel in logmels])
-            probabilities = torch.sigmoid(self._model.head(features))
+            embeddings = self._model.embed(features)
+            probabilities = torch.sigmoid(self._model.classify(embeddings))
         if logmels.shape[2] > self.profile.kept_frames:
             # The buffers are freed, and trimmed off the heap with this; the linear layers' 30 MB are read again from the file.
             for linear in (self._model.fc1, self._model.fc_audioset):
                 page_out_weights(linear)
-        return probabilities
+        return probabilities, embeddings
 
     def layer_times(self, logmel: Array) -> dict[str, float]:
         """Milliseconds of every layer (its pooling with it) and of the rest, for one log-mel (1, frames, mel_bins)."""
