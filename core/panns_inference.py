@@ -64,7 +64,7 @@ class _Inference:
 
     def _batch(self, audio: Any) -> torch.Tensor:
         """(batch, samples) as a network takes it, padded with silence to the shortest length."""
-        batch = torch.as_tensor(audio, dtype=torch.float32).cpu()
+        batch = torch.from_numpy(np.array(audio, np.float32))
         if batch.ndim != 2 or not batch.numel() or not bool(batch.isfinite().all()):
             raise AudioError(
                 f"audio has the shape (batch, samples), finite numbers at {self.tagger.entry.sample_rate / 1000:g} kHz; got the shape "
