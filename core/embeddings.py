@@ -63,7 +63,7 @@ def embed(
         parts: Iterator[npt.NDArray[np.float32]] = clip.segments(spans)
     else:
         spans = list(window_spans(clip.samples, *windows.samples(tagger.entry)))
-        parts = cut(clip, spans)
+        parts = cut(clip, clip.blocks(), spans)
 
     def reported() -> Iterator[npt.NDArray[np.float32]]:
         with closing(parts):  # type: ignore[type-var]  # both are generators
