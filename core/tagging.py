@@ -177,29 +177,14 @@ class Tagger:
         return probabilities
 
     def embedding(self, waveform: np.ndarray) -> np.ndarray:
-        """The embedding of a waveform of any length: what the output layer computes the tags from.
+        """What the output layer computes the tags from, (units,) float32: 2048 units of CNN14 and E-PANNs.
 
-        Parameters
-        ----------
-        waveform : (samples,) array of float
-            As for ``probabilities``. Over 60 s, or over the only length that the network takes, the embeddings of its windows are averaged.
-
-        Returns
-        -------
-        (units,) float32
-            As many as ``info.embedding`` says: 2048 of CNN14 and E-PANNs.
-
-        Raises
-        ------
-        AudioError
-            As ``probabilities``.
-        ModelError
-            The network is an ONNX file's, of which only the tags are read.
+        The waveform is as for ``probabilities``. Over 60 s, or over the only length that the network takes, the embeddings of its windows are
+        averaged. Raises ``AudioError`` as that does, and ``ModelError`` for an ONNX file's network, of which only the tags are read.
 
         Examples
         --------
-        >>> tagger = load_tagger("demo-epanns", runtime="torch")
-        >>> tagger.embedding(np.zeros(32_000)).shape
+        >>> load_tagger("demo-epanns", runtime="torch").embedding(np.zeros(32_000)).shape
         (512,)
         """
         parts = split_windows(waveform, self.entry, EMBEDDING_SECONDS)
@@ -208,26 +193,11 @@ class Tagger:
         return window_mean(outputs)
 
     def embeddings(self, windows: Iterable[np.ndarray]) -> np.ndarray:
-        """The embedding of each of several waveforms, which need not have one length; of a generator one after the other.
-
-        Parameters
-        ----------
-        windows : iterable of (samples,) arrays of float
-            As for ``embedding``; the rows of an array, too.
-
-        Returns
-        -------
-        (windows, units) float32
-
-        Raises
-        ------
-        AudioError, ModelError
-            As ``embedding``.
+        """The embedding of each of several waveforms, which need not have one length: (windows, units) float32.
 
         Examples
         --------
-        >>> tagger = load_tagger("demo-epanns", runtime="torch")
-        >>> tagger.embeddings(np.zeros((2, 32_000))).shape
+        >>> load_tagger("demo-epanns", runtime="torch").embeddings(np.zeros((2, 32_000))).shape
         (2, 512)
         """
         rows = []
