@@ -1,6 +1,6 @@
 """Pannscope's core: audio taggers, their pruning, and the measurement of both.
 
-``core`` knows nothing of the dashboard and never prints. ``API`` is the public interface; ``import pannscope`` offers all of it, and
+``core`` knows nothing of the dashboard and never prints (``panns_inference`` alone prints what its original does). ``API`` is the public interface; ``import pannscope`` offers all of it, and
 this package every name that no module of its own has (``core.compare`` and ``core.export`` are modules).
 """
 
