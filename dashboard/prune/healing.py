@@ -94,7 +94,7 @@ def panel(cut: Cut) -> None:
         lambda status: _progress(status, cut.heal),
         lambda: healer.cancel(key),
         idle,
-        above=lambda: _curve(healer.points(key), cut.heal),
+        above=lambda: _curve(cut, healer.points(key), healer.status(key)),
         outdated=lambda: healer.result(key) is not known,
         cancel_label="Stop here",
     )
@@ -170,8 +170,12 @@ def _done(healing: Healing, cut: Cut) -> str:
     )
 
 
-def _curve(points: tuple[Point, ...], chosen: HealSettings | None) -> None:
-    if not points or chosen is None:
+def _curve(cut: Cut, points: tuple[Point, ...], status: JobStatus | None) -> None:
+    """The agreement as it rises; while it is measured the chart stands from the start, so that nothing moves when the first point comes."""
+    chosen = cut.heal
+    assert chosen is not None
+    coming = status is not None and status.active and bool(split(cut.recordings, chosen.clips)[1])
+    if not points and not coming:
         return
     minutes = [point.seconds / 60 for point in points]
     lines = [Line("probabilities", minutes, [1 - point.difference for point in points], "dash")]
