@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import PannscopeError
 from dashboard import formats
@@ -28,7 +27,7 @@ _JOBS, _PROBLEM = "heal_jobs", "heal_problem"
 _QUARTERS = tuple((step / 4, formats.percent(step / 4)) for step in range(5))
 
 
-def choose(place: DeltaGenerator) -> int:
+def choose() -> int:
     """Draw the choice of the minutes, and return it: 0 for no healing."""
     titles = {"0": "Off"} | {str(minutes): f"{minutes}{formats.NBSP}min" for minutes in MINUTES}
     return int(
@@ -37,7 +36,6 @@ def choose(place: DeltaGenerator) -> int:
             "heal",
             titles,
             "0",
-            place=place,
             help_text="Training: the unpruned network is distilled into the pruned one, on your recordings or the examples. It regains more than "
             "repair where much was removed, and takes the minutes that you choose; the page can be used meanwhile.",
         )
@@ -47,9 +45,6 @@ def choose(place: DeltaGenerator) -> int:
 def settings(minutes: int, recordings: int) -> HealSettings | None:
     """Draw the rest of the settings where the network is to be healed, and return all; ``recordings`` is the number of the visitor's."""
     if not minutes:
-        st.caption(
-            "Healing goes on where repair ends: minutes of training without labels, on your recordings or the synthesised examples."
-        )
         return None
     clips = "examples"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):

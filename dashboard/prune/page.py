@@ -63,7 +63,7 @@ def page() -> None:
         st.error(formats.escaped(str(error)), icon=":material/error:")
         return
     finding = st.container()
-    main, beside = st.columns([7, 5], gap="medium", vertical_alignment="bottom")
+    main, beside = st.columns([7, 5], gap="medium")
     heal_row = st.container()
     folded = st.expander("Layer by layer, and rounding", icon=":material/tune:", key="folded")
     chosen = settings.choose(before, row, main, folded)
@@ -74,9 +74,8 @@ def page() -> None:
     own = recordings.readable(st.empty(), try_new=source.example is None)
     with beside:
         repair = settings.choose_repair(0 if source.example else len(own))
-    left, right = heal_row.columns([7, 5], gap="medium")
-    minutes = healing.choose(right)
-    with left:
+        minutes = healing.choose()
+    with heal_row:
         heal = healing.settings(minutes, len(own))
         cut = Cut(source, name, before, chosen, repair, own, heal, healing.jobs())
         healing.panel(cut)
