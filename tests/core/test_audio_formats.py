@@ -78,7 +78,7 @@ def test_the_suffixes_stand_nowhere_else() -> None:
     assert tables == {"formats.py"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/command-line.md", "core/cli/tagging.py"])
+@pytest.mark.parametrize("page", ["README.md", "docs/command-line.md", "core/cli/inputs.py"])
 def test_prose_lists_the_same_formats(page: str) -> None:
     """Where the list is written out: for readers, and in a help text that must not wait for numpy."""
     titles = [row.title for row in FORMATS]
