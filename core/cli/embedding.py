@@ -93,7 +93,7 @@ def embed_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Write the embeddings of recordings: what a network computes its tags from.
+    """Write recordings' embeddings, from which a network computes its tags.
 
     With --json and without --output they are printed, a document for each recording, on one line where there are several.
     """

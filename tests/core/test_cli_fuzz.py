@@ -18,6 +18,7 @@ COMMANDS = {
     "remove": "cnn14",
     "tag": "{tone} -m {small}",
     "timeline": "{tone} -m {small} -o {out}",
+    "embed": "{tone} -m {small} -o {out}",
     "compare": "{tone} -a {small} -b {other}",
     "profile": "-m {small}",
     "sensitivity": "-m {small} --clips {tone} --layers C12",
