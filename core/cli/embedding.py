@@ -93,7 +93,7 @@ def embed_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Write recordings' embeddings, from which a network computes its tags.
+    """Write the embeddings that tags are computed from.
 
     With --json and without --output they are printed, a document for each recording, on one line where there are several.
     """
