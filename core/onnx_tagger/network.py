@@ -219,7 +219,7 @@ def not_prunable(name: str) -> ModelError:
     """The error of everything that needs a network's layers."""
     return ModelError(
         f"{name} is an ONNX file: it tags, and is compared, timed and counted as a whole, but it cannot be pruned, repaired, trained, "
-        "exported or counted layer by layer. Give the checkpoint that it was made from."
+        "exported, counted layer by layer or asked for embeddings. Give the checkpoint that it was made from."
     )
 
 
