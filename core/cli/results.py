@@ -65,7 +65,7 @@ def targets(
 ) -> dict[Input, dict[Path, Format]]:
     """Every recording's files; of a recording that is named twice once.
 
-    Refuses before any work a folder that is none, and two recordings with one result.
+    Refuses, before any work, a path that is not a folder, and two recordings with one result.
     """
     if folder.name.endswith(tuple(form.suffix for form in formats)) and not folder.is_dir():
         raise DataError(

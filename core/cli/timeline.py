@@ -179,7 +179,7 @@ def _check_printed(output: OutputOptions, json_output: bool, several_recordings:
         raise DataError("--combined and --force are for files; give --output FOLDER as well.")
     if output.form and (len(output.form) > 1 or output.form == ["parquet"] or json_output):
         raise DataError(
-            "Standard output takes one format, and parquet is none for it; give --output FOLDER, or one --format without --json."
+            "Standard output takes one format, and Parquet cannot be printed; give --output FOLDER, or one --format without --json."
         )
     if output.form and several_recordings and not FORMATS[output.form[0]].combined:
         raise DataError(no_combination(FORMATS[output.form[0]]))
