@@ -117,7 +117,7 @@ class OverTime:
                 **data,
                 "key": f"{self.source.key}|{'|'.join(settings.models)}",
                 "alt": charts.timeline_alt(self.titles, data["tags"], self.opened.clip.duration_s),
-                "same": f"Nowhere do the networks differ by {formats.probability(MARKED_FROM)} or more.",
+                "same": f"The networks differ by less than {formats.probability(MARKED_FROM)} everywhere.",
                 "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{shown}",
                 "differences": charts.differences_data(differences, tags),
                 "events": charts.events_data((first, second)),
