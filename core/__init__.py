@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from core.panns_inference import AudioTagging, SoundEventDetection
+    from core.streaming import Stream
     from core.tagging import Tagger, load_tagger
     from core.tags import Tags
 
@@ -32,6 +33,7 @@ API = {
     "load_tagger": "core.tagging",
     "Tagger": "core.tagging",
     "Tags": "core.tags",
+    "Stream": "core.streaming",
     "compare": "core.compare",
     "plan": "core.api",
     "prune": "core.api",
@@ -65,6 +67,7 @@ __all__ = [
     "PruningError",
     "SettingsError",
     "SoundEventDetection",
+    "Stream",
     "Tagger",
     "Tags",
     "load_clip",

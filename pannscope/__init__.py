@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from core.export import export
     from core.panns_inference import AudioTagging, SoundEventDetection
+    from core.streaming import Stream
     from core.tagging import Tagger, load_tagger
     from core.tags import Tags
 
@@ -48,6 +49,7 @@ __all__ = [
     "PruningError",
     "SettingsError",
     "SoundEventDetection",
+    "Stream",
     "Tagger",
     "Tags",
     "compare",

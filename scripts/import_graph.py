@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.windows", "core.examples", "core.checkpoints", "core.runtime"),
     ("core.tags", "core.onnx_tagger"),
     ("core.tagging", "core.profiling", "core.feature_map"),
-    ("core.compare", "core.events", "core.training"),
+    ("core.compare", "core.events", "core.streaming", "core.training"),
     ("core.pruning", "core.verdict", "core.tradeoff", "core.embeddings", "core.panns_inference"),
     ("core.api", "core.export"),
     ("core.benchmark",),
