@@ -144,9 +144,7 @@ class DistilOptions(RunOptions):
     ] = 1.0
     embedding: Annotated[
         float,
-        typer.Option(
-            "--embedding", metavar="WEIGHT", help="Weight of the cosine distance of the embeddings."
-        ),
+        typer.Option("--embedding", metavar="WEIGHT", help="Weight of the embeddings' cosine distance."),
     ] = 0.0
     balance: Annotated[
         float | None,
@@ -154,6 +152,15 @@ class DistilOptions(RunOptions):
             "--balance",
             metavar="SHARE",
             help="From 0, recordings are drawn equally often, to 1: the classes that the teacher gives first are. 0.5, healing 0.",
+            show_default=False,
+        ),
+    ] = None
+    mixtures: Annotated[
+        str | None,
+        typer.Option(
+            "--mixtures",
+            metavar="NAME",
+            help="How much sounds are changed: full, or light (no room, no noise, no change of speed). full, healing light.",
             show_default=False,
         ),
     ] = None
@@ -173,6 +180,7 @@ class DistilOptions(RunOptions):
         from core.training.devices import precision_on
         from core.training.distil import DistilConfig
         from core.training.healing import RECIPE
+        from core.training.mixtures import named_mixtures
 
         recipe: dict[str, Any] = {
             "batch": self.batch,
@@ -180,6 +188,7 @@ class DistilOptions(RunOptions):
             "average": self.average,
             "seconds": self.seconds,
             "balance": self.balance,
+            "mixtures": None if self.mixtures is None else named_mixtures(self.mixtures),
         }
         return replace(
             RECIPE if self.heal else DistilConfig(steps=1),

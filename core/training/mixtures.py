@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.audio import SAMPLE_RATE
+from core.errors import DataError
 from core.training.recordings import Recordings
 
 _FULL_SCALE = 32_767
@@ -68,6 +69,21 @@ LIGHT = MixtureConfig(
     noise=0.0,
 )
 """Recordings as they are, or two of them, at another level and through a mild equaliser: what repair's variants are."""
+
+_NAMED = {"full": MixtureConfig(), "light": LIGHT}
+
+
+def named_mixtures(name: str) -> MixtureConfig:
+    """The augmentation of a name, "full" or "light"; raises ``DataError`` for any other.
+
+    Examples
+    --------
+    >>> named_mixtures("light").noise
+    0.0
+    """
+    if name not in _NAMED:
+        raise DataError(f"--mixtures is one of {', '.join(_NAMED)}; got {name!r}.")
+    return _NAMED[name]
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,11 @@ def test_a_new_network_from_a_manifest(distil, studio, tmp_path):
     out = tmp_path / "new.safetensors"
     said = distil(
         out, "--teacher", studio / "small.safetensors", "--width", 0.03, "--manifest", studio / "clips.csv", "--folds", "1",
-        "--labels-weight", 0.5, "--held-out", 0,
+        "--labels-weight", 0.5, "--held-out", 0, "--mixtures", "light",
     )  # fmt: skip
     assert said.code == 0, said.err
+    mixtures = load_checkpoint(out).info.training["distillation"]["mixtures"]
+    assert (mixtures["noise"], mixtures["reverb"], mixtures["recordings"][2]) == (0, 0, 0)
     assert f"{out}: 2 steps on 3 recordings" in said.out
     assert load_checkpoint(out).info.classes.names == ("Speech", "Rain", "Siren")
 
@@ -66,6 +68,7 @@ def test_a_new_network_from_a_manifest(distil, studio, tmp_path):
         (("--new-outputs",), "goes with --student"),
         (("--folds", "1"), "are those of a manifest"),
         (("--device", "tpu"), "--device is cpu or cuda"),
+        (("--mixtures", "none"), "--mixtures is one of full, light; got 'none'"),
         (("--steps", 0), "steps = 0"),
         (("--manifest", "clips.csv", "--manifest", "clips.csv"), "one --manifest for each --audio"),
         (("--architecture", "cnn15", "--width", 1), "Unknown architecture"),
