@@ -25,7 +25,7 @@ _COLUMNS = ("path", "start_s", "end_s", "embedding")
 
 def describe(tagger: Tagger, windows: TimelineSettings | None) -> Document:
     """What the embeddings of all recordings follow from; raises ``ModelError`` where the network has none, or takes no such windows."""
-    if isinstance(tagger.network, OnnxNetwork):
+    if isinstance(tagger.network, OnnxNetwork) and not tagger.network.embedding:
         raise no_embedding(tagger.entry.title)
     lengths = (None, None) if windows is None else windows.samples(tagger.entry)
     window_s, hop_s = (None if samples is None else samples / SAMPLE_RATE for samples in lengths)

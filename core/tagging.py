@@ -180,7 +180,7 @@ class Tagger:
         """What the output layer computes the tags from, (units,) float32: 2048 units of CNN14 and E-PANNs.
 
         The waveform is as for ``probabilities``. Over 60 s, or over the only length that the network takes, the embeddings of its windows are
-        averaged. Raises ``AudioError`` as that does, and ``ModelError`` for an ONNX file's network, of which only the tags are read.
+        averaged. Raises ``AudioError`` as that does, and ``ModelError`` for an ONNX file without an output called ``embedding``.
 
         Examples
         --------

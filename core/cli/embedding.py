@@ -13,9 +13,9 @@ from core.cli.options import (
     ChannelOption,
     JsonOption,
     MaxSecondsOption,
-    NetworkOptions,
     OverlapOption,
     RuntimeOption,
+    TaggerOptions,
     channel_of,
     grouped,
 )
@@ -85,7 +85,7 @@ class OutputOptions(FolderOptions):
 def embed_command(
     files: RecordingsArgument,
     *,
-    network: NetworkOptions,
+    network: TaggerOptions,
     window_options: WindowOptions,
     output: OutputOptions,
     runtime: RuntimeOption = "auto",

@@ -9,7 +9,7 @@ from pathlib import Path
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip archive can hold
 _FILE = 0o644 << 16
 
-_TEXTS = (".csv", ".json", ".md", ".param", ".py", ".txt")
+_TEXTS = (".csv", ".html", ".json", ".md", ".param", ".py", ".txt", ".wav")
 """Weights do not get smaller by compression; these do."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -94,6 +94,9 @@ class ExportJob:
     labelled: LabelledClips | None = None
     half: bool = False
     on_progress: OnProgress | None = None
+    _reference: dict[int, npt.NDArray[np.float32]] = field(
+        default_factory=dict
+    )  # by a waveform's position, for the next copy
 
     @property
     def waveforms(self) -> Sequence[npt.NDArray[np.floating]]:
@@ -119,13 +122,16 @@ class ExportJob:
         self, copy: Network, waveforms: Sequence[npt.NDArray[np.floating]] | None = None
     ) -> Difference:
         """Run both on the waveforms (by default all), long and short ones as the tagger does, and compare their probabilities."""
+        known = self._reference if waveforms is None else {}
         waveforms = self.waveforms if waveforms is None else waveforms
         network = self.tagger.model.probabilities  # on torch, the reference
         seconds = sum(len(waveform) for waveform in waveforms) / SAMPLE_RATE
         pairs, done_s = [], 0.0
-        for waveform in waveforms:
+        for number, waveform in enumerate(waveforms):
             given = self.at_rate(waveform)
-            pairs.append([mean_probabilities(each, given) for each in (network, copy)])
+            if number not in known:
+                known[number] = mean_probabilities(network, given)
+            pairs.append([known[number], mean_probabilities(copy, given)])
             done_s += len(waveform) / SAMPLE_RATE
             if self.on_progress:
                 self.on_progress(round(done_s), round(seconds))

@@ -56,8 +56,8 @@ def _write_panns(job: ExportJob, draft: Path) -> Written:
     return write_panns(job, draft, lambda difference: description(job, difference))
 
 
-def _write_onnx(job: ExportJob, draft: Path) -> Written:
-    write_onnx(job.tagger.model, draft)
+def _write_onnx(job: ExportJob, draft: Path, eight_bits: Path | None = None) -> Written:
+    write_onnx(job.tagger.model, draft, eight_bits)
     difference = job.verify(onnx_network(draft), FORMATS["onnx"])
     append_metadata(draft, _metadata(job, Written(difference, [], {})))
     return Written(difference, [], {})
@@ -86,10 +86,13 @@ def _write_ncnn(job: ExportJob, draft: Path) -> Written:
 
 
 def _write_bundle(job: ExportJob, draft: Path) -> Written:
-    model = draft.with_name(".model.onnx")
-    written = _write_onnx(job, model)
-    bundled = write_bundle(job, draft, model, written)
+    model, small = draft.with_name(".model.onnx"), draft.with_name(".model.int8.onnx")
+    written = _write_onnx(job, model, small)
+    eight_bits = Written(job.compare(onnx_network(small)), [], {})
+    append_metadata(small, _metadata(job, eight_bits))
+    bundled = write_bundle(job, draft, (model, small), (written, eight_bits))
     model.unlink()
+    small.unlink()
     return bundled
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, defs, helper, inliner
 
-from core.onnx_tagger.metadata import OUTPUTS
+from core.onnx_tagger.metadata import EMBEDDINGS, OUTPUTS
 
 _OWN_DOMAINS = ("ai.onnx.ml", "com.microsoft")
 """Of onnxruntime's operators, besides ONNX's own; it says itself which of them it has."""
@@ -93,6 +93,7 @@ class Interface:
     given, kind, axes : the input's name, ONNX type and number of axes.
     samples : the only length that it takes; None where any will do.
     output, outputs : the name of the output that is read, and how many there are.
+    embedding : the name of the output that is an embedding; None where there is none.
     """
 
     given: str
@@ -101,6 +102,7 @@ class Interface:
     samples: int | None
     output: str
     outputs: int
+    embedding: str | None
 
 
 def interface(model: onnx.ModelProto) -> Interface:
@@ -125,8 +127,10 @@ def interface(model: onnx.ModelProto) -> Interface:
     outputs = [each.name for each in model.graph.output if each.type.tensor_type.elem_type in RUN_TYPES]
     if not outputs:
         raise GraphError("has no output of floats; a tagger outputs a probability or logit for each class")
-    output = next((name for name in OUTPUTS if name in outputs), outputs[0])
-    return Interface(inputs[0].name, given.elem_type, len(sizes), samples, output, len(outputs))
+    tags = [name for name in outputs if name not in EMBEDDINGS] or outputs
+    output = next((name for name in OUTPUTS if name in tags), tags[0])
+    embedding = next((name for name in EMBEDDINGS if name in outputs and name != output), None)
+    return Interface(inputs[0].name, given.elem_type, len(sizes), samples, output, len(outputs), embedding)
 
 
 def parameters(model: onnx.ModelProto) -> int:

@@ -17,6 +17,9 @@ READY, FACTS, RESULT, COUNTED, REFUSED, MEMORY = b"Y", b"F", b"O", b"N", b"E", b
 GRANT = struct.Struct("<dQ")
 """The head of RUN and COUNT: seconds of processor time, and a number of samples."""
 
+TAGS_BYTES = 8
+"""The head of RESULT: how many of its values are the tags, little-endian; the others are the embedding."""
+
 MAX_TEXT_BYTES = 4 << 20
 """Of FACTS: metadata with the names of 20,000 classes is under 1 MB."""
 

@@ -23,6 +23,9 @@ OUTPUTS = {
 }
 """Names of outputs: of several the first of these is read, else the first one. True where they are logits, None where it is open."""
 
+EMBEDDINGS = ("embedding", "embeddings")
+"""Names of an output that is an embedding."""
+
 RATES = (8_000, 96_000)
 """Sample rates that are accepted, Hz, the least and the most."""
 

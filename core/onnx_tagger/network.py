@@ -84,12 +84,15 @@ class OnnxNetwork:
     ----------
     name, why : the engine's.
     entry : what it takes and returns.
+    embedding : units of its embedding; 0 where it outputs none.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, process: OnnxProcess, entry: OnnxInterface, size: int, *, logits: bool) -> None:
-        self._process, self.entry, self.logits = process, entry, logits
+    def __init__(
+        self, process: OnnxProcess, entry: OnnxInterface, size: int, *, logits: bool, embedding: int
+    ) -> None:
+        self._process, self.entry, self.logits, self.embedding = process, entry, logits, embedding
         self.nbytes = 0  # all that it takes is in ``parameter_bytes``
         self.parameter_bytes = size + _PROCESS_BYTES
         self._counted: dict[int, int | str] = {}
@@ -102,16 +105,21 @@ class OnnxNetwork:
 
     def with_logits(self, logits: bool) -> OnnxNetwork:
         """The same network, whose outputs are read as logits or as probabilities."""
-        return OnnxNetwork(self._process, self.entry, self.parameter_bytes - _PROCESS_BYTES, logits=logits)
+        size = self.parameter_bytes - _PROCESS_BYTES
+        return OnnxNetwork(self._process, self.entry, size, logits=logits, embedding=self.embedding)
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) float32 at the file's rate -> (batch, classes) probabilities; raises ``CheckpointError``."""
-        rows = [self._one(row) for row in waveforms.numpy()]
+        rows = [self._both(row)[0] for row in waveforms.numpy()]
         return torch.from_numpy(np.stack(rows))
 
-    def outputs(self, _waveforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Of other engines probabilities and embeddings; of a file's outputs the tags alone are read, so that it raises ``ModelError``."""
-        raise no_embedding(self.entry.title)
+    def outputs(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and embeddings (batch, units); raises ``ModelError`` for a file without an output of that name."""
+        if not self.embedding:
+            raise no_embedding(self.entry.title)
+        rows = [self._both(row) for row in waveforms.numpy()]
+        probabilities, embeddings = (torch.from_numpy(np.stack(each)) for each in zip(*rows, strict=True))
+        return probabilities, embeddings
 
     def counts(self, seconds: float) -> OnnxCounts:
         """Count it for a clip of ``seconds``, in the windows that the clip is cut into."""
@@ -128,12 +136,14 @@ class OnnxNetwork:
             return OnnxCounts(params, None, counted)
         return OnnxCounts(params, counted * len(spans))
 
-    def _one(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        output = self._process.run(samples, len(samples) / self.entry.sample_rate)
+    def _both(
+        self, samples: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        output, embedding = self._process.run(samples, len(samples) / self.entry.sample_rate)
         if self.logits:
-            return _activated(output, scenes=self.entry.output == "scenes")
+            return _activated(output, scenes=self.entry.output == "scenes"), embedding
         if _are_probabilities(output):
-            return np.clip(output, 0.0, 1.0)
+            return np.clip(output, 0.0, 1.0), embedding
         raise CheckpointError(
             f"{self.entry.title} outputs {output.min():.3g} to {output.max():.3g}, which are no probabilities; say that they are logits "
             "(--logits)."
@@ -179,7 +189,7 @@ def load_onnx(
         raise SampleRateError(
             f"{path} does not say which sample rate it takes; state it: --sample-rate 16000, 32000 or another."
         )
-    entry, trial = _tried(process, stated, rate, path.name)
+    entry, (trial, embedding) = _tried(process, stated, rate, path.name)
     facts = process.facts
     notes = []
     if facts.outputs > 1 and facts.output not in OUTPUTS:
@@ -203,7 +213,7 @@ def load_onnx(
         name=path.stem,
         architecture="onnx",
         widths=(),
-        embedding=0,
+        embedding=len(embedding),
         classes=outputs,
         kept={},
         training={},
@@ -212,21 +222,21 @@ def load_onnx(
         path=path,
         notes=(*notes, *unnamed),
     )
-    return OnnxNetwork(process, entry, size, logits=chosen), info
+    return OnnxNetwork(process, entry, size, logits=chosen, embedding=len(embedding)), info
 
 
 def not_prunable(name: str) -> ModelError:
     """The error of everything that needs a network's layers."""
     return ModelError(
         f"{name} is an ONNX file: it tags, and is compared, timed and counted as a whole, but it cannot be pruned, repaired, trained, "
-        "exported, counted layer by layer or asked for embeddings. Give the checkpoint that it was made from."
+        "exported or counted layer by layer. Give the checkpoint that it was made from."
     )
 
 
 def no_embedding(title: str) -> ModelError:
-    """The error of everything that needs its embedding."""
+    """The error of everything that needs the embedding of an ONNX file that has none."""
     return ModelError(
-        f"{title} is an ONNX file, of which the tags alone are read; for embeddings give the checkpoint that it was made from."
+        f"{title} has no output called embedding; give the checkpoint that it was made from, or an ONNX file with one."
     )
 
 
@@ -239,8 +249,8 @@ def _agreed(stated: T | None, given: T | None, contradiction: str) -> T | None:
 
 def _tried(
     process: OnnxProcess, stated: Stated, rate: int, title: str
-) -> tuple[OnnxInterface, npt.NDArray[np.float32]]:
-    """The interface, with the shortest length that works, and what the file outputs for quiet noise of that length."""
+) -> tuple[OnnxInterface, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """The interface, with the shortest length that works, and what the file outputs for quiet noise of that length: tags and embedding."""
     fixed = process.facts.samples
     if fixed is not None:
         lengths = [fixed]
@@ -255,12 +265,12 @@ def _tried(
     for length in lengths:
         noise = 0.01 * np.random.default_rng(0).standard_normal(length).astype(np.float32)
         try:
-            output = process.run(noise, length / rate)
+            outputs = process.run(noise, length / rate)
         except CheckpointError:
             if process.gone or length == lengths[-1]:
                 raise
             continue
-        return OnnxInterface(title, rate, length, fixed, "scenes" if stated.scenes else "tags"), output
+        return OnnxInterface(title, rate, length, fixed, "scenes" if stated.scenes else "tags"), outputs
     raise AssertionError("at least one length is tried")
 
 

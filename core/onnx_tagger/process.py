@@ -83,13 +83,21 @@ class OnnxProcess:
         """Whether the process has broken off."""
         return bool(self._gone)
 
-    def run(self, samples: npt.NDArray[np.float32], seconds: float) -> npt.NDArray[np.float32]:
-        """What the graph outputs for a waveform (samples,) of ``seconds``, averaged over its frames: (classes,), finite."""
+    def run(
+        self, samples: npt.NDArray[np.float32], seconds: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What the graph outputs for a waveform (samples,) of ``seconds``, averaged over its frames: (classes,) and the embedding (units,), finite.
+
+        Of a graph without one the embedding has no units.
+        """
         cpu_s = RUN_S + RUN_S_PER_SECOND * seconds
         body = messages.GRANT.pack(cpu_s, len(samples)) + np.ascontiguousarray(samples, np.float32).tobytes()
         answer = self._exchange([(messages.RUN, body)], messages.RESULT, cpu_s)
-        output = np.frombuffer(answer[: len(answer) // 4 * 4], np.float32)
-        return finite(output, self._title, len(samples))
+        head, content = answer[: messages.TAGS_BYTES], answer[messages.TAGS_BYTES :]
+        values = np.frombuffer(content[: len(content) // 4 * 4], np.float32)
+        classes = int.from_bytes(head, "little")
+        finite(values, self._title, len(samples))
+        return values[:classes], values[classes:]
 
     def count(self, samples: int) -> int | str:
         """Multiply-accumulate operations for so many samples, or in a few words why they are not counted."""

@@ -46,17 +46,23 @@ class Model:
         del parsed  # as large as the file, which onnxruntime parses once more
         self._session = _session(data, threads)
 
-    def run(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The output for a waveform (samples,), averaged over its frames where it has some: (classes,)."""
+    def run(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """The output for a waveform (samples,), averaged over its frames where it has some, (classes,), and the embedding, (units,), if it has one."""
+        read = self._interface
+        names = [read.output] if read.embedding is None else [read.output, read.embedding]
         try:
-            (output,) = self._session.run([self._interface.output], self._feed(samples))
+            outputs = self._session.run(names, self._feed(samples))
         except Exception as error:
             raise _refused(f"cannot run on {len(samples):,} samples", error) from error
-        if output.ndim == 0 or not 0 < output.size <= _MOST_VALUES:
-            raise GraphError(
-                f"outputs an array of shape {output.shape}; a tagger outputs (batch, classes), or (frames, classes)"
-            )
-        return np.asarray(output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64), np.float32)
+        for output in outputs:
+            if output.ndim == 0 or not 0 < output.size <= _MOST_VALUES:
+                raise GraphError(
+                    f"outputs an array of shape {output.shape}; a tagger outputs (batch, classes), or (frames, classes)"
+                )
+        return [
+            np.asarray(output.reshape(-1, output.shape[-1]).mean(axis=0, dtype=np.float64), np.float32)
+            for output in outputs
+        ]
 
     def count(self, samples: int) -> int | str:
         """Multiply-accumulate operations of a pass over so many samples, or why they are not counted."""
@@ -133,7 +139,13 @@ def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
             limits.start_clock(cpu_s)
             if kind == messages.RUN:
                 waveform = np.frombuffer(body, np.float32, samples, messages.GRANT.size)
-                send(sink, messages.RESULT, model.run(waveform).data.cast("B"))
+                outputs = model.run(waveform)
+                send(
+                    sink,
+                    messages.RESULT,
+                    len(outputs[0]).to_bytes(messages.TAGS_BYTES, "little")
+                    + np.concatenate(outputs).tobytes(),
+                )
             else:
                 send(sink, messages.COUNTED, json.dumps(model.count(samples)).encode())
                 trim()

@@ -184,7 +184,7 @@ MISTAKES = {
     "{in} -o out -f csv": "There is no format 'csv'; give one of npz, parquet.",
     "{in} -o out --overlap 0.1": "--overlap is between windows; give --window S as well.",
     "{in} -o out --window 0.2": "Windows of 0.2 s do not fit CNN14; give 0.31 to 30 s.",
-    "{in} -o out -m {onnx}": "counted layer by layer or asked for embeddings. Give the checkpoint",
+    "{in} -o out -m {onnx}": "tagger.onnx has no output called embedding; give the checkpoint",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import csv
 import importlib.metadata
 import io
 import json
+import shutil
 import subprocess
 import venv
 import zipfile
@@ -13,8 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
+import torch
 from packaging.requirements import Requirement
 
 from core.audio import load_clip
@@ -22,6 +25,7 @@ from core.checkpoints import CHECKPOINTS_DIR
 from core.examples import synthesize
 from core.export import export
 from core.export.bundle import REQUIREMENTS
+from core.files import file_sha256
 from core.pruning.plan import plan
 from core.pruning.plan_file import load_plan
 from core.pruning.provenance import pruned_info
@@ -144,22 +148,83 @@ def test_the_script_tags_as_pannscope_does(pruned, unpacked, bare, tmp_path):
         assert next(iter(found[name])) == next(iter(wanted))
 
 
+def self_tested(python: Path, folder: Path, cwd: Path) -> tuple[int, list[str]]:
+    """Exit code of the self-test, and its line of each model."""
+    done = run(python, folder / "tag.py", "--self-test", cwd=cwd)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout.splitlines()[::2]
+
+
+def test_the_self_test_passes_and_states_what_eight_bits_lose(pruned, unpacked, bare, tmp_path):
+    done = run(bare, unpacked / "tag.py", "--self-test", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stored = json.loads((unpacked / "self_test.json").read_text())
+    first = stored["recordings"][0]
+    waveform, _ = soundfile.read(unpacked / first["file"], dtype="float32")
+    wanted = pruned.model.probabilities(torch.from_numpy(waveform)[None])[0].numpy()
+    assert np.allclose(first["probabilities"], wanted, atol=1e-6)
+    assert np.allclose(first["embedding"], pruned.embedding(waveform), rtol=1e-4, atol=1e-5)
+    assert stored["models"]["model.onnx"]["probability"] < 2e-5
+    lost = stored["models"]["model.int8.onnx"]["measured"]
+    assert 1e-5 < lost < 0.05
+    lines = done.stdout.splitlines()
+    assert [line.rpartition(": ")[2] for line in lines[::2]] == ["passed", "passed"]
+    assert f"{lost:.2g}" in lines[3]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_self_test_fails_on_one_changed_weight(unpacked, bare, tmp_path, hidden):
+    """By the file's checksum, and by its outputs where that was written anew."""
+    folder = tmp_path / "changed"
+    shutil.copytree(unpacked, folder)
+    model = onnx.load(folder / "model.onnx")
+    weight = next(each for each in model.graph.initializer if each.name == "fc1.weight")
+    values = onnx.numpy_helper.to_array(weight).copy()
+    largest = np.unravel_index(np.abs(values).argmax(), values.shape)
+    values[largest] *= -1
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, folder / "model.onnx")
+    if hidden:
+        stored = json.loads((folder / "self_test.json").read_text())
+        stored["models"]["model.onnx"]["sha256"] = file_sha256(folder / "model.onnx")
+        (folder / "self_test.json").write_text(json.dumps(stored))
+    code, (whole, eight_bits) = self_tested(bare, folder, tmp_path)
+    assert code == 1
+    assert ("embedding differs by more" if hidden else "not the one that was exported") in whole
+    assert eight_bits.endswith("passed")
+
+
+def test_the_self_test_of_a_damaged_or_missing_model_fails_in_a_line(unpacked, bare, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(unpacked, folder)
+    (folder / "model.onnx").write_bytes(b"no model")
+    (folder / "model.int8.onnx").unlink()
+    code, lines = self_tested(bare, folder, tmp_path)
+    assert code == 1
+    assert all("FAILED" in line for line in lines)
+
+
 def test_the_script_without_a_recording_says_how(unpacked, bare, tmp_path):
     done = run(bare, unpacked / "tag.py", cwd=tmp_path)
     assert done.returncode == 1
-    assert "python tag.py FILE..." in done.stderr
+    assert "python tag.py [--int8] FILE..." in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_what_lies_in_it(pruned, unpacked):
     names = {path.name for path in unpacked.iterdir()}
     assert names == {
-        "README.md", "MODEL_CARD.md", "model.onnx", "classes.csv", "plan.json", "tag.py", "requirements.txt", "CREDITS.md",
+        "README.md", "MODEL_CARD.md", "model.onnx", "model.int8.onnx", "classes.csv", "class_labels_indices.csv", "plan.json", "tag.py",
+        "requirements.txt", "self_test.json", "test_wavs", "CREDITS.md",
     }  # fmt: skip
     rows = list(csv.DictReader(io.StringIO((unpacked / "classes.csv").read_text())))
     assert [row["name"] for row in rows] == list(pruned.classes.names)
     assert [int(row["index"]) for row in rows] == list(pruned.classes.indices)
-    assert len((unpacked / "tag.py").read_text().splitlines()) < 60
+    assert len((unpacked / "tag.py").read_text().splitlines()) < 120
+    table = list(csv.reader(io.StringIO((unpacked / "class_labels_indices.csv").read_text())))
+    assert table[0] == ["index", "mid", "display_name"]
+    assert {row[2]: row[1] for row in table}["Speech"] == "/m/09x0r"  # AudioSet's own identifier
+    assert [row[2] for row in table[1:]] == list(pruned.classes.names)
     assert (unpacked / "CREDITS.md").read_bytes() == (CHECKPOINTS_DIR / "CREDITS.md").read_bytes()
 
 
@@ -191,7 +256,7 @@ def test_a_network_that_was_never_pruned_has_no_plan(studio, tmp_path):
     assert "plan.json" not in names
     assert "CREDITS.md" not in names
     assert "not in Pannscope's list" in card
-    assert "The bundle has no plan" in done.notes[0]
+    assert "The bundle has no plan" in done.notes[1]
 
 
 def test_the_embedded_pair_has_its_plan_although_its_file_is_older(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import soxr
 
 from core.api import profile
-from core.audio import encode_wav
+from core.audio import encode_wav, load_clip
 from core.checkpoints.info import NUMBERED
 from core.compare import compare
 from core.errors import CheckpointError, ModelError
@@ -23,7 +23,7 @@ from core.onnx_tagger.graph import GraphError
 from core.onnx_tagger.network import ASSUMED_LOGITS, ASSUMED_PROBABILITIES, OnnxNetwork, SampleRateError
 from core.tagging import Tagger, load_tagger
 from scripts.hostile_onnx import Kind, kinds
-from tests.core.onnx_models import FILTERS, HOP, NAMES, TAPS, by_hand, write
+from tests.core.onnx_models import FILTERS, HOP, NAMES, TAPS, by_hand, weights, write
 
 RATE = {"sample_rate": 16_000}
 KINDS = {kind.name: kind for kind in kinds()}
@@ -49,6 +49,9 @@ def goes_round(demo: Tagger, copy: Tagger) -> None:
     assert (
         np.abs(copy.probabilities(clip.waveform[:500]) - demo.probabilities(clip.waveform[:500])).max() < 1e-4
     )
+    embedding = demo.embedding(clip.waveform)
+    assert copy.info.embedding == len(embedding)
+    assert np.abs(copy.embedding(clip.waveform) - embedding).max() < 1e-5 * np.abs(embedding).max()
 
 
 def test_a_16_khz_model_and_a_fixed_window_beside_cnn14(tmp_path: Path) -> None:
@@ -102,6 +105,27 @@ def test_our_export_goes_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert counts.macs is not None
     # The front end's three products beside convolutions and linear layers: the Fourier transform in two steps, and the mel bands.
     assert counts.macs - counted.macs_network == 1_001 * (34 * 32 * 32 + 17 * 64 * 64 + 513 * 64)
+
+
+def test_an_embedding_of_frames_on_the_command_line(cli: Any, tmp_path: Path) -> None:
+    """A file whose first output is frames of an embedding, against the convolution by hand; the tags are still its other output."""
+    clip = tmp_path / "rain.wav"
+    clip.write_bytes(encode_wav(example_clip("rain").waveform[:64_000]))
+    path = write(tmp_path / "free.onnx", metadata=RATE, output="tags")
+    model = onnx.load(str(path))
+    model.graph.node.append(onnx.helper.make_node("Transpose", ["maps"], ["embeddings"], perm=[0, 2, 1]))
+    frames = onnx.helper.make_tensor_value_info(
+        "embeddings", onnx.TensorProto.FLOAT, ["batch", "frames", FILTERS]
+    )
+    model.graph.output.insert(0, frames)
+    onnx.save(model, str(path))
+    said = cli("embed", str(clip), "--checkpoint", str(path), "--logits", "--json").document
+    waveform = soxr.resample(load_clip(clip).waveform, 32_000, 16_000, "HQ")
+    steps = np.lib.stride_tricks.sliding_window_view(waveform, TAPS)[::HOP]
+    expected = np.maximum(steps @ weights()["kernel"][:, 0].T, 0).mean(axis=0)
+    np.testing.assert_allclose(said["embedding"], [expected], atol=1e-6)
+    tagger = load_tagger(checkpoint=path, classes=NAMES)
+    np.testing.assert_allclose(tagger.probabilities(load_clip(clip).waveform), by_hand(waveform), atol=1e-6)
 
 
 def test_on_the_command_line(cli: Any, tmp_path: Path) -> None:
@@ -197,12 +221,12 @@ def test_a_graph_that_is_refused(kind: Kind, tmp_path: Path, monkeypatch: pytest
                 raise CheckpointError(f"{path} {error}.") from error
             self.facts = self._model.facts
 
-        def run(self, samples: np.ndarray, seconds: float) -> np.ndarray:
+        def run(self, samples: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
             try:
-                output = self._model.run(samples)
+                output = self._model.run(samples)[0]
             except GraphError as error:
                 raise CheckpointError(f"x.onnx {error}.") from error
-            return process.finite(output, "x.onnx", len(samples))
+            return process.finite(output, "x.onnx", len(samples)), np.zeros(0, np.float32)
 
     monkeypatch.setattr("core.onnx_tagger.network.OnnxProcess", Inside)
     with pytest.raises(CheckpointError) as caught:
