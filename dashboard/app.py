@@ -23,6 +23,7 @@ from core.runtime import process  # noqa: E402
 from dashboard import formats  # noqa: E402
 from dashboard.server import upload_limit, warm_up  # noqa: E402
 from dashboard.server.http import FrontDoor  # noqa: E402
+from dashboard.server.live_route import LiveRoute  # noqa: E402
 from dashboard.server.shutdown import Shutdown  # noqa: E402
 from dashboard.server.upload_guard import UploadGuard  # noqa: E402
 from dashboard.widgets import query_params, theme, visit  # noqa: E402
@@ -54,6 +55,7 @@ def navigate() -> None:
         st.stop()
     pages = {
         "Compare two networks": st.Page("compare/page.py", title="Compare", default=True),
+        "Recognise sounds live": st.Page("live/page.py", title="Live", url_path="live"),
         "Prune a network": st.Page("prune/page.py", title="Prune", url_path="prune"),
         "Look at the filters": st.Page("filters/page.py", title="Filters", url_path="filters"),
         "Weigh quality against cost": st.Page("tradeoff/page.py", title="Trade-off", url_path="trade-off"),
@@ -73,4 +75,8 @@ def navigate() -> None:
 if __name__ == "__main__":
     navigate()
 else:
-    app = st.App(__file__, lifespan=lifespan, middleware=[Middleware(FrontDoor), Middleware(UploadGuard)])
+    app = st.App(
+        __file__,
+        lifespan=lifespan,
+        middleware=[Middleware(each) for each in (FrontDoor, UploadGuard, LiveRoute)],
+    )

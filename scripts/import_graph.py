@@ -26,7 +26,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dashboard.charts",),
     ("dashboard.server",),
     ("dashboard.widgets",),
-    ("dashboard.compare", "dashboard.prune", "dashboard.filters", "dashboard.tradeoff", "dashboard.models"),
+    (
+        "dashboard.compare",
+        "dashboard.live",
+        "dashboard.prune",
+        "dashboard.filters",
+        "dashboard.tradeoff",
+        "dashboard.models",
+    ),
     ("dashboard.app",),
 )
 

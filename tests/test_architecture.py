@@ -14,7 +14,7 @@ from scripts.import_graph import LAYERS, PACKAGES, Import, imports, layer, modul
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 350
-PAGES = ("dashboard.compare", "dashboard.prune", "dashboard.filters")
+PAGES = ("dashboard.compare", "dashboard.live", "dashboard.prune", "dashboard.filters")
 
 MODULES = modules(ROOT, PACKAGES)
 IMPORTS = imports(ROOT, PACKAGES)

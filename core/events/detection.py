@@ -73,11 +73,64 @@ class _Open:
     running: bool = True
 
 
-def detect(rows: Iterable[Row], classes: ClassSet, settings: EventSettings) -> list[Event]:
-    """The events of tags over time, in the order of their onsets.
+class Detector:
+    """Finds events while rows are computed.
 
     An event begins with the first row of ``on`` or more and ends before the first one under ``off``. Gaps are closed first, then short events are left
-    out, as pyannote.audio's ``Binarize`` does. Rows are used one after the other; memory grows with the events alone.
+    out, as pyannote.audio's ``Binarize`` does. Memory grows neither with the rows nor with the events that it has returned.
+
+    Examples
+    --------
+    >>> detector = Detector(ClassSet.from_names(["Rain"]), EventSettings(on=0.5, off=0.3))
+    >>> ended = [detector.push(Row(time, time + 1.0, np.array([value]))) for time, value in enumerate((0.6, 0.4, 0.2, 0.7))]
+    >>> [[(event.onset_s, event.offset_s) for event in events] for events in ended]
+    [[], [], [], [(0, 2.0)]]
+    >>> [event.onset_s for event in detector.going_on]
+    [3]
+    """
+
+    def __init__(self, classes: ClassSet, settings: EventSettings) -> None:
+        self._classes, self._names, self._settings = classes, classes.names, settings
+        self._unfinished: dict[int, _Open] = {}
+
+    def push(self, row: Row) -> list[Event]:
+        """Use the next row; the events that have ended and can no longer go on."""
+        settings, ended = self._settings, []
+        on, continued = row.probabilities >= settings.on, row.probabilities >= settings.below
+        for position, event in list(self._unfinished.items()):
+            event.running = event.running and bool(continued[position])
+            if event.running:
+                event.offset_s = row.end_s
+            elif row.start_s - event.offset_s > settings.gap_s + _ROUNDING_S:
+                ended.append(position)
+        finished = self._finished(ended)
+        for position in map(int, np.flatnonzero(on)):
+            value = float(row.probabilities[position])
+            event = self._unfinished.setdefault(position, _Open(row.start_s, row.end_s, value))
+            event.offset_s, event.probability, event.running = row.end_s, max(event.probability, value), True
+        return finished
+
+    @property
+    def going_on(self) -> list[Event]:
+        """The events that the next rows may make longer, as they are so far and however short."""
+        return [self._event(position, event) for position, event in self._unfinished.items()]
+
+    def finish(self) -> list[Event]:
+        """End the events that go on: no row follows."""
+        return self._finished(list(self._unfinished))
+
+    def _finished(self, positions: Iterable[int]) -> list[Event]:
+        least = self._settings.least_s - _ROUNDING_S
+        events = [self._event(position, self._unfinished.pop(position)) for position in positions]
+        return [event for event in events if event.offset_s - event.onset_s >= least]
+
+    def _event(self, position: int, event: _Open) -> Event:
+        index, name = self._classes.indices[position], self._names[position]
+        return Event(index, name, event.onset_s, event.offset_s, event.probability)
+
+
+def detect(rows: Iterable[Row], classes: ClassSet, settings: EventSettings) -> list[Event]:
+    """The events of tags over time, as ``Detector`` finds them, in the order of their onsets.
 
     Examples
     --------
@@ -88,28 +141,6 @@ def detect(rows: Iterable[Row], classes: ClassSet, settings: EventSettings) -> l
     Rain 1 3.0 0.6
     Rain 4 5.0 0.7
     """
-    unfinished: dict[int, _Open] = {}
-    done: list[Event] = []
-
-    def finish(position: int) -> None:
-        event = unfinished.pop(position)
-        if event.offset_s - event.onset_s >= settings.least_s - _ROUNDING_S:
-            index, name = classes.indices[position], names[position]
-            done.append(Event(index, name, event.onset_s, event.offset_s, event.probability))
-
-    names = classes.names
-    for row in rows:
-        on, continued = row.probabilities >= settings.on, row.probabilities >= settings.below
-        for position, event in list(unfinished.items()):
-            event.running = event.running and bool(continued[position])
-            if event.running:
-                event.offset_s = row.end_s
-            elif row.start_s - event.offset_s > settings.gap_s + _ROUNDING_S:
-                finish(position)
-        for position in map(int, np.flatnonzero(on)):
-            value = float(row.probabilities[position])
-            event = unfinished.setdefault(position, _Open(row.start_s, row.end_s, value))
-            event.offset_s, event.probability, event.running = row.end_s, max(event.probability, value), True
-    for position in list(unfinished):
-        finish(position)
-    return sorted(done, key=lambda event: (event.onset_s, -event.probability, event.index))
+    detector = Detector(classes, settings)
+    events = [event for row in rows for event in detector.push(row)] + detector.finish()
+    return sorted(events, key=lambda event: (event.onset_s, -event.probability, event.index))

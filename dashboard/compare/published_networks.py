@@ -8,13 +8,12 @@ from core import checkpoints
 from core.settings import fixed_models
 from core.tagging import EMBEDDED_PAIR, OFFICIAL_PAIR
 from dashboard import formats
-from dashboard.compare import settings
 from dashboard.compare.settings import Settings
 from dashboard.server.downloads import DownloadStatus
 from dashboard.server.models import missing_official
 from dashboard.server.own_networks import is_demonstration, title
 from dashboard.server.server import get_server
-from dashboard.widgets import download
+from dashboard.widgets import download, pair_select
 from dashboard.widgets.job_panel import job_panel
 
 
@@ -23,7 +22,7 @@ def networks(chosen: Settings) -> None:
     downloads = get_server().downloads
     over = download.watch()
     if over is not None and over.done and chosen.models == EMBEDDED_PAIR:
-        settings.use_pair(*OFFICIAL_PAIR)
+        pair_select.use_pair(*OFFICIAL_PAIR)
         st.rerun()
     job_panel(
         "fetch",
@@ -31,7 +30,7 @@ def networks(chosen: Settings) -> None:
         download.progress,
         downloads.cancel,
         lambda _status: _offer(chosen, download.ended()),
-        outdated=lambda: download.just_ended(downloads.status) or settings.pair_is_waiting(),
+        outdated=lambda: download.just_ended(downloads.status) or pair_select.pair_is_waiting(),
     )
 
 
@@ -56,7 +55,7 @@ def _offer(chosen: Settings, ended: DownloadStatus | None) -> None:
                 "Show the published networks",
                 key="show_official",
                 type="tertiary",
-                on_click=settings.use_pair,
+                on_click=pair_select.use_pair,
                 args=OFFICIAL_PAIR,
             )
     if failure:

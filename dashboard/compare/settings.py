@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.classes import CATEGORIES
-from core.tagging import default_pair
-from dashboard.widgets import own_checkpoint, query_params
+from dashboard.widgets import pair_select, query_params
 
 TOP_K = 10
 THRESHOLD = 0.5
@@ -41,54 +40,9 @@ class Settings:
         return self.baseline, self.candidate
 
 
-def use_pair(baseline: str, candidate: str) -> None:
-    """Ask the next run to show these two models."""
-    st.session_state["pair_to_show"] = (baseline, candidate)
-
-
-def pair_is_waiting() -> bool:
-    """Whether two models were asked for that the page does not show yet."""
-    return "pair_to_show" in st.session_state
-
-
 def choose() -> Settings:
     """Draw the widgets and read them."""
-    selects = st.container()
-    own_checkpoint.upload(st.expander("Your own checkpoint", icon=":material/upload:"), "candidate")
-    titles = own_checkpoint.choices()
-    names = list(titles)
-    pair = st.session_state.pop("pair_to_show", None)
-    if pair and all(name in names for name in pair):
-        st.session_state["baseline"], st.session_state["candidate"] = pair
-    first = tuple(name if name in names else names[0] for name in default_pair())
-
-    def select(label: str, key: str, default: str, help_text: str) -> str:
-        query_params.follow(key, query_params.named(titles), default)
-        if st.session_state[key] not in titles:
-            st.session_state[key] = default  # an own one that was removed
-        chosen = selects.selectbox(
-            label,
-            names,
-            format_func=lambda name: titles.get(name, name),
-            key=key,
-            persist_state="session",
-            help=help_text,
-        )
-        query_params.keep(key, chosen, default)
-        return chosen
-
-    baseline = select(
-        "Baseline",
-        "baseline",
-        first[0],
-        "Drawn to the left, in blue: the network that the other one is compared with.",
-    )
-    candidate = select(
-        "Pruned network",
-        "candidate",
-        first[1],
-        "Drawn to the right, in orange: the network that is compared with the baseline.",
-    )
+    baseline, candidate = pair_select.choose_pair()
     query_params.follow("top_k", query_params.whole(1, _MOST_TAGS), TOP_K)
     top_k = st.slider(
         "Tags to show, at most",

@@ -9,7 +9,7 @@
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
     server.pruned_tags(cut)              its tags;  .pruned_comparison(cut), .pruned_latencies(cut), each with a ``known_`` twin
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
-    server.timelines                     two networks' tags over time
+    server.timelines                     two networks' tags over time;  .live  visitors' microphones
     server.healing                       training a pruned network, one at a time;  .jobs, .downloads  other work in the background
 
 Every result is cached under content hashes and settings, so that a moved slider computes nothing twice, and no clip or file can get
@@ -35,6 +35,7 @@ from dashboard.server.filters import Filters
 from dashboard.server.healing import Healer
 from dashboard.server.inference_queue import InferenceQueue, OnWait
 from dashboard.server.jobs import Jobs
+from dashboard.server.live_streams import LiveStreams
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.models import Models, missing_official
 from dashboard.server.own_networks import OwnNetwork
@@ -75,6 +76,7 @@ class Server:
         self.costs = models.costs
         self.entry = models.entry
         self.timelines = Timelines(self.jobs, models)
+        self.live = LiveStreams(self.queue, models.tagger)
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)
         self.pruned, self.pruned_key = self._pruned.pruned, self._pruned.key

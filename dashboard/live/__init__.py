@@ -1,0 +1,1 @@
+"""The Live page: the microphone, what both networks recognise in it, and when."""
