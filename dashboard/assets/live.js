@@ -335,8 +335,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (on && data.sounds !== "All sounds") said.push(data.sounds);
     text(figures, said.join(" · "));
     figures.title = "How often both networks really run; from a sound at the microphone to the first tags that include it; the networks' computing for one window.";
-    root.dataset.delay = live.delay?.toFixed(3) ?? "";
-    root.dataset.until = answer?.until ?? "";
     const shown = answer?.rows ?? [];
     text(headline, heading(shown, on));
     rows.forEach(({ row, name, bars }, number) => {
@@ -374,7 +372,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const parts = both.length ? [`Both recognise ${names(both)}`] : [];
     only.forEach((list, side) => { if (list.length) parts.push(`${both.length ? "only" : "Only"} ${titles[side]} ${names(list)}`); });
     if (parts.length) return parts.join("; ");
-    return shown.length && on ? `Nothing at ${data.thresholdText} or more` : "Nothing yet";
+    return shown.length && on ? `Nothing at ${data.thresholdText} or more` : on ? "Nothing yet" : "Tags appear here as soon as the microphone is on";
   }
 
   document.addEventListener("visibilitychange", () => live.redraw(), options);

@@ -41,6 +41,7 @@ def choose() -> Chosen:
     )
     query_params.keep("sounds", shown, sounds.ALL)
     chosen = _choose_classes() if shown == sounds.CHOSEN else ()
+    query_params.keep_list("only", [str(index) for index in chosen])
     query_params.follow("live_threshold", _THRESHOLDS.get, _DEFAULT.threshold)
     threshold = st.slider(
         "Threshold",
@@ -87,5 +88,4 @@ def _choose_classes() -> tuple[int, ...]:
         persist_state="session",
         placeholder="All classes",
     )
-    query_params.keep_list("only", [str(index) for index in chosen])
     return tuple(chosen)

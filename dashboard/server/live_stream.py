@@ -30,7 +30,7 @@ MOST_EVENTS = 2_000
 IDLE_S = 5.0
 """A stream that has received nothing for so long is not active: its place and its ten seconds are free for others."""
 
-_LEAST_S = 0.5  # of sound, before anything is computed
+_LEAST_S = 1.0  # of sound, before anything is computed
 _GAP_S = 1.0  # two events of a class so close are one
 _RATE_OVER_S = 4.0
 _MOST_ROWS, _MOST_BELOW = 8, 3
@@ -98,10 +98,7 @@ class LiveStream:
         self._lock = threading.RLock()
         self._ring = Ring(RING_S)
         self._sides: tuple[_Side, ...] = ()
-        self._computed, self._since = (
-            0,
-            0,
-        )  # positions, in the browser's samples, that the last two results reach to
+        self._computed = self._since = 0  # the browser's samples that the last two results reach to
         self._edge_s = self._middle_s = 0.0
         self._finished: deque[tuple[int, str, Event]] = deque(maxlen=MOST_EVENTS)
         self._ended = 0  # events that have ended so far, the forgotten ones included
@@ -202,7 +199,7 @@ class LiveStream:
                 "message": self._message,
                 "until": self._computed,
                 "since": self._since,
-                "rate": round((len(self._times) - 1) / span_s, 1) if span_s else None,
+                "rate": round((len(self._times) - 1) / span_s, 1) if span_s >= 1 else None,
                 "took_ms": round(1000 * self._took_s),
                 "rows": self._rows(),
                 "ended": [_event(number, event) for number, _, event in new],

@@ -20,7 +20,7 @@ class Ring:
     >>> ring = Ring(0.5)
     >>> ring.write(0, 32_000, np.zeros(12_000, np.int16)), ring.write(8_000, 32_000, np.ones(8_000, np.int16))
     (True, True)
-    >>> ring.position, ring.end_s, ring.start_s, np.count_nonzero(ring.last(0.25))
+    >>> ring.position, ring.end_s, ring.start_s, int(np.count_nonzero(ring.last(0.25)))
     (16000, 0.5, 0.0, 4000)
     >>> ring.write(32_000, 32_000, np.ones(8_000, np.int16)), ring.start_s, ring.end_s
     (False, 1.0, 1.25)
