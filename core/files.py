@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from core.errors import PannscopeError
@@ -134,3 +134,19 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file's content, as hexadecimal digits. Raises ``OSError``."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(folder: str | os.PathLike[str], suffixes: Collection[str]) -> Iterator[str]:
+    """The files with one of these suffixes in a folder and in those below it, in the order of their names: paths that begin with ``folder``.
+
+    Hidden files and folders are left out, and links to folders are not followed. Raises ``OSError`` where a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for where, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
+                yield os.path.join(where, name)

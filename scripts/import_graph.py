@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core.compare", "core.events", "core.streaming", "core.training"),
     ("core.pruning", "core.verdict", "core.tradeoff", "core.embeddings", "core.panns_inference"),
     ("core.api", "core.export"),
-    ("core.benchmark",),
+    ("core.benchmark", "core.batch"),
     ("core.cli",),
     ("pannscope",),
     ("dashboard.formats",),

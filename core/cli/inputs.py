@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from core.errors import DataError
+from core.files import files_below
 
 RecordingsArgument = Annotated[
     list[str],
@@ -104,17 +105,13 @@ def find_recordings(given: Sequence[str]) -> list[Input]:
 def _inside(folder: str) -> Iterator[Input]:
     from core.audio import SUFFIXES
 
-    def refuse(error: OSError) -> None:
+    try:
+        for path in files_below(folder, SUFFIXES):
+            yield Input(path, os.path.relpath(path, folder).replace(os.sep, "/"))
+    except OSError as error:
         raise DataError(
             f"The folder {error.filename} cannot be read ({error.strerror}); change its permissions."
-        )
-
-    for where, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                path = os.path.join(where, name)
-                yield Input(path, os.path.relpath(path, folder).replace(os.sep, "/"))
+        ) from error
 
 
 def several(given: Sequence[str]) -> bool:

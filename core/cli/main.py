@@ -11,6 +11,7 @@ import typer
 
 from core import __version__, settings
 from core.cli import (
+    batch,
     bench,
     distillation,
     embedding,
@@ -64,6 +65,7 @@ for group in (
     tagging,
     timeline,
     embedding,
+    batch,
     profiling,
     sensitivity,
     pruning,

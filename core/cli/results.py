@@ -183,11 +183,11 @@ def write_result(target: Path, content: bytes, done: str) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Hold the folder's lock: two runs into one folder go one after the other, and the second skips what the first has written."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
@@ -200,5 +200,5 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()
+            (folder / name).unlink()
         lock.release()
