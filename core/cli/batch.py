@@ -114,19 +114,36 @@ class WorkOptions:
         ),
     ] = None
 
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: its address, auto for the one of this machine, or local to start one here.",
+            show_default=False,
+        ),
+    ] = None
+
     def checked(self) -> WorkOptions:
-        """The same; raises ``DataError`` for numbers below 1."""
+        """The same; raises ``DataError`` for numbers below 1, and where Ray is not installed."""
+        from core.batch.cluster import ray_actors
+
         for name, value in (("--workers", self.workers), ("--part-clips", self.part_clips)):
             if value is not None and value < 1:
                 raise DataError(f"{name} is a number from 1 on; got {value}.")
+        if self.ray is not None:
+            ray_actors(self.ray, self.workers)
         return self
 
     def runner(self, parts: int) -> Runner:
         """The workers; no more than there are parts."""
+        from core.batch.cluster import ray_actors
         from core.batch.processes import worker_processes
         from core.batch.run import in_this_process
         from core.runtime.machine import usable_cpus
 
+        if self.ray is not None:
+            return ray_actors(self.ray, self.workers)
         count = min(self.workers or usable_cpus(), parts)
         return in_this_process if count <= 1 else worker_processes(count)
 

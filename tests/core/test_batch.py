@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import sys
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -235,6 +237,22 @@ def test_a_lost_clip_is_not_run(batch, studio, corpus, tmp_path):
     part = Part((("a.wav", "/a.wav"),), {}, "part-x.parquet", {}).without(0, "why")
     assert process_part(job, {}, part).failed == 1
     assert {"clip": "a.wav", "path": "/a.wav", "error": "why"} in failures(tmp_path / "out")
+
+
+def test_on_ray_the_files_are_the_same(batch, corpus, tmp_path):
+    pytest.importorskip("ray", reason="--ray needs the extra: pip install 'pannscope[batch]'")
+    found = batch(corpus, tmp_path / "ray", "--part-clips", 3, "--ray", "local").document
+    assert (found["tagged"], found["failed"]) == (4, 1)
+    batch(corpus, tmp_path / "plain", "--part-clips", 3)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+
+
+def test_without_ray(batch, corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # what Python itself puts there to forbid an import
+    refused = batch(corpus, tmp_path / "out", "--ray", "local").complaint
+    assert "--ray needs Ray, which is not installed; install it: pip install 'pannscope[batch]'" in refused
+    assert not (tmp_path / "out").exists()
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 # Sources and targets
