@@ -52,7 +52,7 @@ class Live {
   }
 
   forget() {
-    Object.assign(this, { queue: [], queued: 0, seen: 0, answer: null, rate: RATE, silentFor: 0, dropped: 0, offset: Infinity });
+    Object.assign(this, { queue: [], seen: 0, answer: null, rate: RATE, silentFor: 0, dropped: 0, offset: Infinity });
   }
 
   use(data, expire) {
@@ -90,7 +90,7 @@ class Live {
     const [track] = this.stream.getAudioTracks();
     track.addEventListener("ended", () => this.pause("The microphone was disconnected: connect it, then press Resume."));
     if (this.pausedAt) this.position += Math.round(((performance.now() - this.pausedAt) / 1000) * this.rate);
-    Object.assign(this, { state: "on", queue: [], queued: 0, silentFor: 0, offset: Infinity, last: performance.now() });
+    Object.assign(this, { state: "on", queue: [], silentFor: 0, offset: Infinity, last: performance.now() });
     this.say("");
   }
 
@@ -128,7 +128,7 @@ class Live {
 
   pause(text = "Paused: the microphone is off.") {
     this.close();
-    Object.assign(this, { state: "paused", pausedAt: performance.now(), queue: [], queued: 0 });
+    Object.assign(this, { state: "paused", pausedAt: performance.now(), queue: [] });
     this.say(text);
   }
 
@@ -139,18 +139,17 @@ class Live {
     this.last = now;
     if (missing > 1) {  // a tab in the background that the browser has stopped
       this.position += Math.round(missing * this.rate);
-      [this.queue, this.queued] = [[], 0];
+      this.queue = [];
       this.note = `The browser has stopped this tab for ${missing.toFixed(0)} s: that sound is missing.`;
     }
     this.queue.push(block);
-    this.queued += block.length;
     this.position += block.length;
     this.offset = Math.min(this.offset + 0.002, now - (1000 * this.position) / this.rate);  // the least late message tells when a sample was recorded
     let peak = 0;
     for (const sample of block) peak = Math.max(peak, Math.abs(sample));
     this.silentFor = peak < 4 ? this.silentFor + block.length / this.rate : 0;
-    while (this.queued > KEPT_S * this.rate) {
-      this.queued -= this.queue.shift().length;
+    while (this.queue.length * BLOCK > KEPT_S * this.rate) {
+      this.queue.shift();
       this.dropped++;
     }
     this.analyse();
@@ -171,12 +170,13 @@ class Live {
 
   // One request at a time; what is recorded meanwhile goes with the next one, and of more than two seconds the oldest is left out.
   async send() {
-    if (this.sending || this.state !== "on" || this.queued < this.data.hopS * this.rate) return;
+    const hop = Math.round((this.data.hopS * this.rate) / BLOCK);
+    if (this.sending || this.state !== "on" || this.queue.length < hop) return;
     this.sending = true;
-    const { token } = this.data, blocks = [...this.queue], sent = this.queued;
-    const body = new Int16Array(sent);
-    blocks.reduce((at, block) => (body.set(block, at), at + block.length), 0);
-    const query = new URLSearchParams({ start: this.position - sent, rate: this.rate, seen: this.seen });
+    const { token } = this.data, blocks = this.queue.slice(0, this.queue.length - (this.queue.length % hop));
+    const body = new Int16Array(blocks.length * BLOCK);
+    blocks.forEach((block, number) => body.set(block, number * BLOCK));
+    const query = new URLSearchParams({ start: this.position - this.queue.length * BLOCK, rate: this.rate, seen: this.seen });
     let wait = 0;
     try {
       const answer = await fetch(`${location.pathname.replace(/\/live\/?$/, "")}/_stcore/live/${token}?${query}`, {
@@ -187,10 +187,9 @@ class Live {
       [this.failed, this.busy] = [0, ""];
       if (answer.ok) {
         this.queue = this.queue.filter((block) => !blocks.includes(block));
-        this.queued = this.queue.reduce((sum, block) => sum + block.length, 0);
         this.draw(said);
       } else if (answer.status === 503 && said.message) {
-        [this.queue, this.queued, this.busy, wait] = [[], 0, said.message, 4000];
+        [this.queue, this.busy, wait] = [[], said.message, 4000];
       } else if (answer.status === 404 && said.message) {
         this.expire();  // the server has restarted, or has forgotten the stream: the page gets another
         wait = 3000;
@@ -331,7 +330,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.classList.toggle("quiet", on);
     button.disabled = state === "asking";
     text(status, live.status || "On: the microphone's sound is recognised.");
-    const said = on && answer?.rate ? [`${answer.rate.toFixed(1)} times a second`, `delay ${live.delay.toFixed(2)} s`, `${answer.took_ms} ms for ${titles[0] === titles[1] ? "the network" : "both networks"}`] : [];
+    const said = on && answer?.rate && !live.busy && !(live.failed > 1) ? [`${answer.rate.toFixed(1)} times a second`, `delay ${live.delay.toFixed(2)} s`, `${answer.took_ms} ms for ${titles[0] === titles[1] ? "the network" : "both networks"}`] : [];
     if (on && data.sounds !== "All sounds") said.push(data.sounds);
     text(figures, said.join(" · "));
     figures.title = "How often both networks really run; from a sound at the microphone to the first tags that include it; the networks' computing for one window.";

@@ -22,7 +22,7 @@ _TOKEN = "live_token"
 _ABOUT = """
 The browser takes the microphone at 32 kHz, with its echo cancellation, noise suppression and gain control off, since they change what is not speech, and sends
 the sound to this server in pieces of a quarter of a second. The server keeps the last {ring:g} s of it in memory, and nothing of it on a disk. Both
-networks run on the newest window up to {rate:g} times a second; where the processor is too slow for that, windows are left out, and the rate that is shown is the real one.
+networks run on the newest window up to four times a second; where the processor is too slow for that, windows are left out, and the rate that is shown is the real one.
 
 *Delay* is the time from a sound at the microphone to the first drawing of tags that include it: on average, since a sound waits for the end of its piece. A network
 needs a part of its window, too, before it is sure. The hardware's own delay before the browser has the sound is not in it.
@@ -47,7 +47,7 @@ def page() -> None:
     live_component(_data(token, chosen))
     _downloads(stream)
     with st.expander("What am I looking at?", icon=":material/help:"):
-        st.markdown(_ABOUT.format(ring=RING_S, rate=1 / HOP_S, most=formats.whole(MOST_EVENTS)))
+        st.markdown(_ABOUT.format(ring=RING_S, most=formats.whole(MOST_EVENTS)))
 
 
 def _stream(chosen: Chosen) -> tuple[str, LiveStream]:

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from core.audio import SAMPLE_RATE
 from core.classes import ClassSet
 from core.events import Detector, Document, Event, EventSettings, Row
-from core.tagging import Tagger
 from dashboard import formats
-from dashboard.server.ring import Ring
+from dashboard.server.live_network import LiveNetwork, Output
+from dashboard.server.ring import Ring, Sound
 
-HOP_S = 0.25
-"""Both networks run so often at most; the browser sends the sound in pieces of this length."""
+HOP_S = 0.256
+"""Both networks run so often at most; the browser sends the sound in pieces of this length: eight blocks of 1,024 samples."""
 
 RING_S = 10.0
 
@@ -60,21 +61,30 @@ class LiveSettings:
 class _Side:
     """One network's state in a stream: smoothed probabilities, and the events in its rows."""
 
-    def __init__(self, model: str, classes: ClassSet, settings: LiveSettings) -> None:
+    def __init__(self, model: str, classes: ClassSet, settings: LiveSettings, from_s: float) -> None:
         self.model, self.classes = model, classes
+        self._edge_s = from_s  # the end of the last row
+        self._middle_s: float | None = None  # of the last window
         self.smoothed = np.zeros(len(classes), np.float32)
         self.detector = Detector(classes, EventSettings(on=settings.threshold, gap_s=_GAP_S))
         allowed = settings.allowed
         self._mask = np.array([allowed is None or index in allowed for index in classes.indices])
-        self._fade_s, self._until = settings.smoothing_s, 0.0
+        self._fade_s = settings.smoothing_s
 
-    def take(self, row: Row) -> list[Event]:
-        """Use the next row; the events that have ended with it."""
-        probabilities = np.where(self._mask, row.probabilities, np.float32(0))
-        passed_s, self._until = row.end_s - self._until, row.end_s
-        share = 1 - np.exp(-passed_s / self._fade_s) if self._fade_s else 1.0
+    def take(self, output: Output, end_s: float) -> list[Event]:
+        """Use a window's probabilities; the events that have ended with it.
+
+        As in ``core.events.over_time`` a row is about the middle of its window; here it ends halfway to where the next one is expected.
+        """
+        probabilities = np.where(self._mask, output.probabilities, np.float32(0))
+        middle_s = end_s - output.length_s / 2
+        if self._middle_s is None:
+            self._edge_s, self._middle_s = max(self._edge_s, end_s - output.length_s), middle_s
+        start_s, self._edge_s = self._edge_s, max(self._edge_s, middle_s + (middle_s - self._middle_s) / 2)
+        self._middle_s = middle_s
+        share = 1 - np.exp((start_s - self._edge_s) / self._fade_s) if self._fade_s else 1.0
         self.smoothed += np.float32(share) * (probabilities - self.smoothed)
-        return self.detector.push(Row(row.start_s, row.end_s, probabilities))
+        return self.detector.push(Row(start_s, self._edge_s, probabilities))
 
     def shown(self) -> dict[int, tuple[str, float]]:
         """The allowed classes: index -> name and smoothed probability."""
@@ -95,11 +105,12 @@ class LiveStream:
         self.began = datetime.now(UTC)
         self._received_at = -math.inf
         self.due = 0.0  # when its networks may run again
+        self.networks: dict[str, LiveNetwork] = {}
         self._lock = threading.RLock()
         self._ring = Ring(RING_S)
         self._sides: tuple[_Side, ...] = ()
         self._computed = self._since = 0  # the browser's samples that the last two results reach to
-        self._edge_s = self._middle_s = 0.0
+        self._from_s = 0.0  # no row begins before
         self._finished: deque[tuple[int, str, Event]] = deque(maxlen=MOST_EVENTS)
         self._ended = 0  # events that have ended so far, the forgotten ones included
         self._times: deque[float] = deque()
@@ -141,12 +152,12 @@ class LiveStream:
         """Free the sound of a stream that is not active."""
         with self._lock:
             self._ring.clear()
+            self.networks = {}
 
-    def window(self) -> tuple[LiveSettings, np.ndarray, int, float]:
-        """What the networks are to run on next: settings, samples, position and time of its end."""
+    def sound(self) -> tuple[LiveSettings, Sound]:
+        """What the networks are to run on next."""
         with self._lock:
-            settings = self.settings
-            return settings, self._ring.last(settings.window_s), self._ring.position, self._ring.end_s
+            return self.settings, self._ring.sound()
 
     def fail(self, message: str) -> None:
         """Compute no more until the settings change, and say why."""
@@ -154,29 +165,21 @@ class LiveStream:
             self._message = message
 
     def take(
-        self,
-        settings: LiveSettings,
-        window: tuple[int, float, float],
-        outputs: list[tuple[Tagger, np.ndarray]],
-        took_s: float,
+        self, settings: LiveSettings, sound: Sound, outputs: list[tuple[ClassSet, Output]], took_s: float
     ) -> None:
-        """Take both networks' probabilities of a window: its end as a position and in seconds, and its length in seconds."""
-        position, end_s, length_s = window
-        middle_s = end_s - length_s / 2
+        """Take both networks' outputs for a sound."""
+        late = max(output.late for _, output in outputs)
         with self._lock:
             if settings != self.settings:
                 return  # they changed meanwhile
             if not self._sides:
                 self._sides = tuple(
-                    _Side(name, tagger.classes, settings)
-                    for name, (tagger, _) in zip(settings.names, outputs, strict=True)
+                    _Side(name, classes, settings, self._from_s)
+                    for name, (classes, _) in zip(settings.names, outputs, strict=True)
                 )
-                self._edge_s, self._middle_s = max(self._edge_s, end_s - length_s), middle_s
-            # As in core.events.over_time a row is about the middle of its window; here it ends halfway to where the next one is expected.
-            edge_s = max(self._edge_s, middle_s + (middle_s - self._middle_s) / 2)
-            for number, (side, (_, probabilities)) in enumerate(zip(self._sides, outputs, strict=True)):
-                self._keep(number, side, side.take(Row(self._edge_s, edge_s, probabilities)))
-            self._edge_s, self._middle_s = edge_s, middle_s
+            for number, (side, (_, output)) in enumerate(zip(self._sides, outputs, strict=True)):
+                self._keep(number, side, side.take(output, sound.end_s - output.late / SAMPLE_RATE))
+            position = sound.position - late * sound.rate // SAMPLE_RATE
             self._since, self._computed = self._computed or position, position
             now = self._clock()
             self._took_s = took_s
@@ -252,7 +255,7 @@ class LiveStream:
         for number, side in enumerate(self._sides):
             self._keep(number, side, side.detector.finish())
         self._sides = ()
-        self._edge_s = self._ring.start_s
+        self._from_s = self._ring.start_s
 
     def _keep(self, number: int, side: _Side, events: list[Event]) -> None:
         self._finished.extend((number, side.model, event) for event in events)

@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.audio import SAMPLE_RATE
 from core.errors import PannscopeError
 from core.runtime.background import BackgroundTask
 from core.tagging import Tagger
 from dashboard import formats
 from dashboard.server.inference_queue import InferenceQueue
+from dashboard.server.live_network import LiveNetwork, Output
 from dashboard.server.live_stream import HOP_S, LiveSettings, LiveStream
 
 MOST_ACTIVE = 2
@@ -109,16 +109,15 @@ class LiveStreams:
                 self._task = None
 
     def _compute(self, stream: LiveStream) -> None:
-        settings, samples, position, end_s = stream.window()
-        began = self._clock()
-        took_s = 0.0
-        outputs: dict[str, tuple[Tagger, np.ndarray]] = {}
+        settings, sound = stream.sound()
+        began, took_s = self._clock(), 0.0
+        outputs: dict[str, Output | None] = {}
         try:
-            for name in dict.fromkeys(settings.names):
-                tagger = self._tagger(name)
+            networks = self._networks(stream, settings)
+            for name, network in networks.items():
                 with self._queue.slot():
                     started = time.perf_counter()
-                    outputs[name] = (tagger, tagger.probabilities(samples))
+                    outputs[name] = network.run(sound)
                     took_s += time.perf_counter() - started
         except PannscopeError as error:
             stream.fail(formats.without_folders(str(error)))
@@ -126,6 +125,22 @@ class LiveStreams:
             _log.exception("a live stream's networks failed")
             stream.fail("The networks failed on this sound; see the server's log.")
         else:
-            window = (position, end_s, len(samples) / SAMPLE_RATE)
-            stream.take(settings, window, [outputs[name] for name in settings.names], took_s)
+            done = [
+                (networks[name].tagger.classes, output)
+                for name in settings.names
+                if (output := outputs[name]) is not None
+            ]
+            if len(done) == len(settings.names):
+                stream.take(settings, sound, done, took_s)
         stream.due = began + max(HOP_S * 0.9, _REST * took_s)
+
+    def _networks(self, stream: LiveStream, settings: LiveSettings) -> dict[str, LiveNetwork]:
+        """The stream's networks by their names, with what they keep; made anew where a setting or a file has changed."""
+        networks = {}
+        for name in settings.names:
+            tagger, network = self._tagger(name), stream.networks.get(name)
+            if network is None or network.tagger is not tagger or network.window_s != settings.window_s:
+                network = LiveNetwork(tagger, settings.window_s, HOP_S)
+            networks[name] = network
+        stream.networks = networks
+        return networks

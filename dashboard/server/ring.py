@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from core.audio import SAMPLE_RATE
+
+
+class Sound(NamedTuple):
+    """What a ring holds: (samples,) float32, how many it was ever given, and its end as a position, at the browser's rate, and in seconds."""
+
+    samples: np.ndarray
+    written: int
+    position: int
+    rate: int
+    end_s: float
 
 
 class Ring:
@@ -20,7 +30,7 @@ class Ring:
     >>> ring = Ring(0.5)
     >>> ring.write(0, 32_000, np.zeros(12_000, np.int16)), ring.write(8_000, 32_000, np.ones(8_000, np.int16))
     (True, True)
-    >>> ring.position, ring.end_s, ring.start_s, int(np.count_nonzero(ring.last(0.25)))
+    >>> ring.position, ring.end_s, ring.start_s, int(np.count_nonzero(ring.sound().samples))
     (16000, 0.5, 0.0, 4000)
     >>> ring.write(32_000, 32_000, np.ones(8_000, np.int16)), ring.start_s, ring.end_s
     (False, 1.0, 1.25)
@@ -73,12 +83,12 @@ class Ring:
         self._append(piece[-self._size :])
         return follows
 
-    def last(self, seconds: float) -> np.ndarray:
-        """The newest samples, as many as there are up to ``seconds``; (samples,) float32."""
-        if self._samples is None:
-            return np.zeros(0, np.float32)
-        count = min(self._filled, round(seconds * SAMPLE_RATE))
-        return self._samples[(self._written - count + np.arange(count)) % self._size]
+    def sound(self) -> Sound:
+        """A copy of all that it holds."""
+        samples = np.zeros(0, np.float32)
+        if self._samples is not None:
+            samples = self._samples[(self._written - self._filled + np.arange(self._filled)) % self._size]
+        return Sound(samples, self._written, self.position, self._rate, self.end_s)
 
     def clear(self) -> None:
         """Free the samples; times and positions go on."""

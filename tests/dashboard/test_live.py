@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,16 @@ from streamlit.testing.v1 import AppTest
 from core.classes import ClassSet, audioset
 from core.errors import CheckpointError
 from core.events import FORMATS
+from core.models.registry import architecture
+from core.streaming import StreamOutput
 from dashboard.live import sounds
-from dashboard.server import live_route, live_stream, live_streams
+from dashboard.server import live_network, live_route, live_stream, live_streams
 from dashboard.server.http import COOKIE
 from dashboard.server.inference_queue import InferenceQueue
+from dashboard.server.live_network import LiveNetwork, Output
 from dashboard.server.live_stream import LiveSettings, LiveStream
 from dashboard.server.live_streams import LiveStreams
-from dashboard.server.ring import Ring
+from dashboard.server.ring import Ring, Sound
 from dashboard.server.server import get_server
 
 PAGE = Path(__file__).parents[2] / "dashboard" / "live" / "page.py"
@@ -43,22 +45,20 @@ def test_a_ring_resamples_what_comes_at_another_rate() -> None:
     for start in range(0, len(tone), 12_000):
         assert ring.write(start, rate, tone[start : start + 12_000])
     assert (ring.position, ring.end_s, ring.length_s) == (len(tone), 3.0, 1.0)
-    spectrum = np.abs(np.fft.rfft(ring.last(1.0) * np.hanning(32_000)))
+    samples = ring.sound().samples
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(32_000)))
     assert np.argmax(spectrum) == 1_000
-    assert np.abs(ring.last(1.0)).max() == pytest.approx(8_000 / 32_768, rel=0.01)
+    assert np.abs(samples).max() == pytest.approx(8_000 / 32_768, rel=0.01)
     ring.clear()
-    assert len(ring.last(1.0)) == 0
+    assert len(ring.sound().samples) == 0
     assert ring.end_s == 3.0
-
-
-def tagger(name: str = "wide") -> Any:
-    return SimpleNamespace(name=name, classes=CLASSES)
 
 
 def take(stream: LiveStream, end_s: float, first: list[float], second: list[float] | None = None) -> None:
     """Both networks' probabilities of a window of 2 s."""
-    outputs = [(tagger(), np.array(values, np.float32)) for values in (first, second or first)]
-    stream.take(stream.settings, (round(end_s * 32_000), end_s, 2.0), outputs, took_s=0.01)
+    outputs = [(CLASSES, Output(np.array(values, np.float32), 2.0, 0)) for values in (first, second or first)]
+    sound = Sound(np.zeros(0, np.float32), 0, round(end_s * 32_000), 32_000, end_s)
+    stream.take(stream.settings, sound, outputs, took_s=0.01)
 
 
 def test_events_begin_and_end_by_hysteresis_around_the_middle_of_their_windows() -> None:
@@ -125,12 +125,14 @@ def test_missing_sound_ends_what_goes_on() -> None:
     assert len(stream.answer(0)["going_on"]) == 2
     stream.receive(320_000, 32_000, SECOND)
     assert len(stream.answer(0)["ended"]) == 2
-    _, samples, position, end_s = stream.window()
-    assert (len(samples), position, end_s) == (32_000, 352_000, 11.0)
+    sound = stream.sound()[1]
+    assert (len(sound.samples), sound.position, sound.end_s) == (32_000, 352_000, 11.0)
 
 
 class Slow:
-    """A tagger that takes a while, and says which windows it ran on by their first samples."""
+    """A tagger that takes a while, and says which windows it ran on by their last samples."""
+
+    entry, network = architecture("cnn6"), None
 
     def __init__(self, took_s: float) -> None:
         self.took_s, self.windows, self.classes = took_s, [], CLASSES
@@ -167,6 +169,43 @@ def test_a_slow_network_gets_the_newest_window_and_leaves_hops_out() -> None:
     }
 
 
+class Maps:
+    """A stream that keeps feature maps; its probabilities are how much it was given since it began."""
+
+    incremental = True
+
+    def __init__(self, *_: object) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.given = self.done = 0
+
+    def push(self, samples: np.ndarray) -> list[StreamOutput]:
+        self.given += len(samples)
+        first, self.done = self.done // HOP + 1, self.given // HOP * HOP
+        return [
+            StreamOutput(max(0.0, hop / 4 - 2), hop / 4, np.float32([hop]))
+            for hop in range(first, self.given // HOP + 1)
+        ]
+
+
+def test_a_network_that_keeps_its_feature_maps_gets_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_network, "Stream", Maps)
+    network, ring = LiveNetwork(Slow(0.0), 2.0, 0.25), Ring(10.0)
+
+    def after(samples: int, start: int | None = None) -> tuple[int, float, int] | None:
+        ring.write(ring.position if start is None else start, 32_000, np.zeros(samples, np.int16))
+        output = network.run(ring.sound())
+        return output and (int(output.probabilities[0]), output.length_s, output.late)
+
+    assert after(32_000) == (4, 1.0, 0)
+    assert after(12_000) == (5, 1.25, 4_000)
+    assert after(3_000) is None
+    assert after(32_000) == (9, 2.0, 7_000)
+    assert after(32_001) == (8, 2.0, 0)  # over a second behind: it begins anew with the newest window
+    assert after(8_000, start=ring.position + 1) == (1, 0.25, 0)  # sound is missing: with what came since
+
+
 def test_an_error_is_said_and_other_settings_try_again() -> None:
     slow = Slow(0.0)
     slow.error = CheckpointError("The file /srv/somewhere/net.pth is gone.")
@@ -192,7 +231,7 @@ def test_streams_are_bounded_and_an_idle_one_s_place_is_free() -> None:
     assert pieces == [True, True, False]
     now[0] += live_stream.IDLE_S + 0.1
     assert streams.push(third, 0, 32_000, SECOND)
-    assert len(first.window()[1]) == 0  # its sound is freed
+    assert len(first.sound()[1].samples) == 0  # its sound is freed
     for _ in range(live_streams.MOST_KEPT + 5):
         streams.open(None, PAIR)
     assert streams.find(tokens[0]) is None
