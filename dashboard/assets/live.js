@@ -1,6 +1,6 @@
 // The Live page: the microphone through an AudioWorklet, its sound in pieces to the server (dashboard/server/live_route.py), and what comes back.
 
-const RATE = 32000, BLOCK = 1024, KEPT_S = 2, SHOWN_S = 10, BANDS = 64, MOST_ROWS = 8, MOST_EVENTS = 100, GONE_MS = 1500;
+const RATE = 32000, BLOCK = 1024, FRAME = 2 * BLOCK, KEPT_S = 2, SHOWN_S = 10, BANDS = 64, MOST_ROWS = 8, MOST_EVENTS = 100, GONE_MS = 1500;
 
 const WORKLET = `
 registerProcessor("pannscope-tap", class extends AudioWorkletProcessor {
@@ -46,22 +46,23 @@ class Live {
     this.state = "off";  // off, asking, on, paused
     this.status = "Nothing is sent before you press Start.";
     this.events = [];
-    this.forget();
+    Object.assign(this, { queue: [], seen: 0, answer: null, rate: RATE, silentFor: 0, dropped: 0 });
     this.position = 0;  // samples since the first start, pauses and missing ones included
     this.columns = [];
-  }
-
-  forget() {
-    Object.assign(this, { queue: [], seen: 0, answer: null, rate: RATE, silentFor: 0, dropped: 0, offset: Infinity });
   }
 
   use(data, expire) {
     const fresh = this.data && this.data.token !== data.token;
     this.expire = expire;
-    if (fresh && this.seen) this.restarted = true;
-    if (fresh) Object.assign(this, { seen: 0, answer: null, sending: false });
+    if (fresh && this.answer) this.remark("The server has lost this stream, as after a restart: the history begins anew.");
+    if (fresh) Object.assign(this, { events: [], seen: 0, answer: null, sending: false });
     this.data = data;
     if (fresh) this.send();
+  }
+
+  // Says something for a few seconds, unless there is something worse.
+  remark(text) {
+    [this.remarked, this.remarkedUntil] = [text, performance.now() + 8000];
   }
 
   say(text) {
@@ -90,7 +91,7 @@ class Live {
     const [track] = this.stream.getAudioTracks();
     track.addEventListener("ended", () => this.pause("The microphone was disconnected: connect it, then press Resume."));
     if (this.pausedAt) this.position += Math.round(((performance.now() - this.pausedAt) / 1000) * this.rate);
-    Object.assign(this, { state: "on", queue: [], silentFor: 0, offset: Infinity, last: performance.now() });
+    Object.assign(this, { state: "on", queue: [], silentFor: 0, offset: Infinity, timed: 0, leastLate: Infinity });
     this.say("");
   }
 
@@ -103,9 +104,7 @@ class Live {
         await this.context.audioWorklet.addModule(address);
         URL.revokeObjectURL(address);
         const tap = new AudioWorkletNode(this.context, "pannscope-tap", { numberOfOutputs: 0 });
-        this.analyser = new AnalyserNode(this.context, { fftSize: 2048, smoothingTimeConstant: 0 });
         source.connect(tap);
-        source.connect(this.analyser);
         tap.port.onmessage = (message) => this.take(new Int16Array(message.data));
         await this.context.resume();
         break;
@@ -116,8 +115,8 @@ class Live {
     }
     if (this.rate !== this.context.sampleRate) this.position = Math.round((this.position / this.rate) * this.context.sampleRate);
     this.rate = this.context.sampleRate;
-    this.edges = bandEdges(this.rate, this.analyser.frequencyBinCount);
-    this.bins = new Float32Array(this.analyser.frequencyBinCount);
+    this.edges = bandEdges(this.rate, FRAME / 2);
+    this.before = new Int16Array(BLOCK);
   }
 
   close() {
@@ -135,16 +134,9 @@ class Live {
   take(block) {
     if (this.state !== "on") return;
     if (performance.now() - this.alive() > GONE_MS) return this.pause();  // another page has been opened
-    const now = performance.now(), missing = (now - this.last) / 1000 - (block.length / this.rate);
-    this.last = now;
-    if (missing > 1) {  // a tab in the background that the browser has stopped
-      this.position += Math.round(missing * this.rate);
-      this.queue = [];
-      this.note = `The browser has stopped this tab for ${missing.toFixed(0)} s: that sound is missing.`;
-    }
     this.queue.push(block);
     this.position += block.length;
-    this.offset = Math.min(this.offset + 0.002, now - (1000 * this.position) / this.rate);  // the least late message tells when a sample was recorded
+    this.time();
     let peak = 0;
     for (const sample of block) peak = Math.max(peak, Math.abs(sample));
     this.silentFor = peak < 4 ? this.silentFor + block.length / this.rate : 0;
@@ -152,17 +144,36 @@ class Live {
       this.queue.shift();
       this.dropped++;
     }
-    this.analyse();
+    this.analyse(block);
     this.send();
   }
 
-  analyse() {
-    this.analyser.getFloatFrequencyData(this.bins);
-    const column = new Uint8Array(BANDS);
+  // Tells when a sample was recorded by the least late message of two seconds; where all are late, the browser has stopped the microphone meanwhile.
+  time() {
+    const recorded = (1000 * this.position) / this.rate, now = performance.now();
+    if (!Number.isFinite(this.offset)) this.offset = now - recorded;
+    const late = now - recorded - this.offset;
+    if (late < 0) this.offset += late;
+    this.leastLate = Math.min(this.leastLate, Math.max(0, late));
+    if (++this.timed < 64) return;
+    if (this.leastLate > 1000) {
+      this.position += Math.round((this.leastLate / 1000) * this.rate);
+      this.queue = [];
+      this.remark(`The browser has stopped this tab for ${(this.leastLate / 1000).toFixed(0)} s: that sound is missing.`);
+    } else {
+      this.offset += this.leastLate;  // the sound card's clock is not the system's
+    }
+    [this.timed, this.leastLate] = [0, Infinity];
+  }
+
+  // A column of the spectrogram, from this block and the one before.
+  analyse(block) {
+    const powers = powerSpectrum(this.before, block), column = new Uint8Array(BANDS);
+    this.before = block;
     for (let band = 0; band < BANDS; band++) {
-      let level = -Infinity;
-      for (let bin = this.edges[band]; bin < Math.max(this.edges[band] + 1, this.edges[band + 1]); bin++) level = Math.max(level, this.bins[bin]);
-      column[band] = Math.max(0, Math.min(255, (level + 95) * 3.6));
+      let power = 1e-12;
+      for (let bin = this.edges[band]; bin < Math.max(this.edges[band] + 1, this.edges[band + 1]); bin++) power = Math.max(power, powers[bin]);
+      column[band] = Math.max(0, Math.min(255, (10 * Math.log10(power) + 95) * 3.6));
     }
     this.columns.push(column);
     if (this.columns.length > (SHOWN_S * this.rate) / BLOCK) this.columns.shift();
@@ -191,6 +202,7 @@ class Live {
       } else if (answer.status === 503 && said.message) {
         [this.queue, this.busy, wait] = [[], said.message, 4000];
       } else if (answer.status === 404 && said.message) {
+        [this.queue, this.dropped] = [[], 0];
         this.expire();  // the server has restarted, or has forgotten the stream: the page gets another
         wait = 3000;
       } else {
@@ -223,24 +235,47 @@ class Live {
   // The one line that says what is not as it should be.
   tell() {
     if (this.state !== "on") return;
-    const dropped = this.dropped;
+    if (this.dropped && !this.failed) this.remark("The connection or this device is slow: parts of the sound are left out.");
     this.dropped = 0;
-    if (this.failed > 1) this.note = "";
     const line =
       this.failed > 1 ? "The server cannot be reached: reconnecting. The microphone is on; its sound is not sent meanwhile."
       : this.busy ? this.busy
       : this.answer?.message ? this.answer.message
-      : dropped ? "The connection is slow: parts of the sound are left out."
+      : performance.now() < this.remarkedUntil ? this.remarked
       : this.silentFor > 3 ? "The microphone gives silence: is it muted?"
       : !this.answer?.until ? "The networks are being prepared …"
-      : this.restarted ? "The server has restarted: its history begins anew."
-      : this.note || "";
+      : "";
     this.say(line);
-    if (dropped || this.note || this.restarted) {
-      clearTimeout(this.fading);
-      this.fading = setTimeout(() => { this.note = ""; this.restarted = false; this.tell(); }, 8000);
+  }
+}
+
+const HANN = Float64Array.from({ length: FRAME }, (_, at) => 0.5 - 0.5 * Math.cos((2 * Math.PI * at) / FRAME));
+const COSINES = Float64Array.from({ length: FRAME / 2 }, (_, at) => Math.cos((2 * Math.PI * at) / FRAME));
+const SINES = Float64Array.from({ length: FRAME / 2 }, (_, at) => Math.sin((2 * Math.PI * at) / FRAME));
+
+// The power of each frequency in two blocks, of a full-scale sine 1/16: a radix-2 FFT. An AnalyserNode sees what is new when it is asked,
+// which on a busy machine is the same for several blocks.
+function powerSpectrum(before, block) {
+  const real = new Float64Array(FRAME), imaginary = new Float64Array(FRAME), powers = new Float64Array(FRAME / 2);
+  for (let at = 0, reversed = 0; at < FRAME; at++) {
+    real[reversed] = (HANN[at] * (at < BLOCK ? before[at] : block[at - BLOCK])) / (32768 * FRAME);
+    let bit = FRAME >> 1;
+    for (; reversed & bit; bit >>= 1) reversed ^= bit;
+    reversed |= bit;
+  }
+  for (let half = 1; half < FRAME; half *= 2) {
+    for (let start = 0; start < FRAME; start += 2 * half) {
+      for (let at = start, turn = 0; at < start + half; at++, turn += FRAME / (2 * half)) {
+        const other = at + half, x = real[other] * COSINES[turn] + imaginary[other] * SINES[turn], y = imaginary[other] * COSINES[turn] - real[other] * SINES[turn];
+        real[other] = real[at] - x;
+        imaginary[other] = imaginary[at] - y;
+        real[at] += x;
+        imaginary[at] += y;
+      }
     }
   }
+  for (let bin = 0; bin < FRAME / 2; bin++) powers[bin] = real[bin] ** 2 + imaginary[bin] ** 2;
+  return powers;
 }
 
 // Borders of the mel bands (HTK's formula, 50 Hz to 14 kHz as PANNs') in bins of the analyser.
