@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.api import plan, profile, prune, repair
+    from core.api import heal, plan, profile, prune, repair
     from core.audio import load_clip
     from core.errors import (
         AudioError,
@@ -38,6 +38,7 @@ API = {
     "plan": "core.api",
     "prune": "core.api",
     "repair": "core.api",
+    "heal": "core.api",
     "profile": "core.api",
     "AudioTagging": "core.panns_inference",
     "SoundEventDetection": "core.panns_inference",
@@ -70,6 +71,7 @@ __all__ = [
     "Stream",
     "Tagger",
     "Tags",
+    "heal",
     "load_clip",
     "load_tagger",
     "plan",

@@ -1,4 +1,4 @@
-"""The public functions that take a ``Tagger`` where the package's own take its network: plan, prune, repair, profile.
+"""The public functions that take a ``Tagger`` where the package's own take its network: plan, prune, repair, heal, profile.
 
 The other public names (``core.API``) need no such layer.
 """
@@ -6,17 +6,21 @@ The other public names (``core.API``) need no such layer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from core.audio import DecodedClip
+from core.errors import DataError
 from core.models.groups import prunable_layers
 from core.profiling import Profile, profile_model
 from core.pruning.plan import PruningPlan
 from core.pruning.plan import plan as plan_network
-from core.pruning.provenance import pruned_info
+from core.pruning.provenance import healed_info, pruned_info
 from core.pruning.ratios import parse_layers
 from core.pruning.repair.repair import repair as repair_network
 from core.pruning.surgery import prune as prune_network
 from core.tagging import Tagger
+from core.training.healing import heal as heal_network
+from core.training.recordings import Listed, Recordings
 
 
 def plan(
@@ -143,6 +147,78 @@ def repair(tagger: Tagger, plan: PruningPlan, clips: Sequence[DecodedClip]) -> T
     return Tagger(repaired.model, info)
 
 
+def heal(
+    tagger: Tagger,
+    pruned: Tagger,
+    clips: Sequence[DecodedClip],
+    *,
+    minutes: float = 5.0,
+    steps: int = 0,
+    held_out: Sequence[DecodedClip] = (),
+    seed: int = 0,
+) -> Tagger:
+    """Train a pruned network on clips without labels to give what the unpruned network gives (docs/distillation.md).
+
+    Minutes, where ``repair`` takes seconds; it goes on from there, and is best given a network that ``repair`` returned.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        The unpruned network; it stays as it is.
+    pruned : Tagger
+        The same network pruned, best by ``repair``; it stays as it is.
+    clips : sequence of DecodedClip
+        What to learn on: any sounds like those that the network is for.
+    minutes : float
+        How long to train, 0 for no limit.
+    steps : int
+        How many steps at most, 0 for as many as the minutes allow.
+    held_out : sequence of DecodedClip
+        Clips on which the agreement with the unpruned network is measured before and after; none for no measurement.
+    seed : int
+        Of every random choice; with ``steps`` and without ``minutes`` the same processor gives the same network.
+
+    Returns
+    -------
+    Tagger
+        The healed network, called ``NAME-healed``; ``info.training["healing"]`` has its steps and seconds and, of clips held out, the
+        ``agreement`` before and after.
+
+    Raises
+    ------
+    DataError
+        There are no clips, all of them are silent, the networks have different outputs, there is neither a limit of minutes nor of steps, or
+        the training diverged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pannscope
+    >>> from core.audio import encode_wav
+    >>> noise = pannscope.load_clip(encode_wav(0.1 * np.random.default_rng(0).standard_normal(16_000)))
+    >>> tagger = pannscope.load_tagger("demo-cnn14")
+    >>> repaired = pannscope.repair(tagger, pannscope.plan(tagger, 0.75), [noise])
+    >>> healed = pannscope.heal(tagger, repaired, [noise], minutes=0, steps=1)
+    >>> healed.name, healed.info.widths == repaired.info.widths, healed.info.training["healing"]["steps"]
+    ('demo-cnn14-healed', True, 1)
+    """
+    audible = [clip for clip in clips if not clip.silent]
+    if not audible:
+        said = "all of them are silent" if clips else "there are none"
+        raise DataError(f"Healing learns from clips, and {said}; give at least one with sound.")
+    healed = heal_network(
+        tagger.model,
+        pruned.model,
+        _recordings(audible),
+        minutes=minutes,
+        steps=steps,
+        held_out=_recordings(held_out) if held_out else None,
+        seed=seed,
+    )
+    info = healed_info(pruned.info, healed.document, f"{tagger.name}-healed")
+    return Tagger(healed.model, info)
+
+
 def profile(tagger: Tagger, seconds: float = 10.0) -> Profile:
     """Count a network's parameters, multiply-accumulate operations, file size and memory (docs/conventions.md).
 
@@ -172,3 +248,7 @@ def profile(tagger: Tagger, seconds: float = 10.0) -> Profile:
     '1,394,402 parameters, 1.85 G MACs'
     """
     return profile_model(tagger.model, seconds)
+
+
+def _recordings(clips: Sequence[DecodedClip]) -> Recordings:
+    return Recordings.of((Listed(Path(clip.name), clip.sha256), clip.waveform) for clip in clips)

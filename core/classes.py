@@ -8,7 +8,6 @@ in the ontology: "Hiss" belongs to animals, to steam and to sounds without a sou
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import zlib
 from collections import Counter
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from core.class_search import closest_classes, find_classes
 from core.errors import ModelError
 
 _MAX_LABEL_BYTES = 1 << 20
@@ -253,6 +253,11 @@ def top_categories(index: int) -> tuple[str, ...]:
     return audioset()[index].categories if index < len(audioset()) else ()
 
 
+def paths_of(index: int) -> tuple[tuple[str, ...], ...]:
+    """The places of a class in the ontology by its index in a ``ClassSet``; none for one that AudioSet does not have."""
+    return audioset()[index].paths if index < len(audioset()) else ()
+
+
 @cache
 def audioset() -> tuple[AudioSetClass, ...]:
     """AudioSet's 527 classes in the order of its class list."""
@@ -287,10 +292,8 @@ def _by_mid() -> dict[str, str]:
 
 def _unknown(name: str) -> str:
     """The message for a name that AudioSet does not have, with the closest that it has."""
-    lowered = {known.name.lower(): known.name for known in audioset()}
-    close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    containing = [known for lower, known in lowered.items() if name.strip() and name.strip().lower() in lower]
-    near = list(dict.fromkeys([*(lowered[match] for match in close), *containing]))[:3]
+    names = [known.name for known in audioset()]
+    near = list(dict.fromkeys([*closest_classes(name, names), *find_classes(name, names)]))[:3]
     hint = (
         "Did you mean " + " or ".join(f'"{known}"' for known in near) + "?"
         if near

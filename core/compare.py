@@ -12,6 +12,9 @@ from core.errors import ModelError
 from core.tagging import Tagger
 from core.tags import Tags
 
+MARKED_FROM = 0.10
+"""Two probabilities of a class that differ by at least this much are marked and named; smaller differences are easy to read as they are."""
+
 Change = Literal["kept", "lost", "gained", "one-sided", "below"]
 
 CLIPPED = 1e-7
@@ -133,6 +136,7 @@ class Agreement:
             "kept": list(self.kept),
             "lost": list(self.lost),
             "gained": list(self.gained),
+            "shared_above_threshold": len(self.kept),
             "kept_share": self.kept_share,
             "divergence": self.divergence,
             "top_k": self.top_k,
@@ -145,6 +149,17 @@ class Agreement:
 
     def _names(self, change: Change) -> tuple[str, ...]:
         return tuple(row.name for row in sorted(self.rows_of(change), key=lambda row: row.index))
+
+
+def differs(difference: float) -> bool:
+    """Whether two probabilities with this difference are marked as different; half a millionth is left to rounding.
+
+    Examples
+    --------
+    >>> differs(0.6 - 0.5), differs(-0.0999)
+    (True, False)
+    """
+    return round(abs(difference), 6) >= MARKED_FROM
 
 
 def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: float = 0.5) -> Agreement:

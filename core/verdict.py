@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from core.compare import Agreement, Comparison, Row
+from core.compare import MARKED_FROM, Agreement, Comparison, Row, differs
 from core.units import beside_threshold, plural, probability
 
 NAMED = 3
@@ -35,7 +35,7 @@ def headline(comparison: Comparison, baseline: str, candidate: str, escape: Form
     >>> from core.tagging import load_tagger
     >>> taggers = [load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns")]
     >>> headline(compare(example_clip("clock"), *taggers), "CNN14", "E-PANNs")
-    'Both recognise Tick-tock, Tick and Clock; largest change 0.07 (Tick-tock)'
+    'Both recognise Tick-tock, Tick and Clock; no difference above 0.10'
     """
     if comparison.clip.silent:
         return SILENT
@@ -44,6 +44,8 @@ def headline(comparison: Comparison, baseline: str, candidate: str, escape: Form
 
 def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = str) -> str:
     """The tags that count, in one sentence without a period: which are kept, lost and gained.
+
+    Where none is lost or gained, it says how far the networks differ on any class that both have.
 
     Parameters
     ----------
@@ -67,15 +69,17 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
     'Pruned gains Dog (0.10 → 0.70); both recognise Clock'
     >>> verdict(agreement(tags(0.1, 0.2, 0.3), tags(0.2, 0.1, 0.1)), "CNN14", "Pruned")
     'Neither recognises any of 3 classes at 0.50; the likeliest is Clock (0.30 → 0.10)'
+    >>> verdict(agreement(tags(0.9, 0.1, 0.3), tags(0.85, 0.1, 0.1)), "CNN14", "Pruned")
+    'Both recognise Dog (0.90 → 0.85); largest difference 0.20 (Clock)'
     """
     kept, lost, gained = (agreement.rows_of(change) for change in ("kept", "lost", "gained"))
     threshold = agreement.threshold
 
     def with_figures(rows: Sequence[Row]) -> str:
-        return _listed([f"{_name(row, escape)} {_figures(row, threshold)}" for row in rows])
+        return _listed([f"{_quoted(row.name, escape)} {_figures(row, threshold)}" for row in rows])
 
     def names(rows: Sequence[Row]) -> str:
-        return _listed([_name(row, escape) for row in rows])
+        return _listed([_quoted(row.name, escape) for row in rows])
 
     if lost or gained:
         changes = [
@@ -83,13 +87,9 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
         ]
         text = f"{candidate} {(', and ' if len(lost) > 1 else ' and ').join(changes)}"
         text += f"; both recognise {names(kept)}" if kept else ""
-    elif len(kept) == 1:
-        text = f"Both recognise {with_figures(kept)}"
     elif kept:
-        furthest = max(kept, key=lambda row: abs(row.difference or 0.0))
-        largest = probability(abs(furthest.difference or 0.0))
-        text = f"Both recognise {names(kept)}; largest change {largest}"
-        text += f" ({_name(furthest, escape)})" if largest != probability(0) else ""
+        text = f"Both recognise {with_figures(kept) if len(kept) == 1 else names(kept)}"
+        text += _furthest(agreement, kept if len(kept) == 1 else (), escape)
     else:
         shared = agreement.shared_classes
         scope = (
@@ -97,6 +97,7 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
         )
         scope += " that both have" if agreement.one_sided else ""
         text = f"Neither recognises {scope} at {probability(threshold)}; the likeliest is {with_figures([agreement.likeliest])}"
+        text += _furthest(agreement, [agreement.likeliest], escape)
     for model, rows in (
         (baseline, [row for row in agreement.one_sided if row.candidate is None]),
         (candidate, [row for row in agreement.one_sided if row.baseline is None]),
@@ -150,10 +151,20 @@ def summary(agreements: Sequence[Agreement], candidate: str, escape: Form = str)
         text += f"; {unchanged or 'none'} of them {'are' if unchanged > 1 else 'is'} unchanged"
     text += "."
     for heading, rows in (("Lost", lost), ("Gained", gained)):
-        counts = Counter(_name(row, escape) for row in rows).most_common()
+        counts = Counter(_quoted(row.name, escape) for row in rows).most_common()
         names = [name + (f" ({number})" if number > 1 else "") for name, number in counts]
         text += f" {heading}: {_listed(names)}." if names else ""
     return text
+
+
+def _furthest(agreement: Agreement, shown: Sequence[Row], escape: Form) -> str:
+    """How far the networks differ on any class that both have; nothing where that is one whose figures are ``shown``."""
+    if not differs(agreement.max_abs_difference):
+        return f"; no difference above {probability(MARKED_FROM)}"
+    if agreement.max_difference_tag in (row.name for row in shown):
+        return ""
+    figure = probability(agreement.max_abs_difference)
+    return f"; largest difference {figure} ({_quoted(agreement.max_difference_tag, escape)})"
 
 
 def _figures(row: Row, threshold: float) -> str:
@@ -161,9 +172,9 @@ def _figures(row: Row, threshold: float) -> str:
     return f"({before} → {after})"
 
 
-def _name(row: Row, escape: Form) -> str:
+def _quoted(name: str, escape: Form) -> str:
     """A class's name, in quotation marks where it has a comma of its own."""
-    return f"“{escape(row.name)}”" if "," in row.name else escape(row.name)
+    return f"“{escape(name)}”" if "," in name else escape(name)
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pannscope in Python: load an audio tagger, tag, compare, prune, repair, count and export.
+"""Pannscope in Python: load an audio tagger, tag, compare, prune, repair, heal, count and export.
 
 Every name is imported when it is first used, so that ``import pannscope`` takes no time. docs/api.md is the reference.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.api import plan, profile, prune, repair
+    from core.api import heal, plan, profile, prune, repair
     from core.audio import load_clip
     from core.compare import compare
     from core.errors import (
@@ -54,6 +54,7 @@ __all__ = [
     "Tags",
     "compare",
     "export",
+    "heal",
     "load_clip",
     "load_tagger",
     "plan",

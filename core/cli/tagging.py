@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.class_search import closest_classes, find_classes
 from core.cli.inputs import RecordingsArgument, find_recordings, several
 from core.cli.options import (
     ChannelOption,
@@ -24,6 +26,9 @@ from core.cli.options import (
 from core.cli.output import Report, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
 from core.units import plural
+
+if TYPE_CHECKING:
+    from core.tags import Tag
 
 TopOption = Annotated[
     int | None, typer.Option("--top", "-k", metavar="K", help="Print only the likeliest tags.")
@@ -52,6 +57,15 @@ def tag_command(
     ] = None,
     runtime: RuntimeOption = "auto",
     top: TopOption = None,
+    find: Annotated[
+        str | None,
+        typer.Option(
+            "--find", metavar="TEXT", help="Only classes that have every word of this in their name."
+        ),
+    ] = None,
+    group: Annotated[
+        bool, typer.Option("--group", help="Children below their parents in AudioSet's ontology.")
+    ] = False,
     max_seconds: MaxSecondsOption = 600.0,
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
@@ -67,6 +81,7 @@ def tag_command(
     used = channel_of(channel)
     recordings = find_recordings(files)
     tagger = network.load(ratio, runtime)
+    wanted = None if find is None else _found(find, tagger.name, tagger.classes.names)
     report, printed = Report(json_output, several(files)), False
     for recording in recordings:
         try:
@@ -77,8 +92,11 @@ def tag_command(
             continue
         tags = tagger.tag(clip)
         print_notes(clip, tags)
+        chosen = [tag for tag in tags.top(len(tags.classes)) if wanted is None or tag.name in wanted]
         if json_output:
-            report.line({"path": recording.path, "clip": clip.describe(), **tags.document(clip, top)})
+            document = tags.document(clip, 0)
+            document["tags"] = [_entry(tag, paths=group) for tag in chosen[:top]]
+            report.line({"path": recording.path, "clip": clip.describe(), **document})
         else:
             if printed:
                 say("")
@@ -88,7 +106,7 @@ def tag_command(
             print_table(
                 f"{clip.name} ({clip.duration_s:.1f} s), {tags.model}, {tags.latency_ms:.0f} ms",
                 [tags.output.removesuffix("s"), "probability"],
-                [[tag.name, f"{tag.probability:.2f}"] for tag in tags.top(top or 10)],
+                _lines(chosen[: top or 10], in_groups=group),
             )
     if report.failed:
         raise typer.Exit(2)
@@ -173,6 +191,40 @@ def compare_command(
         f"largest difference {agreed.max_abs_difference:.2f} ({agreed.max_difference_tag}); "
         f"{left.latency_ms:.0f} and {right.latency_ms:.0f} ms."
     )
+
+
+def _found(text: str, model: str, names: Sequence[str]) -> set[str]:
+    """The classes that --find names; raises ``ModelError`` where there is none."""
+    found = find_classes(text, names)
+    if not found:
+        close = " or ".join(f'"{name}"' for name in closest_classes(text, names))
+        hint = f"Did you mean {close}?" if close else "Give a few letters of a name."
+        raise ModelError(f'{model} has no class with "{text}" in its name. {hint}')
+    return set(found)
+
+
+def _entry(tag: Tag, *, paths: bool) -> dict[str, Any]:
+    """A tag in JSON, with its places in the ontology where they are asked for."""
+    from core.classes import paths_of
+
+    return vars(tag) | ({"paths": [list(path) for path in paths_of(tag.index)]} if paths else {})
+
+
+def _lines(tags: Sequence[Tag], *, in_groups: bool) -> list[list[str]]:
+    """The lines of a table of tags; in groups, headings above them and children indented."""
+    from core.ontology import grouped
+
+    if not in_groups:
+        return [[tag.name, f"{tag.probability:.2f}"] for tag in tags]
+    by_index = {tag.index: tag for tag in tags}
+    lines, under = [], 0
+    for place in grouped(list(by_index)):
+        if place.heading is not None:
+            under = len(place.heading) > 0
+            lines += [[" > ".join(place.heading), ""]] * under
+        tag = by_index[place.index]
+        lines.append(["  " * (under + place.depth) + tag.name, f"{tag.probability:.2f}"])
+    return lines
 
 
 def _number(value: float | None, style: str = ".2f") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,13 @@ def pruned_info(
     pruned: Network,
     name: str,
     repair: dict[str, Any] | None = None,
-    *,
-    healing: dict[str, Any] | None = None,
 ) -> CheckpointInfo:
     """The ``CheckpointInfo`` of a pruned network that is in memory only, as ``save_pruned`` would write it under ``name``.
 
     There is no file: ``path`` does not exist, ``size_bytes`` are the tensors', and ``sha256`` is the hash of everything that the
-    network was made from (the unpruned checkpoint, the plan, the repair, the healing), so that different networks have different hashes.
+    network was made from (the unpruned checkpoint, the plan, the repair), so that different networks have different hashes.
     """
-    notes = _notes(info, plan, repair) | ({"healing": healing} if healing else {})
-    inputs = json.dumps([info.sha256, notes], sort_keys=True)
+    notes = _notes(info, plan, repair)
     return CheckpointInfo(
         name=name,
         architecture=info.architecture,
@@ -85,10 +83,26 @@ def pruned_info(
         classes=info.classes,
         kept=compose(info.kept, plan),
         training=notes,
-        sha256=hashlib.sha256(inputs.encode()).hexdigest(),
+        sha256=_digest(info, notes),
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in pruned.state_dict().values()),
         path=Path(f"{name}{CHECKPOINT_SUFFIX}"),
     )
+
+
+def healed_info(pruned: CheckpointInfo, healing: dict[str, Any], name: str) -> CheckpointInfo:
+    """The ``CheckpointInfo`` of a healed network that is in memory only, from that of the pruned one and ``Healed.document``."""
+    notes = pruned.training | {"healing": healing}
+    return replace(
+        pruned,
+        name=name,
+        training=notes,
+        sha256=_digest(pruned, notes),
+        path=Path(f"{name}{CHECKPOINT_SUFFIX}"),
+    )
+
+
+def _digest(info: CheckpointInfo, notes: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([info.sha256, notes], sort_keys=True).encode()).hexdigest()
 
 
 def _notes(info: CheckpointInfo, plan: PruningPlan, repair: dict[str, Any] | None) -> dict[str, Any]:

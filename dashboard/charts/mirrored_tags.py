@@ -6,32 +6,38 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.compare import Row
+from core.compare import Row, differs
+from core.ontology import Place
 from core.units import beside_threshold
 from dashboard import formats
 from dashboard.charts.layout import axis, axis_title, base_layout, shape
 from dashboard.charts.palette import Palette
 
-MARKED_FROM = 0.10
-"""A kept tag whose two probabilities differ by at least this much is marked; smaller differences are easy to read as they are."""
-
 ROW_PX = 38
 MARGIN_PX = 52
 
+_HEADING_ROWS = 0.7  # room above a group, in rows
 _PALE = 0.35  # opacity of bars below the threshold: still visible on both themes, and no rival to the others
 _X_LIMIT = 1.24  # beyond 1, so that there is room for a figure at the end of a full bar
 _NO_CLASS = "not a class of this model"
 
 
 def is_marked(row: Row, threshold: float) -> bool:
-    """Whether a tag is lost, gained, or kept with a difference of ``MARKED_FROM`` or more."""
+    """Whether a tag is lost, gained, or kept with a difference that counts (``differs``)."""
     if row.change(threshold) == "kept":
-        return round(abs(row.difference or 0.0), 6) >= MARKED_FROM
+        return differs(row.difference or 0.0)
     return row.change(threshold) in {"lost", "gained"}
 
 
 def mirrored_tags(
-    rows: Sequence[Row], *, baseline: str, candidate: str, palette: Palette, threshold: float, room: int = 0
+    rows: Sequence[Row],
+    *,
+    baseline: str,
+    candidate: str,
+    palette: Palette,
+    threshold: float,
+    room: int = 0,
+    places: Sequence[Place] = (),
 ) -> go.Figure:
     """Both models' probabilities as bars about a common center: baseline to the left, candidate to the right.
 
@@ -44,8 +50,11 @@ def mirrored_tags(
     baseline, candidate : the models' names, for the hover text.
     threshold : the probability from which on a tag counts, drawn on both sides.
     room : the figure is at least as high as this number of rows.
+    places : where each row stands in the ontology, to draw groups apart under their headings, and an arrow before the names of children; none to draw neither.
     """
-    ys, height = range(len(rows)), max(len(rows), room)
+    ys = _positions(len(rows), places)
+    end = (ys[-1] if ys else -1) + 0.5
+    height = max(end + 0.5, room)
     hover = [_hover(row, baseline, candidate, threshold) for row in rows]
     counted = [row.change(threshold) != "below" for row in rows]
     inks = [palette.ink if counts else palette.quiet for counts in counted]
@@ -75,16 +84,31 @@ def mirrored_tags(
             hoverinfo="text",
             showlegend=False,
         )
-    for y, row, ink in zip(ys, rows, inks, strict=True):
+    for y, place in zip(ys, places, strict=False):
+        if place.heading:
+            figure.add_annotation(
+                x=0,
+                xref="paper",
+                xanchor="left",
+                y=y - 0.5 - _HEADING_ROWS / 2,
+                text=heading_text(place),
+                showarrow=False,
+                font={"size": 12, "color": palette.quiet},
+            )
+    for number, (y, row, ink) in enumerate(zip(ys, rows, inks, strict=True)):
         if is_marked(row, threshold):
             band = shape(fill=palette.band)
             figure.add_shape(type="rect", xref="paper", x0=0, x1=1, y0=y - 0.47, y1=y + 0.47, **band)
         figure.add_annotation(
-            x=0, y=y - 0.25, text=_label(row, threshold), showarrow=False, font={"size": 13, "color": ink}
+            x=0,
+            y=y - 0.25,
+            text="↳ " * (places[number].depth if places else 0) + _label(row, threshold),
+            showarrow=False,
+            font={"size": 13, "color": ink},
         )
     for x in (-threshold, threshold):
         dotted = shape(line=palette.hairline, dash="dot")
-        figure.add_shape(type="line", x0=x, x1=x, y0=-0.5, y1=len(rows) - 0.5, **dotted)
+        figure.add_shape(type="line", x0=x, x1=x, y0=-0.5, y1=end, **dotted)
     for y in ys:
         figure.add_shape(type="line", x0=0, x1=0, y0=y - 0.06, y1=y + 0.40, **shape(line=palette.quiet))
     figure.update_layout(
@@ -104,14 +128,30 @@ def mirrored_tags(
     return figure
 
 
-def mirrored_tags_alt(rows: Sequence[Row], *, baseline: str, candidate: str, threshold: float) -> str:
+def heading_text(place: Place) -> str:
+    """'Sounds of things › Vehicle', of the first of a group that has a heading; else nothing."""
+    return " › ".join(place.heading or ())
+
+
+def mirrored_tags_alt(
+    rows: Sequence[Row], *, baseline: str, candidate: str, threshold: float, places: Sequence[Place] = ()
+) -> str:
     """The same chart in words, for screen readers."""
+    headings = [f"under {heading_text(place)}, " if place.heading else "" for place in places] or [""] * len(
+        rows
+    )
     listed = "; ".join(
-        f"{row.name} {_value_text(row.baseline, threshold)} and {_value_text(row.candidate, threshold)}"
+        f"{heading}{row.name} {_value_text(row.baseline, threshold)} and {_value_text(row.candidate, threshold)}"
         f"{_change_text(row, threshold)}"
-        for row in rows
+        for heading, row in zip(headings, rows, strict=True)
     )
     return f"Mirrored bars, probabilities by {baseline} and by {candidate}: {listed}."
+
+
+def _positions(count: int, places: Sequence[Place]) -> list[float]:
+    """The middle of every row, counted in rows from the first one's."""
+    room = [0.0 if place.heading is None else _HEADING_ROWS for place in places] or [0.0] * count
+    return [number + sum(room[: number + 1]) for number in range(count)]
 
 
 def _hover(row: Row, baseline: str, candidate: str, threshold: float) -> str:

@@ -25,11 +25,16 @@ _NOTES = {change: f" ({change})" for change in ("lost", "gained", "at times")}
 
 
 def shown_tags(
-    agreement: Agreement, baseline: Timeline, candidate: Timeline, *, indices: frozenset[int]
+    agreement: Agreement,
+    baseline: Timeline,
+    candidate: Timeline,
+    *,
+    indices: frozenset[int],
+    found: Sequence[int] = (),
 ) -> list[tuple[int, str]]:
     """The classes to draw, with what became of them: kept, lost and gained ones first, then those that reach the threshold at some time.
 
-    Without any of these, the likeliest. Of ``indices`` alone, at most ``MOST_TAGS``.
+    Without any of these, the likeliest. Of ``indices`` alone, at most ``MOST_TAGS``; above all of them those that were ``found`` by name.
     """
     counted = [
         (row.index, change)
@@ -48,7 +53,10 @@ def shown_tags(
     at_times = [(index, "at times") for index in others if peaks[index] >= agreement.threshold]
     below = [(index, "below") for index in others if peaks[index] < agreement.threshold]
     shown = [*counted, *at_times][:MOST_TAGS]
-    return [*shown, *below[: max(0, FEWEST_TAGS - len(shown))]]
+    drawn = [*shown, *below[: max(0, FEWEST_TAGS - len(shown))]]
+    changes = dict([*counted, *at_times])
+    searched = [(index, changes.get(index, "below")) for index in found]
+    return [*searched, *(each for each in drawn if each[0] not in found)][:MOST_TAGS]
 
 
 def timeline_data(

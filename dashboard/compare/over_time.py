@@ -9,11 +9,11 @@ from typing import Any
 import streamlit as st
 
 from core.classes import top_categories
-from core.compare import Comparison
+from core.compare import MARKED_FROM, Comparison
 from core.events import FORMATS, EventSettings, Timeline, describe, detect, document, largest_differences
 from dashboard import formats
 from dashboard.charts import timeline as charts
-from dashboard.charts.mirrored_tags import MARKED_FROM
+from dashboard.compare import tags
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
 from dashboard.server.jobs import JobStatus
@@ -25,7 +25,6 @@ from dashboard.widgets.job_panel import job_panel, job_progress
 from dashboard.widgets.theme import palette
 from dashboard.widgets.timeline import timeline_component
 
-_WANTED = "over_time"
 _DIFFERENCES = 4
 
 
@@ -48,7 +47,7 @@ class OverTime:
             help=f"Each network runs on windows of {SETTINGS.window_s:g} s, and every {SETTINGS.window_s * (1 - SETTINGS.overlap):g} s on the next one; "
             "a window's probabilities are drawn around its middle. Networks with framewise output have a cell every 0.32 s.",
         )
-        if st.session_state.get(_WANTED):
+        if st.session_state.get(tags.OVER_TIME):
             self._show()
         job_panel(
             "over_time",
@@ -68,11 +67,11 @@ class OverTime:
         return EventSettings(on=self.settings.threshold)
 
     def _show(self) -> None:
-        st.session_state[_WANTED] = True
+        st.session_state[tags.OVER_TIME] = True
         get_server().timelines.start(self.source, self.settings.models, self.opened.clip)
 
     def _cancel(self) -> None:
-        st.session_state[_WANTED] = False
+        st.session_state[tags.OVER_TIME] = False
         get_server().timelines.cancel(self.source, self.settings.models)
 
     def _idle(self, status: JobStatus | None) -> None:
@@ -99,7 +98,7 @@ class OverTime:
             return
         sides, settings = (pair.baseline, pair.candidate), self.settings
         indices = _indices(sides, settings)
-        tags = charts.shown_tags(self.comparison.agreement, *sides, indices=indices)
+        shown = charts.shown_tags(self.comparison.agreement, *sides, indices=indices, found=tags.found())
         differences = [
             difference
             for difference in largest_differences(*sides, least=MARKED_FROM)
@@ -109,17 +108,17 @@ class OverTime:
             [event for event in detect(side.rows(), side.classes, self._events) if event.index in indices]
             for side in sides
         )
-        data = charts.timeline_data(sides, self.titles, tags, picture=self.opened.picture, palette=palette())
+        data = charts.timeline_data(sides, self.titles, shown, picture=self.opened.picture, palette=palette())
         count = len(first) + len(second)
-        shown = f", the first {charts.MOST_EVENTS} here" if count > charts.MOST_EVENTS else ""
+        part = f", the first {charts.MOST_EVENTS} here" if count > charts.MOST_EVENTS else ""
         timeline_component(
             {
                 **data,
                 "key": f"{self.source.key}|{'|'.join(settings.models)}",
                 "alt": charts.timeline_alt(self.titles, data["tags"], self.opened.clip.duration_s),
                 "same": f"The networks differ by less than {formats.probability(MARKED_FROM)} everywhere.",
-                "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{shown}",
-                "differences": charts.differences_data(differences, tags),
+                "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{part}",
+                "differences": charts.differences_data(differences, shown),
                 "events": charts.events_data((first, second)),
             }
         )

@@ -8,7 +8,7 @@ from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
-from dashboard.compare import batch, published_networks, sections
+from dashboard.compare import batch, published_networks, sections, tags
 from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
@@ -86,16 +86,17 @@ def _result(
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        sections.answer(comparison, titles, settings)
+        tags.answer(comparison, titles, settings)
+        tags.search(comparison, titles, settings)
     with right:
         sections.recording(source, opened)
     OverTime(source, opened, comparison, titles, settings).draw()
     time_place = sections.costs(settings)
-    measures, tags, files = st.tabs(["Agreement", "All tags", "Download"])
+    measures, every, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
         sections.agreement(comparison, titles)
-    with tags:
-        tables.all_tags(comparison, titles, settings.categories)
+    with every:
+        tables.all_tags(comparison, titles, settings.categories, in_groups=settings.grouped)
     with files:
         st.caption("This clip")
         comparison_downloads([comparison], "pannscope-clip")

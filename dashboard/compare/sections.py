@@ -1,4 +1,4 @@
-"""The parts of the Compare page: the recording, both networks' tags, what the networks cost, and their agreement."""
+"""The parts of the Compare page: the recording, what the networks cost, and their agreement."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.compare import Comparison, Row
+from core.compare import Comparison
 from core.examples import EXAMPLES
 from core.profiling import Latency
 from dashboard import formats
 from dashboard.charts.clip import clip_alt, clip_figure
 from dashboard.charts.layout import CONFIG
-from dashboard.charts.mirrored_tags import MARKED_FROM, is_marked, mirrored_tags, mirrored_tags_alt
 from dashboard.charts.palette import LIGHT
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
 from dashboard.server.own_networks import file_bytes
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.widgets import clip_input, engine_text, tables
+from dashboard.widgets import clip_input, engine_text
 from dashboard.widgets.metric_card import card, metric_card
 from dashboard.widgets.theme import palette
 
@@ -56,28 +55,6 @@ def recording(source: Source, opened: OpenedClip) -> None:
         (f"{example.about} " if example else "")
         + f"Waveform, and its log-mel spectrogram: {louder} is louder."
     )
-
-
-def answer(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
-    """The mirrored chart under the two names in their colours."""
-    left, right = st.columns(2, gap="small", wrap=False)
-    left.markdown(f":blue[**{titles[0]}**]", text_alignment="right")
-    right.markdown(f":orange[**{titles[1]}**]")
-    rows = tables.chart_rows(comparison, limit=settings.top_k, categories=settings.categories)
-    if not rows:
-        st.info(
-            f"Neither network has a tag under {' or '.join(settings.categories)}. Choose other categories."
-        )
-        return
-    st.plotly_chart(
-        mirrored_tags(
-            rows, baseline=titles[0], candidate=titles[1], palette=palette(), threshold=settings.threshold
-        ),
-        config=CONFIG,
-        key="mirrored_tags",
-        alt=mirrored_tags_alt(rows, baseline=titles[0], candidate=titles[1], threshold=settings.threshold),
-    )
-    st.caption(_caption(comparison, rows, settings))
 
 
 def costs(settings: Settings) -> DeltaGenerator:
@@ -201,17 +178,3 @@ def _spread(latency: Latency) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return " · ".join(formats.escaped(name) for name in names) if names else ":gray[None]"
-
-
-def _caption(comparison: Comparison, rows: Sequence[Row], settings: Settings) -> str:
-    threshold = settings.threshold
-    parts = [f"Dotted lines: the threshold, {formats.probability(threshold)}; pale rows are below it."]
-    if any(is_marked(row, threshold) for row in rows):
-        parts.append(f"Shaded: lost, gained, or changed by {formats.probability(MARKED_FROM)} or more.")
-    listed = tables.shown_rows(comparison, categories=settings.categories)
-    hidden = sum(row.change(threshold) != "below" for row in listed[len(rows) :])
-    if hidden:
-        parts.append(f"{formats.plural(hidden, 'more tag')} at the threshold: under *All tags*.")
-    if settings.categories:
-        parts.append(f"Shown: {', '.join(settings.categories)}; the agreement is over all tags.")
-    return " ".join(parts)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.classes import CATEGORIES
+from core.ontology import has_audioset_classes
+from dashboard.server.models import class_names
 from dashboard.widgets import pair_select, query_params
 
 TOP_K = 10
@@ -26,6 +28,7 @@ class Settings:
     top_k : tags that are drawn at most; the downloads compare as many of both networks' first tags.
     threshold : probability from which a clip counts as having a tag.
     categories : AudioSet's top-level categories to show; empty for all.
+    grouped : whether tags stand below their parents in AudioSet's ontology.
     """
 
     baseline: str
@@ -33,6 +36,7 @@ class Settings:
     top_k: int = TOP_K
     threshold: float = THRESHOLD
     categories: tuple[str, ...] = ()
+    grouped: bool = False
 
     @property
     def models(self) -> tuple[str, str]:
@@ -75,8 +79,19 @@ def choose() -> Settings:
         help="AudioSet's top-level categories. This narrows what is shown; the agreement is over all tags.",
     )
     query_params.keep("categories", ",".join(categories), "")
+    grouped = False
+    if has_audioset_classes(class_names(baseline) | class_names(candidate)):
+        query_params.follow("group", {"true": True}.get, False)
+        grouped = st.toggle(
+            "Group by AudioSet's ontology",
+            key="group",
+            persist_state="session",
+            help="Children stand below their parents, under the names of the groups that are no classes themselves. A class "
+            "with several parents stands under the first one.",
+        )
+        query_params.keep("group", "true" if grouped else "", "")
     st.caption("The page's address holds these settings: copy it to share them.")
-    return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories))
+    return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories), grouped)
 
 
 def _read_categories(text: str) -> list[str] | None:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from core.errors import DataError
 from core.models.network import Network
 from core.pruning.plan import PruningPlan
-from core.pruning.provenance import pruned_info
+from core.pruning.provenance import healed_info
 from core.runtime.background import TaskCancelledError
 from core.runtime.builder import EngineBuilder
 from core.runtime.machine import usable_memory
@@ -307,10 +307,8 @@ class _Work:
             steps,
         )
 
-    def _pruned(self, base: Pruned, model: Network, document: dict[str, object]) -> Pruned:
-        info = pruned_info(
-            self.tagger.info, self.plan, model, f"{self.tagger.name}-healed", base.repair, healing=document
-        )
+    def _pruned(self, base: Pruned, model: Network, document: dict[str, Any]) -> Pruned:
+        info = healed_info(base.tagger.info, document, f"{self.tagger.name}-healed")
         return Pruned(
             self.plan,
             Tagger(model, info, background=self.builder),

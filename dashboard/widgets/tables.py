@@ -12,8 +12,12 @@ import streamlit as st
 
 from core.classes import top_categories
 from core.compare import Comparison, Row, rows
+from core.ontology import grouped, other_parents
 from core.units import guarded
 from dashboard import formats
+from dashboard.charts.mirrored_tags import heading_text
+
+_INDENT = "\u2003"  # an em space: a table's cell keeps it
 
 BELOW = 3
 """Tags below the threshold that a chart shows: enough to see what comes next; what follows is mostly noise."""
@@ -36,37 +40,60 @@ def in_categories(row: Row, categories: Sequence[str]) -> bool:
     return not categories or any(name in categories for name in top_categories(row.index))
 
 
-def tag_frame(tag_rows: Iterable[Row], *, baseline: str, candidate: str) -> pd.DataFrame:
-    """Tags with both probabilities and categories."""
-    listed = list(tag_rows)
+def tag_frame(
+    tag_rows: Iterable[Row], *, baseline: str, candidate: str, in_groups: bool = False
+) -> pd.DataFrame:
+    """Tags with both probabilities and categories; in groups, children are indented below their parents, and headings have no figures."""
+    lines: list[tuple[str, Row | None]] = [(row.name, row) for row in tag_rows]
+    if in_groups:
+        by_index = {row.index: row for _, row in lines if row}
+        lines, under = [], 0
+        for place in grouped(list(by_index)):
+            if place.heading is not None:
+                under = len(place.heading) > 0
+                lines += [(heading_text(place), None)] * under
+            row = by_index[place.index]
+            lines.append((_INDENT * (under + place.depth) + row.name, row))
+    listed = [row for _, row in lines]
+    about = ("Also under", other_parents) if in_groups else ("Category", top_categories)
     return pd.DataFrame(
         {
-            "Tag": [row.name for row in listed],
-            "Category": [", ".join(top_categories(row.index)) for row in listed],
-            baseline: [row.baseline for row in listed],
-            candidate: [row.candidate for row in listed],
-            "Difference": [row.difference for row in listed],
+            "Tag": [name for name, _ in lines],
+            baseline: [row and row.baseline for row in listed],
+            candidate: [row and row.candidate for row in listed],
+            "Difference": [row and row.difference for row in listed],
+            about[0]: [row and ", ".join(about[1](row.index)) for row in listed],
         }
     )
 
 
-def all_tags(comparison: Comparison, titles: tuple[str, str], categories: Sequence[str] = ()) -> None:
+def all_tags(
+    comparison: Comparison,
+    titles: tuple[str, str],
+    categories: Sequence[str] = (),
+    *,
+    in_groups: bool = False,
+) -> None:
     """Every tag as a sortable table."""
-    listed = shown_rows(comparison, categories=categories)
     left, right = titles if titles[0] != titles[1] else (f"{titles[0]} (left)", f"{titles[1]} (right)")
-    number = st.column_config.NumberColumn
+    listed = tag_frame(
+        shown_rows(comparison, categories=categories), baseline=left, candidate=right, in_groups=in_groups
+    )
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     st.dataframe(
-        tag_frame(listed, baseline=left, candidate=right),
+        listed,
         hide_index=True,
         height=min(420, 38 + 35 * max(1, len(listed))),
         column_config={
-            "Tag": st.column_config.TextColumn(width="medium", pinned=True),
+            "Tag": text(width="medium", pinned=True),
             left: number(format="%.3f", width="small"),
             right: number(format="%.3f", width="small"),
             "Difference": number(format="%+.3f", width="small", help=f"{right} minus {left}."),
-            "Category": st.column_config.TextColumn(help="AudioSet's top-level category, or several."),
+            "Category": text(help="AudioSet's top-level category, or several."),
+            "Also under": text(
+                help="Other parents in AudioSet's ontology; a tag stands under the first one."
+            ),
         },
-        column_order=["Tag", left, right, "Difference", "Category"],
         placeholder=formats.DASH,
         alt=f"Probabilities of all tags by {left} and {right}",
     )

@@ -47,6 +47,7 @@ def test_a_tag_exactly_at_the_threshold_is_above_it():
 
     assert result.kept == ClassSet((2, 3)).names
     assert result.kept_share == 0.5
+    assert result.document()["shared_above_threshold"] == 2
 
 
 def test_a_tag_just_below_the_threshold_does_not_count():

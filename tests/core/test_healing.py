@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from core import api
+from core.audio import encode_wav, load_clip
 from core.errors import DataError
 from core.models.cnn import Cnn14, Cnn14Config
 from core.models.network import Network
 from core.models.registry import architecture
 from core.runtime.background import TaskCancelledError
+from core.tagging import load_tagger
 from core.training import healing
 from core.training.agreement import teacher_agreement
 from core.training.healing import heal, needed_bytes, windows_a_step
@@ -134,3 +137,29 @@ def test_any_architecture_can_be_healed(name, recordings):
     assert moved
     assert not any("running" in key for key in moved)  # batch norms keep their statistics
     assert all(torch.isfinite(value).all() for value in healed.model.state_dict().values())
+
+
+def test_the_public_function_learns_from_clips_and_says_so(monkeypatch):
+    """What it returns is what the core's function gives for the same clips; silent ones are left out."""
+    monkeypatch.setattr(healing, "RECIPE", healing.replace(healing.RECIPE, seconds=0.5, batch=2))
+    rng = np.random.default_rng(3)
+    noise = load_clip(encode_wav(0.1 * rng.standard_normal(16_000)), name="noise.wav")
+    silence = load_clip(encode_wav(np.zeros(16_000)))
+    tagger = load_tagger("demo-cnn14", runtime="torch")
+    pruned = api.prune(tagger, api.plan(tagger, 0.75))
+    healed = api.heal(tagger, pruned, [noise, silence], minutes=0, steps=2, held_out=[noise])
+    recordings = Recordings.of([(Listed(Path(noise.name), noise.sha256), noise.waveform)])
+    again = heal(tagger.model, pruned.model, recordings, minutes=0, steps=2)
+    for key, value in healed.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[key])
+    notes = healed.info.training
+    assert (notes["healing"]["steps"], notes["healing"]["recordings"]) == (2, 1)
+    assert set(notes["healing"]["agreement"]) == {"before", "after"}
+    assert notes["pruning"] == pruned.info.training["pruning"]
+    assert (healed.name, healed.info.widths) == ("demo-cnn14-healed", pruned.info.widths)
+    assert healed.info.sha256 != pruned.info.sha256
+    for clips, said in (([], "there are none"), ([silence], "all of them are silent")):
+        with pytest.raises(DataError, match=said):
+            api.heal(tagger, pruned, clips)
+    with pytest.raises(DataError, match="at least 1 where no minutes are given"):
+        api.heal(tagger, pruned, [noise], minutes=0)

@@ -32,14 +32,20 @@ def said(before: list[float], after: list[float], threshold: float = 0.5) -> str
 @pytest.mark.parametrize(
     ("before", "after", "text"),
     [
-        ([0.91, 0.1], [0.89, 0.1], "Both recognise Dog (0.91 → 0.89)"),
-        ([0.9, 0.8], [0.9, 0.83], "Both recognise Dog and Rain; largest change 0.03 (Rain)"),
+        ([0.91, 0.1], [0.89, 0.1], "Both recognise Dog (0.91 → 0.89); no difference above 0.10"),
+        ([0.9, 0.8], [0.9, 0.83], "Both recognise Dog and Rain; no difference above 0.10"),
         (
             [0.875, 0.75, 0.625],
             [0.75, 0.625, 0.5],
-            "Both recognise Dog, Rain and Clock; largest change 0.12 (Dog)",
+            "Both recognise Dog, Rain and Clock; largest difference 0.12 (Dog)",
         ),
-        ([0.9, 0.8], [0.9, 0.8], "Both recognise Dog and Rain; largest change 0.00"),
+        ([0.9, 0.8], [0.9, 0.7], "Both recognise Dog and Rain; largest difference 0.10 (Rain)"),
+        ([0.9, 0.1], [0.8, 0.1], "Both recognise Dog (0.90 → 0.80)"),
+        (
+            [0.9, 0.1, 0.1, 0.1],
+            [0.8, 0.1, 0.1, 0.4],
+            "Both recognise Dog (0.90 → 0.80); largest difference 0.30 (“Smoke detector, smoke alarm”)",
+        ),
         ([0.1, 0.1, 0.95], [0.1, 0.1, 0.46], "Pruned loses Clock (0.95 → 0.46)"),
         ([0.9, 0.1, 0.95], [0.8, 0.1, 0.46], "Pruned loses Clock (0.95 → 0.46); both recognise Dog"),
         ([0.2, 0.1], [0.6, 0.1], "Pruned gains Dog (0.20 → 0.60)"),
@@ -52,7 +58,7 @@ def said(before: list[float], after: list[float], threshold: float = 0.5) -> str
         (
             [0.9, 0.8, 0.7, 0.6],
             [0.9, 0.8, 0.7, 0.6],
-            "Both recognise Dog, Rain, Clock and 1 more; largest change 0.00",
+            "Both recognise Dog, Rain, Clock and 1 more; no difference above 0.10",
         ),
         (
             [0.9] * 6,
@@ -63,6 +69,11 @@ def said(before: list[float], after: list[float], threshold: float = 0.5) -> str
             [0.4, 0.2],
             [0.3, 0.44],
             "Neither recognises any of 2 classes at 0.50; the likeliest is Rain (0.20 → 0.44)",
+        ),
+        (
+            [0.4, 0.2],
+            [0.37, 0.25],
+            "Neither recognises any of 2 classes at 0.50; the likeliest is Dog (0.40 → 0.37); no difference above 0.10",
         ),
         (
             [0.1, 0.1, 0.1, 0.9],
@@ -76,7 +87,7 @@ def test_every_kind_of_outcome(before: list[float], after: list[float], text: st
 
 
 def test_the_threshold_itself_counts_and_figures_show_the_side() -> None:
-    assert said([0.5, 0.1], [0.5, 0.1]) == "Both recognise Dog (0.50 → 0.50)"
+    assert said([0.5, 0.1], [0.5, 0.1]) == "Both recognise Dog (0.50 → 0.50); no difference above 0.10"
     assert said([0.5, 0.1], [0.4990234375, 0.1]) == "Pruned loses Dog (0.50 → 0.499)"
     below = float(np.nextafter(np.float32(0.5), np.float32(0)))
     assert said([0.5, 0.1], [below, 0.1]) == "Pruned loses Dog (0.50 → 0.49999997)"
@@ -183,5 +194,6 @@ def test_an_unknown_sound_is_not_recognised(shared: Path) -> None:
     clip = load_clip(shared / "pool" / "audio" / "00003-sounds-bat-01.ogg")  # a bat: none of the 18 classes
     one, two = (load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns"))
     assert headline(compare(clip, one, two), "CNN14", "E-PANNs") == (
-        "Neither recognises any of 18 classes at 0.50; the likeliest is Tick (0.44 → 0.36)"
+        "Neither recognises any of 18 classes at 0.50; the likeliest is Tick (0.44 → 0.36); "
+        "largest difference 0.27 (“Baby cry, infant cry”)"
     )

@@ -88,6 +88,6 @@ def test_no_name_becomes_a_formula(name: str) -> None:
 
 def test_tag_frame_lists_names_categories_and_the_difference() -> None:
     frame = tables.tag_frame(tables.shown_rows(comparison()), baseline="CNN14", candidate="E-PANNs")
-    assert list(frame.columns) == ["Tag", "Category", "CNN14", "E-PANNs", "Difference"]
+    assert list(frame.columns) == ["Tag", "CNN14", "E-PANNs", "Difference", "Category"]
     assert frame["Difference"].iloc[4] == pytest.approx(-0.25, abs=1e-6)
     assert frame["Category"].iloc[3] == "Animal"
