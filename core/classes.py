@@ -8,7 +8,6 @@ in the ontology: "Hiss" belongs to animals, to steam and to sounds without a sou
 from __future__ import annotations
 
 import csv
-import io
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -168,20 +167,21 @@ class ClassSet:
 def labels_table(classes: ClassSet) -> str:
     """AudioSet's table of classes, one row an output, as ``parse_labels`` reads it; a class that AudioSet does not have has no ``mid``.
 
+    Names are quoted, and nothing else, as in AudioSet's own file: sherpa-onnx reads no others.
+
     Examples
     --------
     >>> print(labels_table(ClassSet.named(["Rain", "Drone"])), end="")
     index,mid,display_name
-    0,/m/06mb1,Rain
-    1,,Drone
+    0,/m/06mb1,"Rain"
+    1,,"Drone"
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["index", "mid", "display_name"])
     known = audioset()
+    rows = ["index,mid,display_name"]
     for number, (index, name) in enumerate(zip(classes.indices, classes.names, strict=True)):
-        table.writerow([number, known[index].mid if index < len(known) else "", name])
-    return text.getvalue()
+        mid, doubled = known[index].mid if index < len(known) else "", name.replace('"', '""')
+        rows.append(f'{number},{mid},"{doubled}"')
+    return "\n".join(rows) + "\n"
 
 
 def read_labels(path: Path) -> ClassSet:

@@ -22,6 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ZENODO = "https://zenodo.org"
 """Where the published checkpoints are."""
 
+WEB_RUNTIME_VERSION = "1.22.0"
+"""Of onnxruntime-web, whose files ``core.export.web_runtime`` pins."""
+
+NPM_FILES = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{WEB_RUNTIME_VERSION}/dist"
+"""Where the files of that npm package are."""
+
 PROFILES = ("auto", "fast", "small")
 """How a network can be run on a CPU (``core.runtime.profiles``)."""
 
@@ -57,6 +63,11 @@ CACHE = Variable(
     "the user's cache folder: `~/.cache/pannscope`, `~/Library/Caches/pannscope` or `%LOCALAPPDATA%\\pannscope\\Cache`",
 )
 MIRROR = Variable("PANNSCOPE_ZENODO", "address of a mirror of Zenodo", f"`{ZENODO}`")
+WEB_RUNTIME = Variable(
+    "PANNSCOPE_WEB_RUNTIME",
+    "address of the files of onnxruntime-web, which `export --web` downloads",
+    f"`{NPM_FILES}`",
+)
 PROFILE = Variable(
     "PANNSCOPE_PROFILE",
     "how a network is run on a CPU: `fast`, `small` (least memory), or `auto`, by the memory that is free",
@@ -76,7 +87,7 @@ FIXED_MODELS = Variable(
     "`0`",
 )
 
-VARIABLES = (WEIGHTS, CACHE, MIRROR, PROFILE, THREADS, AUTO_FETCH, FIXED_MODELS)
+VARIABLES = (WEIGHTS, CACHE, MIRROR, WEB_RUNTIME, PROFILE, THREADS, AUTO_FETCH, FIXED_MODELS)
 
 
 def weights_dir() -> Path:
@@ -95,14 +106,23 @@ def cache_dir() -> Path:
 
 def zenodo() -> str:
     """Where the published checkpoints are downloaded from: Zenodo or a mirror, without a slash at the end."""
-    address = (MIRROR.value or ZENODO).rstrip("/")
+    return _address(MIRROR, ZENODO)
+
+
+def web_runtime() -> str:
+    """Where the files of onnxruntime-web are downloaded from, without a slash at the end."""
+    return _address(WEB_RUNTIME, NPM_FILES)
+
+
+def _address(variable: Variable, default: str) -> str:
+    address = (variable.value or default).rstrip("/")
     try:
         parts = urlsplit(address)
         valid = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # of brackets that are no IPv6 address, or a port that is none
         valid = False
     if not valid or not address.isprintable() or set(" ?#") & set(address):
-        raise MIRROR.refusal("an address that begins with https:// or http:// and has a host and no query")
+        raise variable.refusal("an address that begins with https:// or http:// and has a host and no query")
     return address
 
 
@@ -136,7 +156,7 @@ def fixed_models() -> bool:
 
 def check() -> None:
     """Raise ``SettingsError`` for the first variable whose value is not accepted."""
-    for read in (zenodo, profile, threads, auto_fetch, fixed_models):
+    for read in (zenodo, web_runtime, profile, threads, auto_fetch, fixed_models):
         read()
 
 

@@ -23,6 +23,7 @@ from core.units import prefixed
 
 if TYPE_CHECKING:
     from core.export import Exported
+    from core.tagging import Tagger
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +66,31 @@ def export_command(
     ] = None,
     max_seconds: MaxSecondsOption = 600.0,
     channel: ChannelOption = "mean",
+    web: Annotated[
+        bool,
+        typer.Option(
+            "--web",
+            help="bundle: add compare.html, which runs it beside another network in a browser; downloads onnxruntime-web (11 MB) once.",
+        ),
+    ] = False,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--beside",
+            metavar="MODEL",
+            help="--web: the other network; by default the one that it was pruned from.",
+            show_default=False,
+        ),
+    ] = None,
+    web_runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--web-runtime",
+            metavar="FOLDER",
+            help="--web: the npm package onnxruntime-web, in place of the download.",
+            show_default=False,
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="safetensors: store float16, half the size.")] = False,
     force: ForceOption = False,
     json_output: JsonOption = False,
@@ -75,6 +101,7 @@ def export_command(
     """
     from core.audio import load_clip
     from core.export import check_export, export
+    from core.export import web as page_of
     from core.training.data import read_manifest
 
     if (manifest is None) != (audio is None):
@@ -83,9 +110,14 @@ def export_command(
         raise ExportError(
             f"--manifest states the mAP of int8, the one format that loses some; leave it out for {form}."
         )
+    if (beside is not None or web_runtime is not None) and not web:
+        raise ExportError("--beside and --web-runtime are for the page of --web; give that, too.")
+    if web and form != "bundle":
+        raise ExportError(f"--web adds a page to a bundle; leave it out for {form}.")
     used = channel_of(channel)
     check_export(out, form, force=force)
     tagger = network.load()
+    page = page_of(tagger, _baseline(tagger, beside), web_runtime) if web else None
     labelled = (
         None
         if manifest is None or audio is None
@@ -101,12 +133,31 @@ def export_command(
         ],
         labelled=labelled,
         half=half,
+        web=page,
         force=force,
     )
     if json_output:
         print_json(result.document())
     else:
         _print_export(result)
+
+
+def _baseline(tagger: Tagger, beside: str | None) -> Tagger:
+    """The network of ``--beside``, or else the one that this was pruned from."""
+    from core.checkpoints import named_file
+    from core.export.lineage import known_by
+    from core.tagging import load_tagger
+
+    if beside is not None:
+        file = named_file(beside)
+        return load_tagger(None if file else beside, checkpoint=file)
+    pruning = tagger.info.training.get("pruning") or {}
+    parent = known_by(pruning.get("pruned_from_sha256"))
+    if parent is None:
+        raise ExportError(
+            f"Its file names no installed network that {tagger.name} was pruned from, to show beside it; give one: --beside MODEL."
+        )
+    return load_tagger(parent.name)
 
 
 def _print_export(result: Exported) -> None:

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from core.export.formats import FORMATS, Exported, Format
 from core.export.onnx_file import write_onnx
+from core.export.page import web
 from core.export.saving import check_export, export, export_bytes
 from core.export.writers import refusal
 
-__all__ = ["FORMATS", "Exported", "Format", "check_export", "export", "export_bytes", "refusal", "write_onnx"]
+__all__ = [
+    "FORMATS",
+    "Exported",
+    "Format",
+    "check_export",
+    "export",
+    "export_bytes",
+    "refusal",
+    "web",
+    "write_onnx",
+]

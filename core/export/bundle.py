@@ -22,9 +22,12 @@ REQUIREMENTS = "onnxruntime>=1.14\nnumpy>=1.22\nsoundfile>=0.12\n"
 
 
 def write_bundle(
-    job: ExportJob, target: Path, onnx: tuple[Path, Path], written: tuple[Written, Written]
+    job: ExportJob, target: Path, onnx: tuple[Path, Path], written: tuple[Written, Written], page: bytes
 ) -> Written:
-    """Write the zip around two ONNX models that have been compared with the network: one in float32, and one with weights in 8 bits."""
+    """Write the zip around two ONNX models that have been compared with the network: one in float32, and one with weights in 8 bits.
+
+    ``page`` is ``compare.html``, empty for none.
+    """
     origin = lineage(job.tagger.info, job.pruning)
     plan = plan_of(job)
     whole, eight_bits = (each.difference for each in written)
@@ -34,7 +37,7 @@ def write_bundle(
         "model.int8.onnx": (onnx[1], "weights in 8 bits", eight_bits.largest),
     }
     entries: list[tuple[str, Path | str | bytes]] = [
-        ("README.md", _readme(job, whole, eight_bits, planned=plan is not None)),
+        ("README.md", _readme(job, whole, eight_bits, planned=plan is not None, page=bool(page))),
         ("MODEL_CARD.md", model_card(job, whole, origin, plan)),
         *((name, path) for name, (path, _, _) in models.items()),
         ("classes.csv", classes_csv(job.tagger.classes)),
@@ -44,6 +47,8 @@ def write_bundle(
         ("self_test.json", self_test(job, models, tests)),
         *((test.file, test.content) for test in tests),
     ]
+    if page:
+        entries.append(("compare.html", page))
     if plan is not None:
         entries.append(("plan.json", plan.text()))
     if origin.entry is not None and origin.entry.kind == "embedded":
@@ -92,11 +97,16 @@ def plan_of(job: ExportJob) -> PruningPlan | None:
     return PruningPlan(info.architecture, parent.widths, criterion, ratios, kept)
 
 
-def _readme(job: ExportJob, whole: Difference, eight_bits: Difference, *, planned: bool) -> str:
+def _readme(job: ExportJob, whole: Difference, eight_bits: Difference, *, planned: bool, page: bool) -> str:
     plan = (
         "- `plan.json`: the kept filters and how they were chosen; `pannscope prune --plan` reads it\n"
         if planned
         else "- there is no `plan.json`: the metadata of the network's file record no pruning\n"
+    )
+    web = (
+        "- `compare.html`: open it in a browser: it runs this network beside another one, without a server or a network\n"
+        if page
+        else ""
     )
     fixed = job.entry.window_samples
     length = "any length" if fixed is None else f"{fixed} samples exactly"
@@ -119,5 +129,5 @@ in `self_test.json`. It fails where a file has changed, or an output differs by 
 - `model.int8.onnx`: the same with weights in 8 bits, computed in float32: a quarter of the size, and on those recordings a probability
   changes by up to {eight_bits.largest:.2g}, by {eight_bits.mean:.2g} on average; `python tag.py --int8` tags with it
 - `classes.csv`: the class of each output; `index` is {index}. `class_labels_indices.csv`: the same with AudioSet's mids
-{plan}- `tag.py`: mixes to mono, resamples, cuts recordings over 30 s into equal windows and averages them, as Pannscope does
+{plan}{web}- `tag.py`: mixes to mono, resamples, cuts recordings over 30 s into equal windows and averages them, as Pannscope does
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,20 @@ class Written:
     measured: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Web:
+    """What a bundle's ``compare.html`` needs besides the network.
+
+    Attributes
+    ----------
+    baseline : the network to compare with, usually the one that it was pruned from.
+    runtime : files of onnxruntime-web by name.
+    """
+
+    baseline: Tagger
+    runtime: dict[str, Path]
+
+
 @dataclass(frozen=True, eq=False)
 class ExportJob:
     """A network that is being exported, and the recordings that its copies are checked on.
@@ -85,6 +100,7 @@ class ExportJob:
     clips : recordings to check on besides the synthesised ones, (samples,) each, at 32 kHz.
     labelled : clips to measure the mAP on, where a format changes it.
     half : store float16 (safetensors).
+    web : what its page needs (bundle); None for no page.
     on_progress : called with the seconds of audio that both have run on, and those of all recordings; what it raises ends the export.
     """
 
@@ -93,6 +109,7 @@ class ExportJob:
     clips: Sequence[npt.NDArray[np.floating]] = ()
     labelled: LabelledClips | None = None
     half: bool = False
+    web: Web | None = None
     on_progress: OnProgress | None = None
     _reference: dict[int, npt.NDArray[np.float32]] = field(
         default_factory=dict

@@ -20,7 +20,7 @@ from core.errors import ExportError
 from core.export.eight_bits import eight_bit_weights
 from core.export.packages import require
 from core.models.network import Network
-from core.runtime.onnx_graph import EMBEDDING, PROBABILITIES, whole_graph
+from core.runtime.onnx_graph import EMBEDDING, PROBABILITIES, OnnxGraph, whole_graph
 
 # Field numbers of onnx.proto: ModelProto.graph, ModelProto.metadata_props, GraphProto.initializer, TensorProto.raw_data.
 _GRAPH, _METADATA, _INITIALIZER, _RAW_DATA = 7, 14, 5, 9
@@ -31,9 +31,24 @@ def write_onnx(network: Network, path: Path, eight_bits: Path | None = None) -> 
 
     It is also written to ``eight_bits``, with int8 weights, see ``core.export.eight_bits``.
     """
+    exported = _traced(network)
+    _write(
+        exported.model, {name: tensor.cpu().numpy() for name, tensor in exported.weights.items()}, [], path
+    )
+    if eight_bits is not None:
+        _write(exported.model, *eight_bit_weights(network, exported.weights), eight_bits)
+
+
+def write_eight_bits(network: Network, path: Path) -> None:
+    """Write ``network`` with int8 weights alone."""
+    exported = _traced(network)
+    _write(exported.model, *eight_bit_weights(network, exported.weights), path)
+
+
+def _traced(network: Network) -> OnnxGraph:
     require("onnx")
     try:
-        exported = whole_graph(network)
+        return whole_graph(network)
     except (
         RuntimeError,
         TypeError,
@@ -42,11 +57,6 @@ def write_onnx(network: Network, path: Path, eight_bits: Path | None = None) -> 
         raise ExportError(
             f"PyTorch cannot express {network.architecture} in ONNX ({str(error).splitlines()[0]}); safetensors works."
         ) from error
-    _write(
-        exported.model, {name: tensor.cpu().numpy() for name, tensor in exported.weights.items()}, [], path
-    )
-    if eight_bits is not None:
-        _write(exported.model, *eight_bit_weights(network, exported.weights), eight_bits)
 
 
 def _write(model: Any, arrays: Mapping[str, npt.NDArray[Any]], nodes: Sequence[Any], path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from core.errors import ExportError, PannscopeError
 from core.export.archive import write_zip
-from core.export.check import ExportJob, OnProgress
+from core.export.check import ExportJob, OnProgress, Web
 from core.export.formats import Exported, known_format
 from core.export.writers import WRITERS, refusal
 from core.files import already_there, check_output, move_into_place, unwritable
@@ -32,6 +32,7 @@ def export(
     waveforms: Sequence[npt.NDArray[np.floating]] = (),
     labelled: LabelledClips | None = None,
     half: bool = False,
+    web: Web | None = None,
     force: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Exported:
@@ -48,6 +49,7 @@ def export(
         measured on the other half.
     labelled : clips to measure int8's mAP on, with targets of the network's classes.
     half : store float16 (safetensors only).
+    web : what ``core.export.web`` returns, for a page beside another network (bundle only).
     force : replace existing files.
     on_progress : called while the copy is compared with the network, with the seconds of audio that are done and those of all
         recordings; an exception that it raises ends the export.
@@ -71,11 +73,13 @@ def export(
     check_export(target, format, force=force)
     if half and format != "safetensors":
         raise ExportError(f"Only safetensors can be stored in half precision; leave it out for {format}.")
+    if web is not None and format != "bundle":
+        raise ExportError(f"compare.html is part of a bundle; leave it out for {format}.")
     if reason := refusal(format, tagger.model):
         raise ExportError(reason)
     started = time.perf_counter()
     job = ExportJob(
-        tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half, on_progress
+        tagger, tagger.info.training.get("pruning") or None, waveforms, labelled, half, web, on_progress
     )
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}.") as folder:

@@ -10,15 +10,17 @@ from typing import Any
 from core.checkpoints import load_checkpoint, save_checkpoint
 from core.classes import labels_table
 from core.export.bundle import write_bundle
-from core.export.check import ExportJob, Written
+from core.export.check import Difference, ExportJob, Web, Written
 from core.export.describe import description
 from core.export.formats import FORMATS
 from core.export.int8 import write_int8
 from core.export.ncnn_files import NcnnNetwork, ncnn_files
 from core.export.ncnn_files import unsupported as ncnn_files_unsupported
-from core.export.onnx_file import append_metadata, onnx_network, write_onnx
+from core.export.onnx_file import append_metadata, onnx_network, write_eight_bits, write_onnx
+from core.export.page import Column, compare_page
 from core.export.panns import unsupported as panns_unsupported
 from core.export.panns import write_panns
+from core.export.self_test import recordings
 from core.models.cnn import Cnn14
 from core.models.network import Network
 from core.onnx_tagger.metadata import LABELS_KEY
@@ -90,10 +92,23 @@ def _write_bundle(job: ExportJob, draft: Path) -> Written:
     written = _write_onnx(job, model, small)
     eight_bits = Written(job.compare(onnx_network(small)), [], {})
     append_metadata(small, _metadata(job, eight_bits))
-    bundled = write_bundle(job, draft, (model, small), (written, eight_bits))
+    page = b"" if job.web is None else _page(job, job.web, small, eight_bits.difference)
+    bundled = write_bundle(job, draft, (model, small), (written, eight_bits), page)
     model.unlink()
     small.unlink()
     return bundled
+
+
+def _page(job: ExportJob, web: Web, small: Path, loss: Difference) -> bytes:
+    """``compare.html`` of the network and its baseline, both with weights in 8 bits."""
+    beside = ExportJob(web.baseline, None, job.clips, on_progress=job.on_progress)
+    file = small.with_name(".baseline.int8.onnx")
+    write_eight_bits(web.baseline.model, file)
+    baseline = Column(beside, file, beside.compare(onnx_network(file)))
+    example = recordings(job)[0].content
+    page = compare_page(baseline, Column(job, small, loss), example, web.runtime)
+    file.unlink()
+    return page
 
 
 def _metadata(job: ExportJob, written: Written) -> dict[str, str]:

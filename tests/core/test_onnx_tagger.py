@@ -97,7 +97,7 @@ def test_our_export_goes_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (props["sample_rate"], props["output"], props["task"]) == ("32000", "probabilities", "tags")
     assert props["class_labels_indices.csv"].splitlines()[:2] == [
         "index,mid,display_name",
-        "0,/m/09x0r,Speech",
+        '0,/m/09x0r,"Speech"',
     ]
     copy = load_tagger(checkpoint=path)
     goes_round(demo, copy)
