@@ -6,9 +6,9 @@ copy with its source.
 
 from __future__ import annotations
 
+from core.export.compare_page import web
 from core.export.formats import FORMATS, Exported, Format
 from core.export.onnx_file import write_onnx
-from core.export.page import web
 from core.export.saving import check_export, export, export_bytes
 from core.export.writers import refusal
 

@@ -11,13 +11,13 @@ from core.checkpoints import load_checkpoint, save_checkpoint
 from core.classes import labels_table
 from core.export.bundle import write_bundle
 from core.export.check import Difference, ExportJob, Web, Written
+from core.export.compare_page import Column, compare_page
 from core.export.describe import description
 from core.export.formats import FORMATS
 from core.export.int8 import write_int8
 from core.export.ncnn_files import NcnnNetwork, ncnn_files
 from core.export.ncnn_files import unsupported as ncnn_files_unsupported
 from core.export.onnx_file import append_metadata, onnx_network, write_eight_bits, write_onnx
-from core.export.page import Column, compare_page
 from core.export.panns import unsupported as panns_unsupported
 from core.export.panns import write_panns
 from core.export.self_test import recordings
