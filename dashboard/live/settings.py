@@ -13,7 +13,7 @@ from dashboard.widgets import pair_select, query_params
 from dashboard.widgets.choice import choose_one
 
 _THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}
-_WINDOWS = {"1": "1 s", "2": "2 s", "5": "5 s", "10": "10 s"}
+_WINDOWS = {"1": "1 s", "3": "3 s", "5": "5 s", "10": "10 s"}
 _SMOOTHING = {"0": "None", "0.5": "0.5 s", "1": "1 s", "3": "3 s"}
 _DEFAULT = LiveSettings(("", ""))
 

@@ -12,8 +12,8 @@ from core.tagging import Tagger
 from core.windows import least_samples
 from dashboard.server.ring import Sound
 
-_BEHIND_S = 1.0
-"""What keeps feature maps begins anew where more sound than this has come since: hops are left out, not queued."""
+_BEHIND_S, _AGAIN_S = 2.0, 1.0
+"""What keeps feature maps begins anew, with the second number's newest seconds, where more sound than the first has come since: hops are left out, not queued."""
 
 
 class Output(NamedTuple):
@@ -44,7 +44,7 @@ class LiveNetwork:
         fresh = sound.written - self._next
         if fresh >= len(sound.samples) or fresh > _BEHIND_S * SAMPLE_RATE:  # all of it is new after a gap
             self._stream.reset()
-            self._received, fresh = 0, min(len(sound.samples), self._samples)
+            self._received, fresh = 0, min(len(sound.samples), round(_AGAIN_S * SAMPLE_RATE))
         outputs = self._stream.push(sound.samples[len(sound.samples) - fresh :])
         self._next = sound.written
         self._received += fresh

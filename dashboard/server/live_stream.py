@@ -52,7 +52,7 @@ class LiveSettings:
     """
 
     names: tuple[str, str]
-    window_s: float = 2.0
+    window_s: float = 3.0
     threshold: float = 0.3
     smoothing_s: float = 1.0
     allowed: frozenset[int] | None = None

@@ -202,7 +202,7 @@ def test_a_network_that_keeps_its_feature_maps_gets_what_is_new(monkeypatch: pyt
     assert after(12_000) == (5, 1.25, 4_000)
     assert after(3_000) is None
     assert after(32_000) == (9, 2.0, 7_000)
-    assert after(32_001) == (8, 2.0, 0)  # over a second behind: it begins anew with the newest window
+    assert after(64_001) == (4, 1.0, 0)  # over two seconds behind: it begins anew with the newest one
     assert after(8_000, start=ring.position + 1) == (1, 0.25, 0)  # sound is missing: with what came since
 
 
