@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -36,10 +37,11 @@ from core.files import files_below
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("demo-cnn14", "demo-epanns")
 RAY_PORT = 26_379
-NODE_S = 15.0
+RAY_TOKEN = secrets.token_hex(32)
+NODE_S = 30.0
 """What a Ray node has to start."""
 
-LEFT_S = 5.0
+LEFT_S = 120.0
 """How long a worker may live without its main process."""
 
 
@@ -51,7 +53,8 @@ def command(corpus: Path, out: Path, workers: int, more: list[str]) -> list[str]
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": RAY_TOKEN}  # a cluster takes nobody without it
+    return os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", **token}
 
 
 def run(words: list[str]) -> dict[str, float]:
@@ -75,24 +78,31 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
-def killed(words: list[str], after_s: float, *, all_of_it: bool) -> bool:
-    """Start a run and kill it; whether it was still running. Fails where a process is left."""
-    process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+def killed(words: list[str], after_s: float, *, all_of_it: bool) -> int | None:
+    """Start a run and kill it: its session, or None where it had ended already."""
+    process = subprocess.Popen(
+        words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         process.wait(after_s)
-        return False
+        return None
     except subprocess.TimeoutExpired:
         for pid in processes_of(process.pid) if all_of_it else [process.pid]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
+    return process.pid
+
+
+def nothing_left(sessions: list[int]) -> None:
+    """Fail where a process of a killed run outlives it by more than ``LEFT_S``: it would go on without anybody to stop it."""
     deadline = time.monotonic() + LEFT_S
-    while left := processes_of(process.pid):
+    while left := [pid for session in sessions for pid in processes_of(session)]:
         if time.monotonic() > deadline:
             raise AssertionError(
-                f"{len(left)} processes are left {LEFT_S:g} s after the main process was killed"
+                f"{len(left)} processes are left {LEFT_S:g} s after their main processes were killed"
             )
-        time.sleep(0.1)
-    return True
+        time.sleep(0.5)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -142,15 +152,23 @@ def kills(chosen: argparse.Namespace, folder: Path, more: list[str]) -> None:
     left, data_sets = chosen.kills, 0
     while left:
         out = folder / f"killed-{data_sets}"
-        while left and killed(
-            command(chosen.corpus, out, 2, more),
-            random.uniform(0.0, chosen.latest_s),
-            all_of_it=left % 2 == 0,
-        ):
+        sessions = []
+        while left:
+            words = command(chosen.corpus, out, random.choice(chosen.workers), more)
+            session = killed(words, random.uniform(0.0, chosen.latest_s), all_of_it=left % 2 == 0)
+            if session is None:
+                break
+            sessions.append(session)
             left -= 1
+            print(
+                f"killed {chosen.kills - left} times; {len(contents(out))} files of {len(contents(whole))}",
+                flush=True,
+            )
         run(command(chosen.corpus, out, 2, more))
         assert check(chosen.corpus, out) == (number_of_clips, number_of_failures)
         assert contents(out) == contents(whole), "other files than those of a run that was not killed"
+        nothing_left(sessions)
+        print(f"{len(sessions)} kills, then resumed: as it should be", flush=True)
         data_sets += 1
     print(
         f"{chosen.kills} kills in {data_sets} data sets of {number_of_clips} clips (a run of {seconds:.0f} s): every clip exactly once for each "
@@ -167,7 +185,6 @@ def ray_nodes(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         "start",
         "--block",
         "--num-cpus=1",
-        "--node-ip-address=127.0.0.1",
     ]
     head = [
         *start,
@@ -177,13 +194,12 @@ def ray_nodes(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         "--disable-usage-stats",
         f"--temp-dir={folder / 'ray'}",
     ]
-    variables = environment() | {"RAY_USAGE_STATS_ENABLED": "0"}
     nodes: list[subprocess.Popen[bytes]] = []
     try:
         for words in (head, [*start, f"--address={address}"]):
             with (folder / f"node-{len(nodes)}.log").open("wb") as log:
                 nodes.append(
-                    subprocess.Popen(words, env=variables, stdout=log, stderr=log, start_new_session=True)
+                    subprocess.Popen(words, env=environment(), stdout=log, stderr=log, start_new_session=True)
                 )
             wait_for_port(RAY_PORT)
             time.sleep(NODE_S)

@@ -1,78 +1,62 @@
-"""What a corpus of ten million clips costs with CNN14 and with E-PANNs: measured on a few clips, multiplied here, printed as the table of docs/scaling.md.
+"""What a corpus of ten million clips costs with CNN14 and with E-PANNs, the tables of docs/scaling.md.
 
-    python scripts/corpus_costs.py ../shared/clips/audio --clips 100
+    python scripts/corpus_costs.py ../shared/clips/audio
 
-The networks have their published widths and random weights: what they cost does not depend on the weights. Time is processor time of one worker on one thread with its decoder,
-which other programs on the machine change little; the start (imports, the engine's compilation) is measured with one clip and subtracted.
+Times are those that docs/performance.md has measured (one clip of 10 s on one thread, and decoding it); sizes are measured here, on some recordings with the embedded network of 527 classes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
+import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from core.audio import SUFFIXES
-from core.checkpoints import save_checkpoint
-from core.classes import ClassSet, audioset
+from core.batch.dataset import Settings
+from core.batch.work import Job, NetworkFile, Part, process_part, use_one_thread
 from core.files import files_below
-from core.models.cnn import Cnn14, Cnn14Config
+from core.tagging import Tagger, load_tagger
 from core.units import prefixed
 
-ROOT = Path(__file__).resolve().parents[1]
-CNN14 = (64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 2048, 2048)
-WIDTHS = {"CNN14": CNN14, "E-PANNs": (*CNN14[:6], 256, 256, 512, 512, 1024, 1024)}
-CLIPS, CORES, MACHINES = 10_000_000, 16, (1, 10, 100)
-CONTENTS = {
-    "5 tags": (),
-    "all probabilities": ("--probabilities",),
-    "and the embedding": ("--probabilities", "--embeddings"),
-}
+PERFORMANCE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+CLIPS, SECONDS, CORES, MACHINES = 10_000_000, 10, 16, (1, 10, 100)
+NETWORKS = {"CNN14": "cnn14", "E-PANNs": "epanns"}
+ENGINE, SIZED = "winograd-fast", "demo-epanns-527"
+UNITS = 2048  # of CNN14's embedding and E-PANNs'
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Of a run: processor seconds, clips, bytes read, bytes of its part files, seconds of audio."""
+def table(name: str) -> list[list[str]]:
+    """The cells of one of the measured tables of docs/performance.md."""
+    text = PERFORMANCE.read_text(encoding="utf-8")
+    part = text.partition(f"<!-- measured: {name} -->")[2].partition("<!-- end")[0]
+    return [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in part.splitlines()
+        if line.startswith("|")
+    ]
 
-    cpu_s: float
-    clips: int
-    read: int
-    written: int
-    audio_s: float
+
+def seconds_a_clip(network: str) -> float:
+    """Seconds of one core for a clip of ten seconds: decoding, and the network on one thread."""
+    (run,) = [row[2] for row in table("threads") if row[:2] == [ENGINE, network]]
+    (decode,) = [row[2] for row in table("stages") if row[:2] == [ENGINE, str(SECONDS)]]
+    return (float(re.findall(r"[\d.]+", run)[0]) + float(decode)) / 1e3
 
 
-def measure(corpus: Path, checkpoint: Path, out: Path, options: tuple[str, ...] = ()) -> Measured:
-    """One run with one worker."""
-    words = [sys.executable, "-m", "core.cli", "batch", str(corpus), "--out", str(out), "-m", str(checkpoint)]
-    words += ["--workers", "1", "--part-clips", "1000", "--json", *options]
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "PANNSCOPE_THREADS": "1"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(words, env=variables, check=True, stdout=subprocess.PIPE)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    document = json.loads(done.stdout)
-    return Measured(
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        document["tagged"],
-        document["bytes_read"],
-        sum(path.stat().st_size for path in (out / "clips").rglob("*.parquet")),
-        document["audio_s"],
+def measure(tagger: Tagger, paths: list[str], out: Path, *, probabilities: bool) -> tuple[float, float]:
+    """Bytes that a clip of ten seconds has, and its row."""
+    settings = Settings(None, None, 5, probabilities, False, "mean", 86_400.0)
+    job = Job(
+        (NetworkFile({}, tagger.name, tagger.info.sha256),), settings, str(Path(paths[0]).parent), str(out)
     )
-
-
-def linked(recordings: list[str], folder: Path) -> Path:
-    """A folder with links to recordings."""
-    folder.mkdir()
-    for path in recordings:
-        (folder / Path(path).name).symlink_to(path)
-    return folder
+    clips = tuple((Path(path).name, path) for path in paths)
+    part = Part(
+        clips, {tagger.name: "part.parquet"}, "part.parquet", {tagger.name: frozenset(range(len(clips)))}
+    )
+    result = process_part(job, {tagger.name: tagger}, part)
+    written = sum(path.stat().st_size for path in out.rglob("*.parquet"))
+    return SECONDS * result.bytes_read / result.audio_s, written / result.rows
 
 
 def main() -> None:
@@ -82,50 +66,34 @@ def main() -> None:
     parser.add_argument("recordings", type=Path)
     parser.add_argument("--clips", type=int, default=100)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pannscope-costs-") as temporary:
-        folder = Path(temporary)
-        paths = sorted(files_below(chosen.recordings.resolve(), SUFFIXES))
-        many, one = (
-            linked(paths[:: len(paths) // chosen.clips][: chosen.clips], folder / "many"),
-            linked(paths[:1], folder / "one"),
-        )
-        costs: dict[str, float] = {}
-        for name, widths in WIDTHS.items():
-            torch.manual_seed(0)
-            checkpoint = folder / f"{name}.safetensors"
-            model = Cnn14(Cnn14Config(widths, len(audioset()), 2048)).eval()
-            save_checkpoint(
-                checkpoint,
-                model,
-                classes=ClassSet.from_names([entry.name for entry in audioset()]),
-                name=name,
-            )
-            measure(one, checkpoint, folder / f"{name}-warm")  # compiled kernels are kept from here on
-            start, run = (
-                measure(corpus, checkpoint, folder / f"{name}-{corpus.name}") for corpus in (one, many)
-            )
-            costs[name] = (run.cpu_s - start.cpu_s) / (run.clips - start.clips)
-            seconds = run.audio_s / run.clips
+    use_one_thread()
+    found = sorted(files_below(chosen.recordings.resolve(), SUFFIXES))
+    paths = found[:: max(1, len(found) // chosen.clips)][: chosen.clips]
+    tagger = load_tagger(SIZED, runtime="torch")
+    with tempfile.TemporaryDirectory(prefix="pannscope-costs-") as folder:
+        read, tags = measure(tagger, paths, Path(folder, "tags"), probabilities=False)
+        _, all_of_them = measure(tagger, paths, Path(folder, "all"), probabilities=True)
+    print(
+        f"{len(paths)} recordings: {prefixed(read, 'B')} for {SECONDS} s, {prefixed(CLIPS * read, 'B')} for ten million clips\n"
+    )
+    print(f"| network | a clip, one core | core hours | machines of {CORES} cores | hours | each one reads |")
+    print("|---|---|---|---|---|---|")
+    for title, name in NETWORKS.items():
+        cost = seconds_a_clip(name)
+        for machines in MACHINES:
+            hours = CLIPS * cost / (CORES * machines) / 3600
+            rate = prefixed(CLIPS * read / machines / hours / 3600, "B/s")
             print(
-                f"{name}: {1e3 * costs[name]:.1f} ms of one core for a clip of {seconds:.1f} s, {run.read / run.clips:.0f} bytes read; start {start.cpu_s:.1f} s"
+                f"| {title} | {1e3 * cost:.0f} ms | {CLIPS * cost / 3600:,.0f} | {machines} | {hours:,.1f} | {rate} |"
             )
-        read = CLIPS * run.read / run.clips
-        print(
-            f"\n| network | machines of {CORES} cores | hours | core hours | reads, of each machine |\n|---|---|---|---|---|"
-        )
-        for name, cost in costs.items():
-            for machines in MACHINES:
-                hours = CLIPS * cost / (CORES * machines) / 3600
-                rate = prefixed(read / machines / hours / 3600, "B/s")
-                print(f"| {name} | {machines} | {hours:,.1f} | {CLIPS * cost / 3600:,.0f} | {rate} |")
-        print("\n| rows have | a row | ten million |\n|---|---|---|")
-        for title, options in CONTENTS.items():
-            rows = measure(many, checkpoint, folder / title, options)
-            size = rows.written / rows.clips
-            print(f"| {title} | {prefixed(size, 'B')} | {prefixed(CLIPS * size, 'B')} |")
-        print(
-            f"\nread: {prefixed(read, 'B')} for ten million clips, once for any number of networks that run together"
-        )
+    print("\n| a row has | bytes | ten million |\n|---|---|---|")
+    sizes = {
+        "five tags": tags,
+        "and 527 probabilities": all_of_them,
+        f"and {UNITS} units": all_of_them + 4 * UNITS,
+    }
+    for title, size in sizes.items():
+        print(f"| {title} | {size:,.0f} | {prefixed(CLIPS * size, 'B')} |")
 
 
 if __name__ == "__main__":

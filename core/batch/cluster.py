@@ -99,7 +99,7 @@ class _Cluster:
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:160]
             raise DataError(
-                f"No Ray cluster answers at {self.address} ({reason}); give the address of one, auto, or {LOCAL}."
+                f"No Ray cluster answers at {self.address} ({reason}); give the address of one (and its token as RAY_AUTH_TOKEN, if it has one), auto, or {LOCAL}."
             ) from error
         try:
             yield
