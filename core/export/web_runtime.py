@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from core import settings
@@ -31,9 +32,9 @@ def runtime_files(folder: Path | None = None) -> dict[str, Path]:
         They cannot be downloaded, or are others.
     """
     if folder is not None:
-        inside = folder / "dist" if (folder / "dist").is_dir() else folder
+        inside = folder / "dist" if os.path.isdir(folder / "dist") else folder
         for name, (_, sha256) in PINNED.items():
-            if not (inside / name).is_file() or file_sha256(inside / name) != sha256:
+            if not _is(inside / name, sha256):
                 raise ExportError(
                     f"{inside} does not have {name} of onnxruntime-web {VERSION}; give the folder that "
                     f"`npm install onnxruntime-web@{VERSION}` makes, node_modules/onnxruntime-web, or leave it out to download the file."
@@ -47,8 +48,16 @@ def runtime_files(folder: Path | None = None) -> dict[str, Path]:
         raise ExportError(unwritable(cache, error)) from error
 
 
+def _is(path: Path, sha256: str) -> bool:
+    """Whether a file can be read and is the pinned one."""
+    try:
+        return os.path.isfile(path) and file_sha256(path) == sha256
+    except OSError:
+        return False
+
+
 def _cached(target: Path, size: int, sha256: str) -> Path:
-    if target.is_file() and file_sha256(target) == sha256:
+    if _is(target, sha256):
         return target
     url = f"{settings.web_runtime()}/{target.name}"
     with atomic_write(target) as draft:

@@ -178,7 +178,8 @@ def test_no_command_ends_in_a_traceback(
     chance = random.Random(seed)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("PANNSCOPE_ZENODO", "http://127.0.0.1:9")  # nothing listens there
+    for address in ("PANNSCOPE_ZENODO", "PANNSCOPE_WEB_RUNTIME"):
+        monkeypatch.setenv(address, "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr("core.checkpoints.download.BACKOFF_S", 0.0)
     names = {name: str(studio / f"{name}.safetensors") for name in ("small", "other")}
     names |= {"studio": str(studio), "tone": str(studio / "tone.wav"), "clips": str(studio / "clips.csv")}
