@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +12,9 @@ import numpy.typing as npt
 
 from core.audio import SAMPLE_RATE
 from core.errors import ModelError
+from core.models.cnn import MIN_SAMPLES, Cnn14
+from core.streaming.incremental import GRID_FRAMES, GRID_SAMPLES, LEAST_SAMPLES, IncrementalCnn14
+from core.streaming.layers import Layers, torch_layers
 from core.tagging import Tagger
 from core.windows import WINDOW_SECONDS, least_samples, validate_waveform
 
@@ -28,7 +34,10 @@ class StreamOutput(NamedTuple):
 class Stream:
     """One network on sound that goes on: after every hop the probabilities of the last ``window_s`` seconds, or of all there is of less.
 
-    For one thread; its tagger may be shared.
+    An output equals the tagger's probabilities of the same samples, within 1e-4 and mostly 1e-6. Where the stream is ``incremental`` its windows
+    begin at multiples of 0.32 s, on the grid of CNN14's pooling, so that they are up to 0.32 s shorter than ``window_s``.
+
+    For one thread; its tagger may be shared. Other than a tagger's first pass it waits for the tagger's engine.
 
     Parameters
     ----------
@@ -53,42 +62,49 @@ class Stream:
     Examples
     --------
     >>> from core.tagging import load_tagger
-    >>> stream = Stream(load_tagger("demo-epanns", runtime="torch"), window_s=1.0, hop_s=0.25)
+    >>> stream = Stream(load_tagger("demo-epanns", runtime="torch"), window_s=3.0, hop_s=0.5)
     >>> stream.push(np.zeros(7_000, np.float32))
     []
-    >>> [(output.start_s, output.end_s) for output in stream.push(np.zeros(42_000, np.float32))]
-    [(0.0, 0.25), (0.0, 0.5), (0.0, 0.75), (0.0, 1.0), (0.25, 1.25), (0.5, 1.5)]
+    >>> outputs = stream.push(np.zeros(109_000, np.float32))
+    >>> [(output.start_s, output.end_s) for output in outputs[:2] + outputs[-1:]]
+    [(0.0, 0.5), (0.0, 1.0), (0.64, 3.5)]
     """
 
     def __init__(self, tagger: Tagger, window_s: float = 10.0, hop_s: float = 0.25) -> None:
         entry = tagger.entry
-        least = least_samples(entry)
-        longest = least / SAMPLE_RATE if entry.window_samples else WINDOW_SECONDS
+        least = least_samples(entry) / SAMPLE_RATE
+        longest = least if entry.window_samples else WINDOW_SECONDS
         if entry.window_samples:
             window_s = longest
-        if not least / SAMPLE_RATE <= window_s <= longest:
+        if not least <= window_s <= longest:
             raise ModelError(
-                f"Windows of {window_s:g} s do not fit {entry.title}; give {least / SAMPLE_RATE:.2f} to {longest:g} s."
+                f"Windows of {window_s:g} s do not fit {entry.title}; give {least:.2f} to {longest:g} s."
             )
         if not LEAST_HOP_S <= hop_s <= window_s:
             raise ModelError(
                 f"A stream's hop is from {LEAST_HOP_S:g} s to the {window_s:g} s of its window; got {hop_s:g}."
             )
-        self.incremental = False
-        self.why = "every output is a pass over the whole window"
         self._tagger = tagger
         self._window, self._hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
+        self._layers, self.why = _layers(tagger, self._window)
+        self.incremental = self._layers is not None
         self.reset()
 
     def reset(self) -> None:
         """Begin again: nothing has been received."""
-        self._kept = np.zeros(0, np.float32)  # the end of what was received, up to a window and a hop
+        self._kept = np.zeros(0, np.float32)  # the samples that the next output needs
         self._received = 0
+        self._network: IncrementalCnn14 | None = None
+        if self._layers is not None:
+            self._network = IncrementalCnn14(self._layers.model, self._layers.runs, self._starts())
 
     @property
     def nbytes(self) -> int:
         """Bytes that it keeps between two pushes, weights apart."""
-        return self._kept.nbytes
+        kept = self._kept.nbytes
+        if self._layers is not None and self._network is not None:
+            kept += self._network.nbytes + self._layers.space.nbytes
+        return kept
 
     def push(self, waveform: Samples) -> list[StreamOutput]:
         """Add sound; the outputs of the hops that it completes, oldest first.
@@ -110,13 +126,52 @@ class Stream:
         while len(samples):
             taken = samples[: self._hop - self._received % self._hop]
             samples = samples[len(taken) :]
-            self._kept = np.concatenate([self._kept, taken])[-self._window :]
+            self._kept = np.concatenate([self._kept, taken])
             self._received += len(taken)
             if self._received % self._hop == 0:
                 outputs.append(self._output())
         return outputs
 
     def _output(self) -> StreamOutput:
-        start = self._received - len(self._kept)
-        probabilities = self._tagger.probabilities(self._kept)
+        start = self._start(self._received)
+        if self._network is None:
+            self._kept = self._kept[-self._window :]
+            probabilities = self._tagger.probabilities(self._kept)
+        elif self._received < MIN_SAMPLES:
+            probabilities = self._tagger.probabilities(self._kept)
+        else:
+            probabilities = self._network.advance(self._kept, start * GRID_FRAMES // GRID_SAMPLES)
+            self._kept = self._kept[:0]
         return StreamOutput(start / SAMPLE_RATE, self._received / SAMPLE_RATE, probabilities)
+
+    def _start(self, end: int) -> int:
+        """The first sample of the window that ends before sample ``end``."""
+        start = max(0, end - self._window)
+        return -(-start // GRID_SAMPLES) * GRID_SAMPLES if self.incremental else start
+
+    def _starts(self) -> Iterator[int]:
+        """The first frames of all windows but those that begin with the stream."""
+        ends = itertools.count(self._window // self._hop * self._hop, self._hop)
+        starts = (self._start(end) * GRID_FRAMES // GRID_SAMPLES for end in ends)
+        return (start for start, _ in itertools.groupby(starts) if start)
+
+
+def _layers(tagger: Tagger, window: int) -> tuple[Layers | None, str]:
+    """What runs the layers one step after the other, or None where full passes are due, and why."""
+    full = "every output is a pass over the whole window:"
+    network = tagger.network
+    if not isinstance(network, Cnn14):
+        return None, f"{full} {tagger.entry.title} is not CNN14, whose columns alone can be kept"
+    if tagger.entry.sample_rate != SAMPLE_RATE:
+        return None, f"{full} {tagger.entry.title} receives resampled sound"
+    if window < LEAST_SAMPLES:
+        return None, f"{full} both ends of one under {LEAST_SAMPLES / SAMPLE_RATE:.2f} s are most of it"
+    engine = tagger.build_engine()
+    if engine.name in ("bf16", "torch-cuda"):
+        return None, f"{full} it runs on {engine.name}"
+    if engine.name == "winograd":
+        # Its module imports the compiler, which only this engine needs.
+        layers = import_module("core.streaming.kernels").winograd_layers(network, engine)
+    else:
+        layers = torch_layers(network)
+    return layers, f"every output computes what is new, on {layers.name}"

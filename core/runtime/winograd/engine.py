@@ -18,7 +18,7 @@ from torch import Tensor
 from core.models.cnn import LAYERS, Cnn14
 from core.models.folding import band_normalization
 from core.runtime.memory import page_out_weights
-from core.runtime.profiles import Profile
+from core.runtime.profiles import PROFILES, Profile
 from core.runtime.winograd.layer import FirstLayer, Layer
 from core.runtime.winograd.maps import Array, Workspace, close
 from core.runtime.winograd.native import Native, native
@@ -49,13 +49,30 @@ class WinogradEngine:
         self._layers = [
             Layer(self._kernels, model, layer, profile.algorithms(layer), threads) for layer in LAYERS[1:]
         ]
+        self._for_few_columns: list[Layer] = []
+        self._threads = threads
         self._free: list[Workspace] = []
         self._guard = threading.Lock()
 
     @property
     def nbytes(self) -> int:
         """Bytes of its copy of the weights."""
-        return self._first.nbytes + sum(layer.nbytes for layer in self._layers)
+        return self._first.nbytes + sum(layer.nbytes for layer in {*self._layers, *self._for_few_columns})
+
+    def layers_for_few_columns(self) -> tuple[FirstLayer, list[Layer]]:
+        """C1 and C2 to C12 as they are fastest on a few columns, where reading weights is most of the time: those of the profile ``small``."""
+        with self._guard:
+            if not self._for_few_columns:
+                small = PROFILES["small"]
+                self._for_few_columns = [
+                    own
+                    if (own.time, own.bands) == small.algorithms(own.name)
+                    else Layer(
+                        self._kernels, self._model, own.name, small.algorithms(own.name), self._threads
+                    )
+                    for own in self._layers
+                ]
+        return self._first, self._for_few_columns
 
     def probabilities(self, waveforms: Tensor) -> Tensor:
         return self.outputs(waveforms)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +15,7 @@ _ALIGNED = 64
 
 def aligned(*shape: int) -> Array:
     """An uninitialised float32 array. numpy requests large pages for large ones, which halves the time to read weights."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     raw = np.empty(size + _ALIGNED // 4, np.float32)
     start = -raw.ctypes.data % _ALIGNED // 4
     return raw[start : start + size].reshape(shape)
@@ -25,9 +27,14 @@ class Workspace:
     def __init__(self) -> None:
         self._held: dict[str, Array] = {}
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(held.nbytes for held in self._held.values())
+
     def array(self, name: str, *shape: int) -> Array:
         """An array with the content that was last written under this name."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.size < size:
             self._held.pop(name, None)
