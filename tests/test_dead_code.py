@@ -18,7 +18,6 @@ ALLOWED = {
     "usable_cpus(root)": "the tests' stand-in for the root of the file system",
     "total_memory(root)": "the same",
     "Spectrograms(cache_mb)": "a test's cache holds few clips",
-    "WinogradEngine(kernels)": "the tests run every instruction set that the machine has",
 }
 
 
