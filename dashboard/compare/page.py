@@ -81,7 +81,7 @@ def _result(
 ) -> None:
     titles = batch.titles(settings)
     entries = [get_server().entry(name) for name in settings.models]
-    clip_notes.notes(source, opened.clip, entries, _classes(settings))
+    clip_notes.notes(source, opened.clip, entries, _classes(settings), comparison)
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")

@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from core.audio import Clip
+from core.compare import Comparison, rows
 from core.examples import EXAMPLES, Example
+from core.units import beside_threshold, probability
 from core.windows import Interface, input_notes
 from dashboard import formats
 from dashboard.server.source import Source
@@ -20,8 +22,17 @@ def is_known(example: Example, classes: Collection[str]) -> bool:
     return any(tag in classes for tag in example.tags)
 
 
-def notes(source: Source, clip: Clip, entries: Sequence[Interface], classes: Collection[str]) -> None:
-    """Say what is unusual about the clip, what is done to it for the networks, and whether its class is among their ``classes``."""
+def notes(
+    source: Source,
+    clip: Clip,
+    entries: Sequence[Interface],
+    classes: Collection[str],
+    comparison: Comparison | None = None,
+) -> None:
+    """Say what is unusual about the clip, what is done to it for the networks, and whether its class is among their ``classes``.
+
+    Of an example that the networks were compared on, also whether they recognise it.
+    """
     sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
     done = {entry.title: input_notes(clip, entry) for entry in entries}
     if len(set(done.values())) == 1:
@@ -37,7 +48,22 @@ def notes(source: Source, clip: Clip, entries: Sequence[Interface], classes: Col
         sentences.append(
             f"“{example.tags[0]}” is not among the {len(classes)} classes of these networks: the tags that they give are of other sounds."
         )
+    elif example and comparison and (unrecognised := _unrecognised(example, comparison)):
+        sentences.append(unrecognised)
     # A place also without a note: what follows would otherwise move, from one clip to the next and back, while it is drawn.
     place = st.empty()
     if sentences:
         place.info(formats.escaped(" ".join(sentences)), icon=":material/info:")
+
+
+def _unrecognised(example: Example, comparison: Comparison) -> str:
+    """That neither network recognises what an example imitates, with the figures that they give it; nothing where one does."""
+    likeliest = next(
+        row for row in rows(comparison.baseline, comparison.candidate) if row.name in example.tags
+    )
+    threshold = comparison.agreement.threshold
+    if likeliest.largest >= threshold:
+        return ""
+    given = (likeliest.baseline, likeliest.candidate)
+    figures = " and ".join(beside_threshold(value, threshold) for value in given if value is not None)
+    return f"This example imitates “{likeliest.name}”, and these networks do not recognise it at {probability(threshold)}: they give it {figures}."

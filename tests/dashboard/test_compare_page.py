@@ -20,6 +20,7 @@ from core.examples import EXAMPLES, example_clip
 from core.ontology import OTHERS
 from core.tagging import Tagger, load_tagger
 from dashboard.charts.palette import LIGHT
+from dashboard.compare.settings import THRESHOLD
 from dashboard.server import server as server_module
 from dashboard.server.downloads import Downloads
 from dashboard.server.server import Server
@@ -71,8 +72,8 @@ def test_a_file_s_tags_are_those_of_the_papers_network(page: AppTest, wav: Calla
         reference.probabilities(tagger.model.state_dict(), load_clip(data).waveform) for tagger in taggers
     )
     order = np.argsort(-np.maximum(before, after))
-    classes, first = taggers[0].classes.names, order[: 3 + (np.maximum(before, after) >= 0.5).sum()]
-    for index in np.flatnonzero((before >= 0.5) | (after >= 0.5)):
+    classes, first = taggers[0].classes.names, order[: 3 + (np.maximum(before, after) >= THRESHOLD).sum()]
+    for index in np.flatnonzero((before >= THRESHOLD) | (after >= THRESHOLD)):
         assert classes[index] in page.header[0].value.replace("\\", "")
     names, left, right = bars(page)
     assert left["text"] == [f"{before[index]:.2f}" for index in first]
@@ -124,6 +125,23 @@ def test_short_and_silent_clips_say_what_was_done(page: AppTest, wav: Callable[.
 def test_a_sound_that_the_networks_do_not_know_is_said_above_the_result(page: AppTest) -> None:
     page.pills(key="example").set_value("siren").run()
     assert page.info[0].value.startswith("“Siren” is not among the 18 classes of these networks")
+
+
+def test_an_example_that_the_networks_do_not_recognise_is_said_with_their_figures(page: AppTest) -> None:
+    """At 0.95 of the first example and at 0.05: the networks are the same, and what is said follows from what they give."""
+    rain = example_clip("rain").waveform
+    at = load_tagger("demo-cnn14").classes.names.index("Rain")
+    figures = [
+        f"{reference.probabilities(load_tagger(name).model.state_dict(), rain)[at]:.2f}"
+        for name in ("demo-cnn14", "demo-epanns")
+    ]
+    page.pills(key="example").set_value("rain")
+    page.slider(key="threshold").set_value(0.95).run()
+    said = f"This example imitates “Rain”, and these networks do not recognise it at 0.95: they give it {' and '.join(figures)}."
+    expected = [said] if max(map(float, figures)) < 0.95 else []
+    assert [line.value.replace("\\", "") for line in page.info] == expected
+    page.slider(key="threshold").set_value(0.05).run()
+    assert not page.info
 
 
 def test_where_nothing_is_recognised_the_answer_says_so(page: AppTest, wav: Callable[..., bytes]) -> None:
@@ -273,7 +291,7 @@ def test_settings_are_kept_from_page_to_page_and_in_the_address(
     assert page.multiselect(key="categories").value == ["Animal", "Channel, environment and background"]
     address = [page.query_params[key] for key in ("categories", "threshold", "top_k")]
     assert address == ["Animal,Channel, environment and background", "0.15", "7"]
-    page.slider(key="threshold").set_value(0.5).run()
+    page.slider(key="threshold").set_value(THRESHOLD).run()
     assert "threshold" not in page.query_params  # the default
 
 
