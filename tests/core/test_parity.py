@@ -1,7 +1,8 @@
 """The whole way from file to probabilities, through `pannscope tag`, against panns_inference's own CNN14, weights random but not
 degenerate.
 
-The E-PANNs reference is the same network with narrower last six convolutions; panns_inference's class is narrowed to it here.
+The network of E-PANNs' shape is the same with an eighth of the widths, the last six convolutions narrower: panns_inference's class is
+narrowed to it here. It is the one that long recordings are for; on the network of the published widths they would take many seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from core.windows import windows
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 32_000
-EPANNS_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 1024, 1024)
+EPANNS_WIDTHS = (8, 8, 16, 16, 32, 32, 32, 32, 64, 64, 128, 128)
 
 
 def reference_network(widths: tuple[int, ...] | None = None) -> nn.Module:
@@ -54,13 +55,13 @@ def reference_network(widths: tuple[int, ...] | None = None) -> nn.Module:
 
 def signals() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    time = np.arange(3 * RATE) / RATE
-    noise = 0.1 * rng.standard_normal(3 * RATE)
+    time = np.arange(RATE) / RATE
+    noise = 0.1 * rng.standard_normal(RATE)
     rising = 0.1 * rng.standard_normal(25 * RATE) * np.linspace(0, 1, 25 * RATE)
     clips = {
         "noise": noise,
         "tone": 0.5 * np.sin(2 * np.pi * 440 * time),
-        "silence": np.zeros(3 * RATE),
+        "silence": np.zeros(RATE),
         "0.5 s": 0.1 * rng.standard_normal(RATE // 2),
         "25 s": rising,
         "0.2 s": noise[: RATE // 5],
@@ -70,6 +71,7 @@ def signals() -> dict[str, np.ndarray]:
 
 
 ONE_PASS = ("noise", "tone", "silence", "0.5 s", "25 s")
+LONG = ("25 s", "45 s")
 
 
 def reference_probabilities(model: nn.Module, waveform: np.ndarray) -> np.ndarray:
@@ -79,20 +81,21 @@ def reference_probabilities(model: nn.Module, waveform: np.ndarray) -> np.ndarra
 
 @pytest.fixture(scope="module", params=["cnn14", "epanns"])
 def pair(request, tmp_path_factory):
-    """The reference network, and the file that holds its weights in the official layout of that model."""
-    model = reference_network(EPANNS_WIDTHS if request.param == "epanns" else None)
+    """The reference network, the file that holds its weights in the official layout of that model, and the signals for it."""
+    narrow = request.param == "epanns"
+    model = reference_network(EPANNS_WIDTHS if narrow else None)
     path = tmp_path_factory.mktemp("official") / f"{request.param}.pth"
     state = model.state_dict()
-    torch.save(state if request.param == "epanns" else {"model": state}, path)
-    return model, path
+    torch.save(state if narrow else {"model": state}, path)
+    return model, path, {name: clip for name, clip in signals().items() if narrow or name not in LONG}
 
 
 @pytest.fixture(scope="module")
 def tagged(pair, tmp_path_factory) -> dict[str, np.ndarray]:
-    """What `pannscope tag` gives for every signal, (527,) in AudioSet's order."""
+    """What `pannscope tag` outputs for every signal, (527,) in AudioSet's order."""
     folder = tmp_path_factory.mktemp("clips")
-    files = [folder / f"{name}.wav" for name in signals()]
-    for file, waveform in zip(files, signals().values(), strict=True):
+    files = [folder / f"{name}.wav" for name in pair[2]]
+    for file, waveform in zip(files, pair[2].values(), strict=True):
         soundfile.write(file, waveform, RATE, subtype="FLOAT")
     command = [sys.executable, "-m", "core.cli", "tag", *map(str, files), "--json"]
     done = subprocess.run(
@@ -107,35 +110,37 @@ def tagged(pair, tmp_path_factory) -> dict[str, np.ndarray]:
         document = json.loads(line)
         tags = {tag["index"]: tag["probability"] for tag in document["tags"]}
         found[document["clip"]["name"].removesuffix(".wav")] = np.array([tags[i] for i in range(527)])
-    assert list(found) == list(signals())
+    assert list(found) == list(pair[2])
     return found
 
 
-@pytest.mark.parametrize("name", ONE_PASS)
-def test_one_pass_equals_the_reference(pair, tagged, name):
-    theirs = reference_probabilities(pair[0], signals()[name])
-    assert theirs.std() > 0.01  # the comparison means something
-    assert np.abs(tagged[name] - theirs).max() < 1e-4
+def test_one_pass_equals_the_reference(pair, tagged):
+    model, _path, clips = pair
+    for name in set(ONE_PASS).intersection(clips):
+        theirs = reference_probabilities(model, clips[name])
+        assert theirs.std() > 0.01, name  # the comparison means something
+        assert np.abs(tagged[name] - theirs).max() < 1e-4, name
 
 
 def test_a_short_clip_equals_the_reference_on_the_padded_waveform(pair, tagged):
-    padded = np.pad(signals()["0.2 s"], (0, 9920 - 6400))
+    padded = np.pad(pair[2]["0.2 s"], (0, 9920 - 6400))
     assert np.abs(tagged["0.2 s"] - reference_probabilities(pair[0], padded)).max() < 1e-4
 
 
+@pytest.mark.parametrize("pair", ["epanns"], indirect=True)
 def test_a_long_clip_equals_the_mean_over_its_windows(pair, tagged):
-    waveform = signals()["45 s"]
+    waveform = pair[2]["45 s"]
     assert windows(len(waveform)) == [(0, 720_000), (720_000, 1_440_000)]  # 2 x 22.5 s, by hand
     halves = [reference_probabilities(pair[0], part) for part in (waveform[:720_000], waveform[720_000:])]
     assert np.abs(halves[0] - halves[1]).max() > 1e-3
     assert np.abs(tagged["45 s"] - np.mean(halves, axis=0)).max() < 1e-4
 
 
-def test_the_signals_tell_networks_apart(tagged):
+def test_the_signals_tell_networks_apart(pair, tagged):
     """Otherwise equal numbers would prove little."""
-    answers = np.stack([tagged[name] for name in ONE_PASS])
-    apart = np.abs(answers[:, None] - answers[None]).max(axis=2)
-    assert apart[~np.eye(len(ONE_PASS), dtype=bool)].min() > 1e-3
+    outputs = np.stack([tagged[name] for name in ONE_PASS if name in tagged])
+    apart = np.abs(outputs[:, None] - outputs[None]).max(axis=2)
+    assert apart[~np.eye(len(outputs), dtype=bool)].min() > 1e-3
 
 
 EXAMPLE = """
@@ -164,18 +169,17 @@ np.savez(os.environ['OUTPUTS'], clipwise_output, embedding, framewise_output)
 """What panns_inference's example.py calls and prints, in its words, without the picture that it draws; and its arrays, to be compared."""
 
 
+@pytest.mark.parametrize("pair", ["cnn14"], indirect=True)
 def test_panns_inferences_example_with_its_import_changed(pair, tmp_path):
     """Both find the same file in panns_inference's folder; the decision-level network has the same tensors."""
-    model, path = pair
-    if model.fc1.in_features != 2048:
-        pytest.skip("panns_inference has no E-PANNs")
+    _model, path, _clips = pair
     data = tmp_path / "panns_data"
     data.mkdir()
     for name in ("Cnn14_mAP=0.431.pth", "Cnn14_DecisionLevelMax.pth"):
         (data / name).symlink_to(path)
     (data / "class_labels_indices.csv").write_text(labels_table(ClassSet.audioset()), encoding="utf-8")
     (tmp_path / "resources").mkdir()
-    soundfile.write(tmp_path / "resources" / "R9_ZSCveAHg_7s.wav", signals()["25 s"][-7 * RATE :], RATE)
+    soundfile.write(tmp_path / "resources" / "R9_ZSCveAHg_7s.wav", signals()["25 s"][-2 * RATE :], RATE)
     said, outputs = [], []
     for module in ("panns_inference", "core.panns_inference"):
         done = subprocess.run(
