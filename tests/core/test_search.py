@@ -264,15 +264,15 @@ def test_impossible_requests_are_refused(model, clips, sensitivity, changes, sai
 
 
 def test_an_automatic_plan_beats_the_uniform_one_on_clips_it_was_not_found_on(shared):
-    """The embedded network at the MACs of half of C7..C12: found on 8 clips of fold 1, heard on 24 of the other folds."""
+    """The embedded network at the MACs of half of C7..C12: found on 1 s of 4 clips of fold 1, compared on 16 of the other folds."""
     model = load_tagger("demo-cnn14").model
     with (shared / "clips" / "meta.csv").open() as file:
         rows = list(csv.DictReader(file))
     folder = shared / "clips" / "audio"
-    first = [row["filename"] for row in rows if row["fold"] == "1"][6::12][:8]
-    others = [row["filename"] for row in rows if row["fold"] != "1"][6::12][:24]
+    first = [row["filename"] for row in rows if row["fold"] == "1"][6::12][:4]
+    others = [row["filename"] for row in rows if row["fold"] != "1"][6::12][:16]
     heard, unheard = (
-        [load_clip(folder / name).waveform[:80_000] for name in names] for names in (first, others)
+        [load_clip(folder / name).waveform[:32_000] for name in names] for names in (first, others)
     )
     uniform = plan(model, 0.5)
     asked = Budget("macs", share(prune(model, uniform, share=True).config, "macs", model.config))
