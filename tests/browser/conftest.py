@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -10,11 +11,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from core import checkpoints
+from core.cli import main
 from core.tagging import EMBEDDED_PAIR
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -80,17 +83,29 @@ def browser() -> Iterator[playwright.Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: playwright.Browser) -> playwright.Page:
+    """The page that a module's tests open, one after another: a new one would compile the site's scripts again, seconds each time."""
+    page = browser.new_context().new_page()
+    page.set_default_timeout(90_000)  # a repair beside two curves of repaired networks, on two busy cores
+    return page
+
+
 @pytest.fixture
-def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., playwright.Page]]:
+def visit(server: str, tab: playwright.Page) -> Iterator[Callable[..., playwright.Page]]:
     """Opener of a page: visit(width=1440, height=900, scheme="light", query="", path="", drawn=a selector). No console error may be left.
 
+    Every test is a new visitor, and what it opens replaces what it had open before.
     At a page's own address Streamlit first asks for its server below that address, and does not find it there.
     """
-    contexts, complaints = [], []
+    complaints = []
 
     def listen(said: playwright.ConsoleMessage) -> None:
         if said.type == "error" and "/_stcore/" not in said.location["url"]:
             complaints.append(said.text)
+
+    def stop(error: playwright.Error) -> None:
+        complaints.append(str(error))
 
     def open_page(
         width: int = 1440,
@@ -101,24 +116,33 @@ def visit(server: str, browser: playwright.Browser) -> Iterator[Callable[..., pl
         path: str = "",
         drawn: str = ".barlayer path",
     ) -> playwright.Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(90_000)  # a repair beside two curves of repaired networks, on two busy cores
-        page.on("console", listen)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server + path + query)
-        page.wait_for_selector(drawn, state="attached")
-        page.wait_for_selector(IDLE)
-        page.wait_for_function(ALL_DRAWN)
-        return page
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.emulate_media(color_scheme=scheme)
+        tab.goto(server + path + query)
+        tab.wait_for_selector(drawn, state="attached")
+        tab.wait_for_selector(IDLE)
+        tab.wait_for_function(ALL_DRAWN)
+        return tab
 
+    tab.on("console", listen)
+    tab.on("pageerror", stop)
     yield open_page
-    for context in contexts:
-        context.close()
+    tab.remove_listener("console", listen)
+    tab.remove_listener("pageerror", stop)
+    if tab.url.startswith(server):
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+    tab.goto("about:blank")  # which ends its session on the server
+    tab.context.clear_cookies()
     assert complaints == []
+
+
+def by_cli(*arguments: object) -> str:
+    """What the command line prints, run in this process."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 0
+    return printed.getvalue()
 
 
 def settled(page: playwright.Page) -> None:

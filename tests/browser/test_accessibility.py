@@ -1,6 +1,8 @@
-"""axe-core on every page, with everything opened that can be: no serious or critical finding, headings in order, charts with alt texts.
+"""What holds on every page, with everything opened that can be, at three widths and in both themes: axe-core has no serious or critical
+finding, headings are in order, charts have alt texts and the theme's colours, and nothing is wider than the screen.
 
-axe does not read text inside a chart: tests/dashboard/test_palette.py holds those colours.
+Each page's own file takes its ``tour``; the pages without a recording are here. axe does not read text inside a chart:
+tests/dashboard/test_palette.py holds those colours.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from axe_playwright_python.sync_playwright import Axe
 from dashboard.charts.palette import PALETTES
 
 from .conftest import settled
-from .test_compare import upload
 
 Visit = Callable[..., Any]
 
@@ -36,16 +37,36 @@ def findings(page: Any, within: str = "body") -> list[str]:
     ]
 
 
+def overflowing(page: Any) -> list[str]:
+    """What does not fit the screen's width: the page, or texts of its charts."""
+    return page.evaluate("""() => {
+      const main = document.querySelector("[data-testid=stMain]");
+      const wide = [document.documentElement, main].filter(part => part.scrollWidth > innerWidth).map(part => `${part.tagName}: ${part.scrollWidth}`);
+      const outside = [...document.querySelectorAll(".js-plotly-plot text")].filter(text => {
+        const box = text.getBoundingClientRect();
+        return box.width && (box.left < 0 || box.right > innerWidth);
+      });
+      return [...wide, ...outside.map(text => text.textContent)];
+    }""")
+
+
 def parts(page: Any) -> Iterator[tuple[str, str]]:
-    """Show what the page has folded away, one part after another: each one's name, and the selector of what it shows."""
-    for tab in page.get_by_role("tab").all()[1:]:  # the first is open
+    """Show what the page has folded away, one part after another: each one's name, and the selector of what it shows. The first is shown last."""
+    tabs = page.get_by_role("tab").all()
+    for tab in tabs[1:]:
         tab.click()
         page.wait_for_timeout(_UNFOLDS_MS)
         yield tab.inner_text(), "[role=tabpanel]:not([hidden])"
-    for name in page.locator(".st-key-part [role=radio]").all_inner_texts()[1:]:
+    for tab in tabs[:1]:
+        tab.click()
+    names = page.locator(".st-key-part [role=radio]").all_inner_texts()
+    for name in names[1:]:
         page.get_by_role("radio", name=name, exact=True).click(force=True)
         settled(page)
         yield name, "[data-testid=stMain]"
+    for name in names[:1]:
+        page.get_by_role("radio", name=name, exact=True).click(force=True)
+        settled(page)
     for button in page.locator("[data-testid=stPopover] button").all():
         button.click()
         page.wait_for_timeout(_UNFOLDS_MS)
@@ -53,43 +74,59 @@ def parts(page: Any) -> Iterator[tuple[str, str]]:
         page.keyboard.press("Escape")
 
 
+def bar_colours(page: Any) -> set[str]:
+    """The fills and outlines of all bars."""
+    return set(
+        page.evaluate(
+            "[...document.querySelectorAll('.barlayer .point path')].map(bar => getComputedStyle(bar)).flatMap(style => [style.fill, style.stroke])"
+        )
+    )
+
+
+def rgb(colour: str) -> str:
+    """``#RRGGBB`` as a browser says it."""
+    return "rgb({}, {}, {})".format(*bytes.fromhex(colour[1:]))
+
+
 def look(page: Any, width: int, scheme: str) -> None:
     """Show the page at another width and in another theme, as a turned phone or an evening does."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
-    ink = "rgb({}, {}, {})".format(*bytes.fromhex(PALETTES[scheme].ink[1:]))
     page.wait_for_function(
         "ink => [...document.querySelectorAll('.js-plotly-plot text')].some(text => getComputedStyle(text).fill === ink)",
-        arg=ink,
+        arg=rgb(PALETTES[scheme].ink),
     )  # the server has drawn its charts for this theme
     settled(page)
 
 
-@pytest.mark.parametrize("path", ["/", "/prune", "/filters"])
-def test_axe_finds_nothing_on_the_page_and_in_its_parts(visit: Visit, path: str) -> None:
-    page = visit(path=path)
+def tour(page: Any, told_apart: tuple[str, ...]) -> dict[str, list[str]]:
+    """Go through a page that was opened at 390 px in the dark, then wide and light, then between and dark again: what is wrong in each state.
+
+    Everything is looked at on a phone and on a wide screen, the dark theme on one and the light one on the other; in between, whether it fits.
+
+    Parameters
+    ----------
+    told_apart : the palette's colours that the bars have.
+    """
     page.evaluate("document.querySelectorAll('details:not([open]) > summary').forEach(line => line.click())")
     page.wait_for_timeout(_UNFOLDS_MS)
-    found = {"light": findings(page)}
-    look(page, 390, "light")
-    found["light, 390 px"] = findings(page)
-    for name, where in parts(page):
-        found[f"light, 390 px, {name}"] = findings(page, where)
-    look(page, 1440, "dark")
-    found["dark"] = findings(page)
-    for name, where in parts(page):
-        found[f"dark, {name}"] = findings(page, where)
-    look(page, 390, "dark")
-    found["dark, 390 px"] = findings(page)
-    assert {state: texts for state, texts in found.items() if texts} == {}
-
+    wrong = {}
+    for width, scheme in ((390, "dark"), (1440, "light"), (1024, "dark")):
+        if width != 390:
+            look(page, width, scheme)
+        state = f"{scheme}, {width} px"
+        colours = {rgb(getattr(PALETTES[scheme], name)) for name in told_apart}
+        wrong[state] = overflowing(page) + sorted(colours - bar_colours(page))
+        if width != 1024:
+            wrong[state] += findings(page)
+            for name, where in parts(page):
+                wrong[f"{state}, {name}"] = overflowing(page) + findings(page, where)
     headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(h => h.tagName)")
-    assert headings[:2] == ["H1", "H2"]
-    assert headings.count("H1") == 1
-    unnamed = page.evaluate(
-        "[...document.querySelectorAll('[data-testid=stPlotlyChart]')].filter(c => !c.getAttribute('aria-label')).length"
+    wrong["headings"] = [] if headings[:2] == ["H1", "H2"] and headings.count("H1") == 1 else headings
+    wrong["charts without a text"] = page.evaluate(
+        "[...document.querySelectorAll('[data-testid=stPlotlyChart]')].filter(c => !c.getAttribute('aria-label')).map(c => c.className)"
     )
-    assert unnamed == 0
+    return {state: texts for state, texts in wrong.items() if texts}
 
 
 @pytest.mark.parametrize(
@@ -115,10 +152,3 @@ def test_axe_finds_nothing_on_the_pages_without_a_recording(visit: Visit, path: 
     page.wait_for_selector(drawn, state="attached")
     settled(page)
     assert page.url.endswith(path)
-
-
-def test_axe_finds_nothing_where_a_recording_failed_and_a_table_is_shown(visit: Visit) -> None:
-    page = visit(scheme="dark")
-    upload(page, ("words.mp3", b"these are words, not sound " * 40), ("empty.wav", b""))
-    page.get_by_test_id("stAlert").first.wait_for()
-    assert findings(page) == []

@@ -1,4 +1,4 @@
-"""The Filters page in a real browser: layers, clicks on its charts, its parts, and how it fits a screen."""
+"""The Filters page in a real browser: layers, clicks on its charts, and its parts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from core.pruning.criteria import CRITERIA
-from dashboard.charts.palette import PALETTES
 
 from .conftest import settled
+from .test_accessibility import tour
 
 Visit = Callable[..., Any]
 
@@ -96,30 +94,5 @@ def test_layers_filters_and_parts(visit: Visit) -> None:
     assert picked(page) == (0, 1)
 
 
-def test_a_link_opens_the_same_view(visit: Visit) -> None:
-    page = visit(path="/filters", query="?layer=C9&ranked_by=l1&cut=75&filter=17&sorted=number&example=Rain")
-    assert heading(page).startswith("C9 keeps 64 of 256 filters")
-    assert picked(page)[0] == 17
-    assert tile_names(page) == list(range(40))
-    assert "by l1, relative to the most important one" in words(page)
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_nothing_overflows_and_kept_and_removed_are_told_apart(visit: Visit, width: int, scheme: str) -> None:
-    page = visit(width=width, height=844, scheme=scheme, path="/filters")
-    for part in ("Filters", "Criteria", "Order"):
-        choose(page, part)
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        outside = page.evaluate(
-            "w => [...document.querySelectorAll('.js-plotly-plot text')].filter(t => { const b = t.getBoundingClientRect();"
-            " return b.width && (b.left < 0 || b.right > w) }).map(t => t.textContent)",
-            width,
-        )
-        assert outside == []
-    choose(page, "Filters")
-    frames = page.evaluate(
-        "[...document.querySelectorAll('.st-key-tiles .barlayer .point path')].map(p => getComputedStyle(p).stroke)"
-    )
-    hexes = ["#{:02X}{:02X}{:02X}".format(*map(int, re.findall(r"\d+", frame)[:3])) for frame in frames]
-    palette = PALETTES[scheme]
-    assert hexes == [palette.pruned] * 23 + [palette.ink] + [palette.removed] * 16
+def test_every_part_fits_and_is_accessible(visit: Visit) -> None:
+    assert tour(visit(width=390, scheme="dark", path="/filters"), ("pruned", "removed", "ink")) == {}

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core import checkpoints
 from core.audio import load_clip
 from core.classes import CATEGORIES
+from core.errors import DownloadError
 from core.examples import EXAMPLES, example_clip
 from core.ontology import OTHERS
 from core.tagging import Tagger, load_tagger
@@ -357,6 +358,23 @@ def test_the_published_pair_is_fetched_followed_and_shown(own_server: Server, em
         "epanns",
     )
     assert any(line.value.startswith("Shown: CNN14 and E-PANNs on") for line in page.caption)
+
+
+def test_a_fetch_that_fails_is_one_line_and_the_page_goes_on(own_server: Server, embedded: None) -> None:
+    def fetch(name: str, **_: object) -> None:
+        raise DownloadError("zenodo.org did not answer; try again later.")
+
+    own_server.downloads = Downloads(fetch)
+    page = AppTest.from_file(APP, default_timeout=60).run()
+    page.button(key="fetch_official").click().run()
+    wait_until(lambda: not own_server.downloads.status.active)
+    page.run()
+    assert not page.exception
+    line = "The published networks were not fetched. zenodo.org did not answer; try again later."
+    assert line in [caption.value.replace("\\", "") for caption in page.caption]
+    assert page.button(key="fetch_official").label == "Try again"
+    page.pills(key="example").set_value(EXAMPLES[1].key).run()
+    assert page.header[0].value
 
 
 def test_work_that_was_stopped_can_be_resumed(page: AppTest, wav: Callable[..., bytes]) -> None:

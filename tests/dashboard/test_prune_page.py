@@ -413,7 +413,7 @@ def test_a_moved_slider_waits_for_no_engine(prune_page: AppTest) -> None:
     assert newest.size == newest.value.own_bytes + newest.value.tagger.engine_bytes
 
 
-def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:
+def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest, parent: Tagger, tmp_path: Path) -> None:
     jobs = get_server().jobs
     prune_page.selectbox(key="format").set_value("safetensors").run()
     prune_page.button(key="prepare").click().run()
@@ -421,6 +421,12 @@ def test_a_file_is_prepared_checked_and_offered(prune_page: AppTest) -> None:
     assert not prune_page.exception
     (caption,) = [line.value for line in prune_page.caption if "differs from the network" in line.value]
     assert caption.startswith("5.6")
+    (key,) = [key for key in jobs._results._entries if key[0] == "file"]
+    path = tmp_path / "pruned.safetensors"
+    path.write_bytes(jobs.result(key).data)
+    _before, after = expected(parent, at_ratio(50))
+    tags = load_tagger(checkpoint=path).tag(example_clip(EXAMPLES[0].key))
+    assert tags.probabilities == pytest.approx(after, abs=1e-4)
 
 
 def test_the_plan_of_a_cut_is_computed_once_a_run(
