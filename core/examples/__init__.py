@@ -37,6 +37,8 @@ class Example:
         One sentence on how it is synthesised.
     recipe : callable
         Makes the samples from a seeded random generator.
+    seed : int
+        Of that generator: an example keeps its samples wherever it stands.
     """
 
     key: str
@@ -44,6 +46,7 @@ class Example:
     tags: tuple[str, ...]
     about: str
     recipe: Callable[[np.random.Generator], Samples] = field(repr=False)
+    seed: int
 
 
 EXAMPLES = (
@@ -53,6 +56,7 @@ EXAMPLES = (
         ("Clock", "Tick", "Tick-tock"),
         "Clicks of an escapement, tick and tock alternating, two a second, in a quiet room.",
         signals.clock,
+        2020,
     ),
     Example(
         "siren",
@@ -60,6 +64,7 @@ EXAMPLES = (
         ("Siren",),
         "A horn tone that sweeps between 620 and 1,450 Hz every four seconds, with a street's echo.",
         signals.siren,
+        2021,
     ),
     Example(
         "rain",
@@ -67,6 +72,7 @@ EXAMPLES = (
         ("Rain",),
         "Noise for the distant drops, and ninety near drops a second.",
         nature.rain,
+        2022,
     ),
     Example(
         "smoke-alarm",
@@ -74,6 +80,7 @@ EXAMPLES = (
         ("Smoke detector, smoke alarm", "Alarm", "Beep, bleep"),
         "A tone of 3,150 Hz in the standard pattern: three pulses, then a pause.",
         signals.smoke_alarm,
+        2023,
     ),
     Example(
         "music",
@@ -81,6 +88,7 @@ EXAMPLES = (
         ("Music", "Plucked string instrument"),
         "A short tune in A minor, each string a sum of decaying partials.",
         signals.music,
+        2024,
     ),
     Example(
         "waves",
@@ -88,6 +96,7 @@ EXAMPLES = (
         ("Waves, surf", "Ocean"),
         "Breakers of coloured noise that build up, break and run back.",
         nature.waves,
+        2025,
     ),
     Example(
         "fire",
@@ -95,6 +104,7 @@ EXAMPLES = (
         ("Fire", "Crackle"),
         "Bursts of short cracks over low-frequency noise.",
         nature.fire,
+        2026,
     ),
     Example(
         "helicopter",
@@ -102,6 +112,7 @@ EXAMPLES = (
         ("Helicopter", "Aircraft"),
         "Blade slap eleven times a second, a tail rotor's hum, engine and air noise.",
         nature.helicopter,
+        2027,
     ),
     Example(
         "church-bell",
@@ -109,6 +120,7 @@ EXAMPLES = (
         ("Church bell", "Bell"),
         "Three strokes of a bell with a minor third, each partial a slowly beating pair.",
         signals.church_bell,
+        2028,
     ),
     Example(
         "heartbeat",
@@ -116,6 +128,7 @@ EXAMPLES = (
         ("Heart sounds, heartbeat",),
         "A heart at rest, 66 beats a minute, as through a stethoscope.",
         nature.heartbeat,
+        2029,
     ),
     Example(
         "dial-tone",
@@ -123,6 +136,7 @@ EXAMPLES = (
         ("Dial tone", "Telephone"),
         "350 and 440 Hz together: North America's dial tone on a quiet line.",
         signals.dial_tone,
+        2030,
     ),
     Example(
         "busy-signal",
@@ -130,9 +144,10 @@ EXAMPLES = (
         ("Busy signal", "Telephone"),
         "480 and 620 Hz together, half a second on, half a second off.",
         signals.busy_signal,
+        2031,
     ),
 )
-_SEEDED = {example.key: (seed, example) for seed, example in enumerate(EXAMPLES, start=2_020)}
+_BY_KEY = {example.key: example for example in EXAMPLES}
 
 
 def synthesize(key: str) -> npt.NDArray[np.float32]:
@@ -159,13 +174,13 @@ def synthesize(key: str) -> npt.NDArray[np.float32]:
     >>> synthesize("dial-tone").shape
     (192000,)
     """
-    if key not in _SEEDED:
-        raise AudioError(f'There is no example "{key}". Give one of: {", ".join(_SEEDED)}.')
-    seed, example = _SEEDED[key]
-    return example.recipe(np.random.default_rng(seed)).astype(np.float32)
+    if key not in _BY_KEY:
+        raise AudioError(f'There is no example "{key}". Give one of: {", ".join(_BY_KEY)}.')
+    example = _BY_KEY[key]
+    return example.recipe(np.random.default_rng(example.seed)).astype(np.float32)
 
 
-@lru_cache(maxsize=len(_SEEDED))
+@lru_cache(maxsize=len(_BY_KEY))
 def example_clip(key: str) -> DecodedClip:
     """One example as a clip, decoded from its own 16-bit WAV file.
 
