@@ -96,10 +96,11 @@ class _Cluster:
         own = local if self.address == LOCAL else {"address": self.address}
         try:
             self.ray.init(**own, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _QUIET})
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # of a node that does not start Ray raises no class of its own
             reason = " ".join(str(error).split())[:160]
             raise DataError(
-                f"No Ray cluster answers at {self.address} ({reason}); give the address of one (and its token as RAY_AUTH_TOKEN, if it has one), auto, or {LOCAL}."
+                f"No Ray cluster answers at {self.address} ({reason}); give the address of one (and its token as RAY_AUTH_TOKEN, if it has "
+                f"one), auto, or {LOCAL}. {GO_ON}"
             ) from error
         try:
             yield
