@@ -3,7 +3,7 @@
     python scripts/json_snapshot.py record CLIPS OUT.json
     python scripts/json_snapshot.py compare OLD.json NEW.json
 
-CLIPS is a folder with ``meta.csv`` and ``audio/`` (see ``scripts/train-demo``). The commands are those of the interpreter's own
+CLIPS is a folder with ``meta.csv`` and ``audio/`` (see ``scripts/train-from-labels``). The commands are those of the interpreter's own
 environment. Times, paths and file sizes that depend on names are left out; every other figure is compared, and the largest difference of
 each command is printed. What engines promise is 1e-5 for a probability; counts, scores and kept filters have to be equal.
 """

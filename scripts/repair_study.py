@@ -2,7 +2,7 @@
 
 python scripts/repair_study.py CLIPS [FOLDS]
 
-CLIPS is a folder with meta.csv and audio/. FOLDS, a folder with fold1-cnn14.safetensors … (scripts/train-demo leaves it), adds the
+CLIPS is a folder with meta.csv and audio/. FOLDS, a folder with fold1-cnn14.safetensors … (scripts/train-from-labels leaves it), adds the
 quality on clips that not even the unpruned network was trained on.
 """
 

@@ -252,6 +252,7 @@ def distil_command(options: DistilOptions) -> None:
     loss = distiller.recent_loss()
     record = {
         **asdict(config),
+        "steps": distiller.step,
         "teacher": taught.name,
         "teacher_sha256": taught.info.sha256,
         "classes": distiller.classes_in_common,

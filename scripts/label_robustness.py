@@ -1,8 +1,8 @@
-"""Held-out clips as other equipment would have recorded them: the model cards' last table, Markdown on stdout.
+"""Held-out clips as other equipment would have recorded them: the last table of docs/labels.md, Markdown on stdout.
 
-    python scripts/demo_robustness.py CLIPS OUT
+    python scripts/label_robustness.py CLIPS OUT
 
-CLIPS and OUT are those of scripts/train-demo. Each fold's networks run on the fold that they were not trained on, as recorded and
+CLIPS and OUT are those of scripts/train-from-labels. Each fold's networks run on the fold that they were not trained on, as recorded and
 altered; the alterations are made here, by other means than those of training (core/training/augment.py).
 """
 
@@ -20,7 +20,7 @@ from core.training.data import read_manifest
 from core.training.metrics import quality
 
 FOLDS = ("1", "2", "3", "4")
-MODELS = {"cnn14": "demo-cnn14", "epanns": "demo-epanns"}
+MODELS = {"cnn14": "trained", "epanns": "fine-tuned"}
 Alteration = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 

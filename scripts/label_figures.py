@@ -1,6 +1,6 @@
-"""The tables of the embedded pair's model cards, from the scores that scripts/train-demo wrote: Markdown on stdout.
+"""The tables of docs/labels.md, from the scores that scripts/train-from-labels wrote: Markdown on stdout.
 
-python scripts/demo_figures.py OUT
+python scripts/label_figures.py OUT
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 FOLDS = ("1", "2", "3", "4")
 MODELS = ("cnn14", "pruned", "epanns")
-TITLES = ("demo-cnn14", "pruned, not fine-tuned", "demo-epanns")
+TITLES = ("trained", "pruned, not fine-tuned", "fine-tuned")
 
 
 def main(folder: Path) -> None:
