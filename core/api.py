@@ -245,7 +245,7 @@ def profile(tagger: Tagger, seconds: float = 10.0) -> Profile:
     >>> import pannscope
     >>> counted = pannscope.profile(pannscope.load_tagger("demo-epanns"))
     >>> f"{counted.params_trainable:,} parameters, {counted.macs / 1e9:.2f} G MACs"
-    '1,394,402 parameters, 1.85 G MACs'
+    '1,655,519 parameters, 1.85 G MACs'
     """
     return profile_model(tagger.model, seconds)
 

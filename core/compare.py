@@ -11,6 +11,7 @@ from core.audio import Clip
 from core.errors import ModelError
 from core.tagging import Tagger
 from core.tags import Tags
+from core.units import THRESHOLD
 
 MARKED_FROM = 0.10
 """Two probabilities of a class that differ by at least this much are marked and named; smaller differences are easy to read as they are."""
@@ -162,7 +163,7 @@ def differs(difference: float) -> bool:
     return round(abs(difference), 6) >= MARKED_FROM
 
 
-def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: float = 0.5) -> Agreement:
+def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: float = THRESHOLD) -> Agreement:
     """Measure the agreement of two networks' tags of one clip, over the shared classes, matched by their AudioSet index.
 
     Parameters
@@ -300,7 +301,7 @@ class Comparison:
 
 
 def compare(
-    clip: Clip, baseline: Tagger, candidate: Tagger, *, top_k: int = 10, threshold: float = 0.5
+    clip: Clip, baseline: Tagger, candidate: Tagger, *, top_k: int = 10, threshold: float = THRESHOLD
 ) -> Comparison:
     """Tag a clip with two networks, one after the other, and measure how far they agree.
 

@@ -25,7 +25,7 @@ from core.cli.options import (
 )
 from core.cli.output import Report, print_json, print_notes, print_table, say
 from core.errors import AudioError, ModelError
-from core.units import plural
+from core.units import THRESHOLD, plural
 
 if TYPE_CHECKING:
     from core.tags import Tag
@@ -128,7 +128,7 @@ def compare_command(
     threshold: Annotated[
         float,
         typer.Option("--threshold", metavar="P", help="Probability from which a tag counts as assigned."),
-    ] = 0.5,
+    ] = THRESHOLD,
     labels: LabelsOption = None,
     sample_rate: SampleRateOption = None,
     logits: LogitsOption = None,

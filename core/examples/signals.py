@@ -18,32 +18,32 @@ WAIL_SECONDS = 4.0
 
 
 def clock(rng: np.random.Generator) -> Samples:
-    """A pendulum clock: tick and tock alternating, an escapement in a wooden case, in a quiet room."""
+    """A pendulum clock: tick and tock alternating, an escapement in a wooden case, in a quiet room with a recorder's hiss."""
     time = seconds(8.0)
     dry = np.zeros_like(time)
     for beat in range(16):
         tock = beat % 2
         add(dry, _tick(rng, bright=not tock), 0.15 + beat * TICK_SECONDS, 0.78 if tock else 1.0)
     wet = reverberate(rng, dry, decay_s=0.35, wet=0.15)
-    floor = noise(rng, len(time), band(60, 500, 1))
-    return finish(wet / np.abs(wet).max() + 0.0012 * floor)
+    hiss = noise(rng, len(time), band(100, 9_000, 1))
+    return finish(wet / np.abs(wet).max() + 0.015 * hiss)
 
 
 def _tick(rng: np.random.Generator, bright: bool) -> Samples:
-    """One knock: three contacts within 12 ms, each ringing the metal shortly and the case a little longer."""
+    """One knock: three contacts within 12 ms, each a click that rings the metal and, faintly, the case."""
     time = seconds(0.09)
     knock = np.zeros_like(time)
     metal = (2_750.0, 4_120.0, 5_630.0) if bright else (2_180.0, 3_350.0, 4_700.0)
-    case = 760.0 if bright else 610.0
+    case, contact = (760.0, band(2_000, 9_000, 1)) if bright else (610.0, band(1_000, 5_000, 1))
     for at_s, level in ((0.0, 0.45), (0.0045, 1.0), (0.0118, 0.35)):
         ring = sum(
             rng.uniform(0.6, 1.0)
-            * np.exp(-time / (0.0032 / (partial + 1) ** 0.4))
+            * np.exp(-time / (0.0015 / (partial + 1) ** 0.4))
             * np.sin(2 * np.pi * hz * time)
             for partial, hz in enumerate(metal)
         )
-        body = 0.5 * np.exp(-time / 0.011) * np.sin(2 * np.pi * case * time)
-        click = 0.5 * np.exp(-time / 0.0011) * noise(rng, len(time), band(1_500, 9_000, 1))
+        body = 0.1 * np.exp(-time / 0.011) * np.sin(2 * np.pi * case * time)
+        click = 3.0 * np.exp(-time / 0.0011) * noise(rng, len(time), contact)
         add(knock, (ring + body + click) * np.minimum(1, time / 0.0004), at_s, level)
     return knock * gate(time, -1.0, 0.09, 0.02)
 

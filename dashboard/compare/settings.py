@@ -8,12 +8,11 @@ import streamlit as st
 
 from core.classes import CATEGORIES
 from core.ontology import has_audioset_classes
+from core.units import THRESHOLD
 from dashboard.server.models import class_names
 from dashboard.widgets import pair_select, query_params
 
 TOP_K = 10
-THRESHOLD = 0.25
-"""Networks of AudioSet's classes give few sounds more than half; docs/conventions.md has what each threshold recognises."""
 
 _MOST_TAGS = 20
 _THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}

@@ -9,11 +9,12 @@ from statistics import fmean
 import streamlit as st
 
 from core.compare import Agreement
+from core.units import THRESHOLD
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.prune import charts, measurements
 from dashboard.prune.charts import Line, Mark
-from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.prune.cut import Cut
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
 from dashboard.widgets.choice import choose_one

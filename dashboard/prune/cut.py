@@ -18,9 +18,6 @@ from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.structure import Structure
 
-THRESHOLD = 0.5
-"""From which on a tag counts; ``core.compare.agreement`` measures at the same."""
-
 EAGER_PARAMETERS = 20_000_000
 """Up to this size a network's curves are measured without being asked for: a few seconds. The published CNN14 takes a minute."""
 

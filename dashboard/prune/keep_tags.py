@@ -11,8 +11,9 @@ from core.errors import PruningError
 from core.pruning.plan import PruningPlan
 from core.pruning.search.sensitivity import Sensitivity
 from core.pruning.search.smallest import smallest_plan
+from core.units import THRESHOLD
 from dashboard import formats
-from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.prune.cut import Cut
 from dashboard.prune.measurements import SensitivityRequest
 from dashboard.server.jobs import Step
 from dashboard.server.pruned import build_pruned, calibration_key, calibration_sources

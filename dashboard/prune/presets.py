@@ -6,9 +6,10 @@ import streamlit as st
 
 from core.errors import PannscopeError
 from core.profiling import sweep
+from core.units import THRESHOLD
 from dashboard import formats
 from dashboard.prune import settings
-from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.prune.cut import Cut
 from dashboard.prune.keep_tags import KeepTagsRequest
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server

@@ -10,9 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Comparison
 from core.errors import PannscopeError
+from core.units import THRESHOLD
 from core.verdict import summary
 from dashboard import formats
-from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.prune.cut import Cut
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, opening

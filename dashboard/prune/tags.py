@@ -11,11 +11,12 @@ from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from core.pruning.repair.repair import methods
+from core.units import THRESHOLD
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, mirrored_tags, mirrored_tags_alt
 from dashboard.prune import healing
-from dashboard.prune.cut import THRESHOLD, Cut
+from dashboard.prune.cut import Cut
 from dashboard.server.models import class_names
 from dashboard.server.server import get_server
 from dashboard.server.source import Source

@@ -59,7 +59,7 @@ AST_HEADS = 2 * (768 * 1000 + 1000)
 
 def test_what_is_listed() -> None:
     names = {kind: {each.name for each in ENTRIES.values() if each.kind == kind} for kind in KINDS}
-    assert names["embedded"] == {"demo-cnn14", "demo-epanns", "demo-cnn14-527", "demo-epanns-527"}
+    assert names["embedded"] == {"demo-cnn14", "demo-epanns"}
     assert names["official"] == {*MD5, *EFFICIENTAT, "epanns", "ast"}
     assert {"epanns-25", "epanns-75", "erann-2-5", "erann-1-6", "ast-ensemble", "psla"} < names["published"]
 

@@ -285,7 +285,7 @@ def test_malformed_notes(change: dict[str, Any], tmp_path: Path, capsys: pytest.
 
     demo = load_tagger("demo-epanns")
     path = tmp_path / "x.safetensors"
-    model = Cnn14(Cnn14Config((2,) * 12, 18, 4)).eval()
+    model = Cnn14(Cnn14Config((2,) * 12, 527, 4)).eval()
     save_checkpoint(path, model, classes=demo.classes, name="x")
     from safetensors.torch import load_file
 

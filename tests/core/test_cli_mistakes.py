@@ -90,7 +90,7 @@ WORDS: dict[str, str] = {
     "tag {tone} -m {small} --checkpoint {small}": "give one of them",
     "tag {tone} -m {small} --architecture cnn99": "holds a cnn14, not a cnn99",
     "tag {tone} -m {small} --ratio 0.5": "widths are read from the file",
-    "tag {tone} -m epans": "Unknown checkpoint 'epans'; known are demo-cnn14, demo-epanns, demo-cnn14-527",
+    "tag {tone} -m epans": "Unknown checkpoint 'epans'; known are demo-cnn14, demo-epanns, cnn6",
     "tag {tone} -m ast-ensemble-3": "known by its published figures only",
     "tag {tone} -m ./none.safetensors": "There is no file none.safetensors",
     "compare {tone} -a {small} -b {stranger}": "small and stranger have no class in common",

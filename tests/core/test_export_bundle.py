@@ -251,9 +251,9 @@ def test_the_plan_makes_the_same_network(pruned, unpacked):
 def test_the_card_counts_what_is_there(pruned, unpacked):
     card = (unpacked / "MODEL_CARD.md").read_text()
     learned = sum(value.numel() for value in pruned.model.parameters())
-    assert f"| parameters, learned | {learned:,} | {100 * learned / 4_992_482:.1f} % |" in card
+    assert f"| parameters, learned | {learned:,} | {100 * learned / 5_253_599:.1f} % |" in card
     assert "made from Demo CNN14" in card
-    assert "A demonstration model with 18 classes" in card
+    assert "A demonstration model" in card
     assert "criterion: operator-norm" in card
     assert "C7 50 %" in card
     assert pruned.info.training["pruning"]["pruned_from_sha256"] in card

@@ -41,8 +41,8 @@ def test_every_length_equals_the_network(tmp_path):
     for samples in (9_920, 10_240, 54_400, 100_001, 320_000):
         waveform = whole[500 : 500 + samples].copy()
         found = run(net, tagger.model, waveform)
-        assert found.shape == (18,)
-        assert found.std() > 0.01
+        assert found.shape == (527,)
+        assert found.max() > 0.01
         assert np.abs(found - tagger.probabilities(waveform)).max() < 1e-4
 
 

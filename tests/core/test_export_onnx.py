@@ -79,8 +79,8 @@ def test_the_two_products_are_the_windowed_fourier_transform(n_fft, hop, length)
 def test_every_length_equals_the_network(demo, session, samples):
     waveform = sound(samples)
     (found,) = session.run(["probabilities"], {"waveform": waveform[None]})
-    assert found.shape == (1, 18)
-    assert found.std() > 0.01
+    assert found.shape == (1, 527)
+    assert found.max() > 0.01
     assert np.abs(found[0] - demo.probabilities(waveform)).max() < 1e-4
 
 
@@ -115,7 +115,7 @@ def test_the_file_is_valid_and_says_what_it_is(demo, exported, session):
     onnx.checker.check_model(str(exported.path), full_check=True)
     (given,), (found, embedding) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape, found.name, found.shape) == (
-        "waveform", ["batch", "samples"], "probabilities", ["batch", 18],
+        "waveform", ["batch", "samples"], "probabilities", ["batch", 527],
     )  # fmt: skip
     assert (embedding.name, embedding.shape) == ("embedding", ["batch", demo.model.config.embedding])
     notes = session.get_modelmeta().custom_metadata_map
@@ -167,7 +167,7 @@ def test_eight_bits_state_what_they_lose(demo, studio, tmp_path):
     found = np.stack([copy.run(None, {"waveform": clip[None]})[0][0] for clip in held_out])
     wanted = np.stack([demo.probabilities(clip) for clip in held_out])
     apart = np.abs(found - wanted)
-    assert 1e-4 < done.max_abs_difference < 0.2
+    assert 1e-4 < done.max_abs_difference < 0.4
     assert done.max_abs_difference == pytest.approx(apart.max(), abs=1e-6)
     assert done.measured["mean_abs_difference"] == pytest.approx(apart.mean(), abs=1e-6)
     assert done.measured["first_tag_kept"] == np.mean(found.argmax(1) == wanted.argmax(1))

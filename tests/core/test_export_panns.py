@@ -64,7 +64,7 @@ def test_the_published_width_loads_into_panns_inference(tmp_path):
     clip = torch.from_numpy(synthesize("siren")[:54_321].copy())[None]
     with torch.inference_mode():
         theirs = reference(clip)["clipwise_output"].numpy()
-    assert theirs.std() > 0.01
+    assert theirs.max() > 0.01
     assert np.abs(theirs - model.probabilities(clip).numpy()).max() < 1e-4
     assert list(stored["model"]) == list(reference.state_dict())
 
@@ -73,7 +73,7 @@ def test_a_pruned_network_loads_into_the_authors_narrower_class(tmp_path):
     tagger = load_tagger("demo-epanns")
     done = export(tagger, "panns", tmp_path / "demo.pt")
     stored = torch.load(done.path, weights_only=True)
-    reference = authors_network(tagger.model.config.widths, 512, 18)
+    reference = authors_network(tagger.model.config.widths, 512, 527)
     reference.load_state_dict(stored, strict=True)  # the dict itself, as the authors' demo_tag.py does it
     for value, wanted in zip(stored.values(), reference.state_dict().values(), strict=True):
         assert value.dtype == wanted.dtype

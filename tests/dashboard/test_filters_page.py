@@ -314,7 +314,7 @@ def test_the_published_criterion_says_what_the_order_of_the_filters_does(
         gone = reference.removed_filters(reference.operator_norm(weight[order]), 64)
         shares.append(len({order[index] for index in every - set(gone)} & kept) / 64)
     stay = f"{100 * np.mean(shares):.0f}"
-    assert stay == "52"  # as docs/criteria.md has it
+    assert stay == "51"  # as docs/criteria.md has it
     assert f"**{stay} %** of the same filters at 50 % on average; chance is 50 %" in shown(page)
     page.button(key="show_order").click().run()
     assert not page.exception
