@@ -298,7 +298,7 @@ def load_tagger(
     --------
     >>> tagger = load_tagger("demo-cnn14")
     >>> tagger.name, len(tagger.classes), tagger.info.widths[-1]
-    ('demo-cnn14', 18, 512)
+    ('demo-cnn14', 527, 512)
     """
     check_runtime(runtime)
     if name is not None and checkpoint is not None:

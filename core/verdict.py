@@ -35,7 +35,7 @@ def headline(comparison: Comparison, baseline: str, candidate: str, escape: Form
     >>> from core.tagging import load_tagger
     >>> taggers = [load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns")]
     >>> headline(compare(example_clip("clock"), *taggers), "CNN14", "E-PANNs")
-    'Both recognise Tick-tock, Tick and Clock; no difference above 0.10'
+    'Both recognise Tick-tock and Tick; no difference above 0.10'
     """
     if comparison.clip.silent:
         return SILENT
@@ -63,14 +63,14 @@ def verdict(agreement: Agreement, baseline: str, candidate: str, escape: Form = 
     >>> def tags(*values):
     ...     names = ClassSet.from_names(["Dog", "Rain", "Clock"])
     ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))
-    >>> verdict(agreement(tags(0.1, 0.9, 0.95), tags(0.2, 0.9, 0.46)), "CNN14", "Pruned")
-    'Pruned loses Clock (0.95 → 0.46); both recognise Rain'
-    >>> verdict(agreement(tags(0.1, 0.2, 0.9), tags(0.7, 0.1, 0.8)), "CNN14", "Pruned")
+    >>> verdict(agreement(tags(0.1, 0.9, 0.95), tags(0.1, 0.9, 0.16)), "CNN14", "Pruned")
+    'Pruned loses Clock (0.95 → 0.16); both recognise Rain'
+    >>> verdict(agreement(tags(0.1, 0.1, 0.9), tags(0.7, 0.1, 0.8)), "CNN14", "Pruned")
     'Pruned gains Dog (0.10 → 0.70); both recognise Clock'
-    >>> verdict(agreement(tags(0.1, 0.2, 0.3), tags(0.2, 0.1, 0.1)), "CNN14", "Pruned")
-    'Neither recognises any of 3 classes at 0.50; the likeliest is Clock (0.30 → 0.10)'
-    >>> verdict(agreement(tags(0.9, 0.1, 0.3), tags(0.85, 0.1, 0.1)), "CNN14", "Pruned")
-    'Both recognise Dog (0.90 → 0.85); largest difference 0.20 (Clock)'
+    >>> verdict(agreement(tags(0.1, 0.1, 0.15), tags(0.1, 0.1, 0.05)), "CNN14", "Pruned")
+    'Neither recognises any of 3 classes at 0.20; the likeliest is Clock (0.15 → 0.05)'
+    >>> verdict(agreement(tags(0.9, 0.1, 0.18), tags(0.85, 0.1, 0.02)), "CNN14", "Pruned")
+    'Both recognise Dog (0.90 → 0.85); largest difference 0.16 (Clock)'
     """
     kept, lost, gained = (agreement.rows_of(change) for change in ("kept", "lost", "gained"))
     threshold = agreement.threshold
@@ -126,9 +126,9 @@ def summary(agreements: Sequence[Agreement], candidate: str, escape: Form = str)
     >>> def tags(*values):
     ...     names = ClassSet.from_names(["Dog", "Rain"])
     ...     return Tags("", names, np.array(values, np.float32), "torch", 1.0, ((0.0, 10.0),))
-    >>> pairs = [agreement(tags(0.9, 0.1), tags(0.8, 0.1)), agreement(tags(0.1, 0.9), tags(0.7, 0.2))]
+    >>> pairs = [agreement(tags(0.9, 0.1), tags(0.8, 0.1)), agreement(tags(0.1, 0.9), tags(0.7, 0.1))]
     >>> summary(pairs, "E-PANNs")
-    'E-PANNs keeps 1 of 2 tags at 0.50 on 2 recordings; 1 of them is unchanged. Lost: Rain. Gained: Dog.'
+    'E-PANNs keeps 1 of 2 tags at 0.20 on 2 recordings; 1 of them is unchanged. Lost: Rain. Gained: Dog.'
     """
     kept, lost, gained = (
         [row for each in agreements for row in each.rows_of(change)] for change in ("kept", "lost", "gained")

@@ -30,7 +30,7 @@ _NO_VERSION = "CC-BY (version not stated)"
 _HEAD = """# Credits
 
 The recordings that the embedded networks were trained on, by author. They are not part of this repository or of the networks' files; for training
-they were cut, mixed, filtered and given other levels, and those of the 527-class networks were re-encoded. `scripts/credits.py`
+they were cut, mixed, filtered and given other levels, and the clips were re-encoded. `scripts/credits.py`
 makes this page from the data sets' own tables. A number is a sound on freesound.org, reached as `https://freesound.org/s/NUMBER/`.
 
 Licences: [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), [CC BY 3.0](https://creativecommons.org/licenses/by/3.0/),
@@ -39,15 +39,15 @@ Licences: [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), [CC BY 3.0]
 [Apache 2.0](https://www.apache.org/licenses/LICENSE-2.0). *CC BY, unnumbered* stands where the table names no version: the
 page of the recording, or the collection that it is from, states it.
 
-**The teacher** of `demo-cnn14-527` and `demo-epanns-527`: `mn04` of EfficientAT, MIT licence, © 2022 Florian Schmid. F. Schmid,
+**The teacher** of `demo-cnn14` and `demo-epanns`: `mn04` of EfficientAT, MIT licence, © 2022 Florian Schmid. F. Schmid,
 K. Koutini, G. Widmer, "Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation", ICASSP 2023 (arXiv:2211.04772).
 """
 
 
 def main(clips: Path, pool: Path) -> None:
     """Write the page."""
-    lines = [_HEAD, "## All embedded networks", "", *_clips(_rows(clips)), ""]
-    lines += ["## demo-cnn14-527 and demo-epanns-527 only", "", *_pool(_rows(pool))]
+    lines = [_HEAD, "## Labelled clips", "", *_clips(_rows(clips)), ""]
+    lines += ["## Recordings without labels", "", *_pool(_rows(pool))]
     TARGET.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -67,7 +67,7 @@ def _clips(rows: list[dict[str, str]]) -> list[str]:
         f"- **Speech:** {counts['speech']} speakers of LibriSpeech train-clean-100 (Panayotov, Chen, Povey, Khudanpur, ICASSP 2015), CC BY 4.0,",
         "  https://www.openslr.org/12/.",
         f'- **Environmental sounds:** {counts[False]} clips of ESC-10 (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM',
-        "  Multimedia 2015), folds 1 to 4, each under the licence its author chose.",
+        "  Multimedia 2015), folds 1 to 4 (the fourth is held out), each under the licence its author chose.",
         f"- **Music:** {counts[True]} excerpts of recordings that librosa and the MAX audio classifier use as examples.",
         "",
         *_table(("author", "licence", "recordings"), [(*key, ", ".join(recorded[key])) for key in recorded]),

@@ -1,4 +1,4 @@
-"""Tables of the model cards with 527 classes: agreement with the teacher on the pool's held-out sources, as Markdown on stdout.
+"""Tables of the model cards: agreement with the teacher on the pool's held-out sources, as Markdown on stdout.
 
     python scripts/teacher_agreement.py POOL TEACHER [MODEL...]
 
@@ -80,4 +80,4 @@ def _print(*cells: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python scripts/teacher_agreement.py POOL TEACHER [MODEL...]")
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["demo-cnn14-527", "demo-epanns-527"])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["demo-cnn14", "demo-epanns"])

@@ -1,7 +1,7 @@
 """A network's weights in 8 bits, for ONNX files of a quarter of the size that compute in float32.
 
 ``int8`` (``core.export.int8``) has feature maps in 8 bits, too, which needs calibration and loses more: on twelve synthesised recordings a
-probability of ``demo-epanns-527`` changes by up to 0.25 there and by 0.009 here.
+probability of ``demo-epanns`` changes by up to 0.25 there and by 0.009 here.
 """
 
 from __future__ import annotations

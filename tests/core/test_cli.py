@@ -23,7 +23,7 @@ from core.tagging import load_tagger
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "models", "fetch", "remove", "tag", "compare", "profile", "importance", "prune", "train", "finetune", "distil", "evaluate", "export",
-    "sensitivity", "bench", "tradeoff", "serve", "timeline", "embed",
+    "sensitivity", "bench", "tradeoff", "serve", "timeline", "embed", "batch",
 }  # fmt: skip
 ANSWER = {"model", "runtime", "output", "latency_ms", "windows_s", "notes", "tags"}
 PROFILE = {

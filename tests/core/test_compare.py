@@ -52,7 +52,7 @@ def test_a_tag_exactly_at_the_threshold_is_above_it():
 
 def test_a_tag_just_below_the_threshold_does_not_count():
     below = float(np.nextafter(np.float32(0.5), np.float32(0)))
-    result = agreement(tags("a", {0: below, 1: 0.5}), tags("b", {0: below, 1: below}))
+    result = agreement(tags("a", {0: below, 1: 0.5}), tags("b", {0: below, 1: below}), threshold=0.5)
     assert (result.kept, result.lost, result.gained) == ((), ClassSet((1,)).names, ())
     assert result.kept_share == 0.0
 
@@ -60,20 +60,22 @@ def test_a_tag_just_below_the_threshold_does_not_count():
 def test_counted_tags_come_by_their_larger_probability_and_equal_ones_in_audiosets_order():
     before = tags("a", {9: 0.75, 3: 0.5, 7: 0.25, 5: 0.25})
     after = tags("b", {9: 0.5, 3: 0.75, 7: 0.875, 5: 0.375})
-    result = agreement(before, after)
+    result = agreement(before, after, threshold=0.5)
     assert [row.index for row in result.counted] == [7, 3, 9]
     assert [row.index for row in result.rows_of("kept")] == [3, 9]
     assert result.likeliest.index == 7
 
 
 def test_where_no_tag_counts_the_kept_share_is_undefined_and_the_likeliest_is_known():
-    result = agreement(tags("a", {0: 0.25, 1: 0.125}), tags("b", {0: 0.125, 1: 0.375}))
+    result = agreement(tags("a", {0: 0.25, 1: 0.125}), tags("b", {0: 0.125, 1: 0.375}), threshold=0.5)
     assert (result.counted, result.kept_share, result.likeliest.index) == ((), None, 1)
     assert result.document()["kept_share"] is None
 
 
 def test_a_class_of_one_network_alone_is_neither_lost_nor_gained():
-    result = agreement(tags("a", {0: 0.75, 1: 0.75, 4: 0.25}), tags("b", {0: 0.75, 2: 0.5, 3: 0.25}))
+    result = agreement(
+        tags("a", {0: 0.75, 1: 0.75, 4: 0.25}), tags("b", {0: 0.75, 2: 0.5, 3: 0.25}), threshold=0.5
+    )
     assert (result.kept, result.lost, result.gained) == (ClassSet((0,)).names, (), ())
     assert [row.index for row in result.one_sided] == [1, 2]
 
@@ -93,12 +95,12 @@ def test_the_overlap_is_of_exactly_the_first_k_tags():
     assert overlaps == [1, 2, 2, 4, 5]
 
 
-def test_ten_tags_and_a_threshold_of_a_half_by_default():
+def test_ten_tags_and_a_threshold_of_a_fifth_by_default():
     clip = load_clip(encode_wav(np.zeros(32_000, np.float32)), name="a.wav")
     many = tags("a", {index: 0.99 - 0.05 * index for index in range(12)})
     found = compare(clip, Recorded(many, []), Recorded(many, [])).agreement  # type: ignore[arg-type]
-    assert (found.top_k, found.threshold) == (10, 0.5)
-    assert (agreement(many, many).top_k, agreement(many, many).threshold) == (10, 0.5)
+    assert (found.top_k, found.threshold) == (10, 0.2)
+    assert (agreement(many, many).top_k, agreement(many, many).threshold) == (10, 0.2)
 
 
 class Recorded:

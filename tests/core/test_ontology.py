@@ -109,5 +109,5 @@ def test_tag_in_groups_and_by_name(cli, studio):
     (tag,) = json.loads(cli(*words, "--find", "rAI", "--group", "--json").out)["tags"]
     assert (tag["name"], tag["paths"]) == ("Rain", [["Natural sounds", "Water"]])
     assert cli(*words, "--find", "syren").complaint.endswith(
-        'small has no class with "syren" in its name. Did you mean "Siren"?'
+        'small has no class with "syren" in its name. Did you mean "Siren"?\n'
     )

@@ -134,7 +134,8 @@ def test_several_recordings_in_sentences(pairs: list[tuple[str, str]], text: str
             *(
                 tags({name: 0.9 * (name[0] in letters) for name in ("Dog", "Rain", "Clock", "Music")})
                 for letters in pair
-            )
+            ),
+            threshold=0.5,
         )
         for pair in pairs
     ]
@@ -143,10 +144,10 @@ def test_several_recordings_in_sentences(pairs: list[tuple[str, str]], text: str
 
 def test_classes_of_one_network_alone_are_named() -> None:
     one, two = tags({"Dog": 0.9, "Rain": 0.7}), tags({"Dog": 0.8, "Clock": 0.6, "Music": 0.5})
-    assert verdict(agreement(one, two), "A", "B") == (
+    assert verdict(agreement(one, two, threshold=0.5), "A", "B") == (
         "Both recognise Dog (0.90 → 0.80); only A has the class Rain; only B has the classes Clock and Music"
     )
-    none = verdict(agreement(tags({"Dog": 0.1, "Rain": 0.7}), tags({"Dog": 0.2})), "A", "B")
+    none = verdict(agreement(tags({"Dog": 0.1, "Rain": 0.7}), tags({"Dog": 0.2}), threshold=0.5), "A", "B")
     assert none == (
         "Neither recognises the only class that both have at 0.50; the likeliest is Dog (0.10 → 0.20); only A has the class Rain"
     )
@@ -158,19 +159,19 @@ def test_names_are_escaped_and_nothing_else() -> None:
 
 
 def test_a_silent_clip_has_nothing_to_recognise_whatever_the_networks_output() -> None:
-    one, two = tags({"Dog": 0.44}), tags({"Dog": 0.9})
+    one, two = tags({"Dog": 0.14}), tags({"Dog": 0.9})
     for level, silent in ((0.0, True), (0.1, False)):
         clip = load_clip(encode_wav(np.full(32_000, level)), name="a.wav")
         text = headline(Comparison(clip, one, two, agreement(one, two)), "A", "B")
-        assert text == (SILENT if silent else "B gains Dog (0.44 → 0.90)")
+        assert text == (SILENT if silent else "B gains Dog (0.14 → 0.90)")
 
 
-RECORDINGS = {  # with the labels of shared/clips/meta.csv
-    "1-esc-100032-A-dog_bark.ogg": ["Bark", "Dog"],
-    "1-esc-17367-A-rain.ogg": ["Rain"],
-    "1-esc-28135-A-sea_waves.ogg": ["Ocean", "Waves, surf"],
-    "1-esc-26143-A-sneeze.ogg": ["Sneeze"],
-    "1-libri-103-1240-0000-speech.ogg": ["Speech"],
+RECORDINGS = {  # of the fold that the pair did not learn from, with labels of shared/clips/meta.csv
+    "4-esc-182395-A-dog_bark.ogg": {"Dog"},
+    "4-esc-160999-A-rain.ogg": {"Rain"},
+    "4-esc-167063-A-sea_waves.ogg": {"Ocean", "Waves, surf"},
+    "4-esc-164021-A-rooster.ogg": {"Chicken, rooster", "Crowing, cock-a-doodle-doo"},
+    "4-libri-1081-125237-0000-speech.ogg": {"Speech"},
 }
 
 
@@ -181,19 +182,18 @@ def test_recordings_whose_tags_pruning_keeps_and_breaks(shared: Path) -> None:
     for name, labels in RECORDINGS.items():
         clip = load_clip(shared / "clips" / "audio" / name)
         kept, lost = compare(clip, one, two), compare(clip, one, broken)
-        assert sorted(kept.agreement.kept) == sorted(lost.agreement.lost) == labels
+        assert labels <= set(kept.agreement.kept)
+        assert labels <= set(lost.agreement.lost)
         assert headline(kept, "CNN14", "E-PANNs").startswith("Both recognise ")
-        assert headline(lost, "CNN14", "Pruned").startswith("Pruned loses ")
-        assert " and gains Tick-tock (0.0" in headline(
-            lost, "CNN14", "Pruned"
-        )  # which it outputs for every clip
+        said = headline(lost, "CNN14", "Pruned")
+        assert said.startswith("Pruned loses ")
+        assert " and gains Music (0.0" in said  # which it outputs for every clip
         assert lost.agreement.divergence > 100 * kept.agreement.divergence
 
 
-def test_an_unknown_sound_is_not_recognised(shared: Path) -> None:
-    clip = load_clip(shared / "pool" / "audio" / "00003-sounds-bat-01.ogg")  # a bat: none of the 18 classes
+def test_a_sound_that_is_no_class_gets_the_nearest(shared: Path) -> None:
+    clip = load_clip(shared / "pool" / "audio" / "00003-sounds-bat-01.ogg")
     one, two = (load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns"))
     assert headline(compare(clip, one, two), "CNN14", "E-PANNs") == (
-        "Neither recognises any of 18 classes at 0.50; the likeliest is Tick (0.44 → 0.36); "
-        "largest difference 0.27 (“Baby cry, infant cry”)"
+        "Both recognise Bird (0.27 → 0.30); no difference above 0.10"
     )

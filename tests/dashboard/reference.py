@@ -81,14 +81,14 @@ def removed_by(
     return {layer: removed_filters(score(weight(state, layer)), count) for layer, count in kept.items()}
 
 
-def parameters(widths: Sequence[int], classes: int = 18, embedding: int = 512) -> int:
+def parameters(widths: Sequence[int], classes: int = 527, embedding: int = 512) -> int:
     """CNN14's trainable parameters: 3 x 3 kernels, two entries of batch norm a filter and a mel band, two linear layers."""
     inputs = (1, *widths[:-1])
     convolutions = sum(9 * before * width + 2 * width for before, width in zip(inputs, widths, strict=True))
     return 2 * 64 + convolutions + (widths[-1] + 1) * embedding + (embedding + 1) * classes
 
 
-def kept_share(before: np.ndarray, after: np.ndarray, threshold: float = 0.5) -> float:
+def kept_share(before: np.ndarray, after: np.ndarray, threshold: float = 0.2) -> float:
     """Of the classes with at least ``threshold`` in either output, those with it in both."""
     one, two = set(np.flatnonzero(before >= threshold)), set(np.flatnonzero(after >= threshold))
     return len(one & two) / len(one | two)

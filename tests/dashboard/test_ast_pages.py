@@ -38,7 +38,7 @@ def page(name: str) -> AppTest:
 
 def test_compare_shows_it(installed: None) -> None:
     app = page("compare")
-    app.selectbox(key="baseline").set_value("demo-cnn14-527").run()
+    app.selectbox(key="baseline").set_value("demo-cnn14").run()
     app.selectbox(key="candidate").set_value("ast").run()
     assert not app.exception
     assert not app.error

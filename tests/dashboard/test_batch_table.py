@@ -16,7 +16,7 @@ from dashboard.server.source import Source
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "lost"), [(0.496, 0.3, ""), (0.504, 0.496, "Dog"), (0.9, 0.499_999, "Dog")]
+    ("before", "after", "lost"), [(0.196, 0.1, ""), (0.204, 0.196, "Dog"), (0.9, 0.199_999, "Dog")]
 )
 def test_a_value_beside_the_threshold_shows_on_which_side_it_is(
     before: float, after: float, lost: str
@@ -34,5 +34,5 @@ def test_a_value_beside_the_threshold_shows_on_which_side_it_is(
     )
     (row,) = batch.frame([outcome], ("A", "B")).to_dict("records")
     shown = [float(str(row[name]).removeprefix("Dog ")) for name in ("A", "B")]
-    assert [value >= 0.5 for value in shown] == [before >= 0.5, after >= 0.5]
+    assert [value >= 0.2 for value in shown] == [before >= 0.2, after >= 0.2]
     assert row["Lost"] == lost

@@ -36,7 +36,7 @@ def agreed(baseline: tuple[float, ...], candidate: tuple[float, ...]):
         Tags("", NAMES, np.array(values, np.float32), "torch", 1.0, ((0.0, 1.0),))
         for values in (baseline, candidate)
     ]
-    return agreement(*tags)
+    return agreement(*tags, threshold=0.5)
 
 
 def test_what_counts_is_drawn_first():
