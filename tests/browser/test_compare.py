@@ -170,7 +170,7 @@ def test_the_microphone_records_at_32_khz(visit: Visit) -> None:
 def test_a_link_opens_the_same_view_and_the_answer_comes_before_its_rows(visit: Visit) -> None:
     page = visit(query="/?example=Siren&top_k=4&threshold=0.3", width=390, height=844)
     assert len(chart(page)[0]) == 4
-    assert "Crowing" in page.locator("h2").first.inner_text()
+    assert "Siren" in page.locator("h2").first.inner_text()
     assert "Siren" in page.locator("[data-testid=stMain]").inner_text()
     for width in (390, 1440):
         page.set_viewport_size({"width": width, "height": 844})
