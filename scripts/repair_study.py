@@ -118,12 +118,12 @@ def held_out(
         row(name, *(f"{value:.3f}" for value in values))
 
 
-def sample(clips: LabelledClips, count: int, seed: int = 0) -> list[np.ndarray]:
+def sample(clips: LabelledClips, count: int) -> list[np.ndarray]:
     """Waveforms of some of the clips; of all of them in their order where all are asked for."""
     if count == len(clips):
         chosen = np.arange(count)
     else:
-        chosen = np.random.default_rng(seed).permutation(len(clips))[:count]
+        chosen = np.random.default_rng(0).permutation(len(clips))[:count]
     return [load_clip(clips.paths[index]).waveform for index in chosen]
 
 
