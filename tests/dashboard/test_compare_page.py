@@ -20,8 +20,8 @@ from core.errors import DownloadError
 from core.examples import EXAMPLES, example_clip
 from core.ontology import OTHERS
 from core.tagging import Tagger, load_tagger
+from core.units import THRESHOLD
 from dashboard.charts.palette import LIGHT
-from dashboard.compare.settings import THRESHOLD
 from dashboard.server import server as server_module
 from dashboard.server.downloads import Downloads
 from dashboard.server.server import Server
