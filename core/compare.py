@@ -296,8 +296,12 @@ class Comparison:
             "clip": self.clip.describe(),
             "baseline": self.baseline.document(self.clip, top),
             "candidate": self.candidate.document(self.clip, top),
-            "agreement": self.agreement.document() | {"shared": self.shared and list(self.shared)},
+            "agreement": self.agreement_document(),
         }
+
+    def agreement_document(self) -> dict[str, Any]:
+        """The ``agreement`` object, with the classes that both have where one has others as well."""
+        return self.agreement.document() | {"shared": self.shared and list(self.shared)}
 
 
 def compare(

@@ -28,6 +28,8 @@ from core.errors import AudioError, ModelError
 from core.units import THRESHOLD, plural
 
 if TYPE_CHECKING:
+    from core.compare import Agreement, Comparison
+    from core.comparisons import Comparisons
     from core.tags import Tag
 
 TopOption = Annotated[
@@ -122,6 +124,15 @@ def compare_command(
         str | None,
         typer.Option("--candidate", "-b", metavar="MODEL", help="Name or file of the second model."),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="MODEL",
+            help="Name or file of a third model, and given again of a fourth.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[
         int, typer.Option("--top", "-k", metavar="K", help="Tags to print, and to compare for top_k_overlap.")
     ] = 10,
@@ -137,40 +148,47 @@ def compare_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Measure how far two models agree on a recording.
+    """Measure how far two models agree on a recording, or every two of up to four.
 
     With --json all classes are printed.
     """
     from core.audio import load_clip
-    from core.compare import compare, rows
+    from core.comparisons import check_count, compare_every_two
     from core.tagging import default_pair
-    from core.verdict import headline
 
     _check_top(top)
+    check_count(2 + len(also or ()))
     used = channel_of(channel)
     clip = load_clip(file, max_seconds=max_seconds, channel=used)
-    pair = [
+    chosen = [
         TaggerOptions(given or known)
         for given, known in zip((baseline, candidate), default_pair(), strict=True)
     ]
+    chosen += [TaggerOptions(name) for name in also or ()]
     # Options are of the ONNX files where there is one: what a checkpoint is, it says itself.
-    stated = [each for each in pair if each.is_onnx] or pair
-    first, second = (
-        replace(each, labels=labels, sample_rate=sample_rate, logits=logits) if each in stated else each
-        for each in pair
-    )
-    result = compare(
-        clip,
-        first.load(runtime="auto" if first.is_onnx else runtime),
-        second.load(runtime="auto" if second.is_onnx else runtime),
-        top_k=top,
-        threshold=threshold,
-    )
-    left, right, agreed = result.baseline, result.candidate, result.agreement
-    print_notes(clip, left, right)
+    stated = [each for each in chosen if each.is_onnx] or chosen
+    taggers = [
+        (
+            replace(each, labels=labels, sample_rate=sample_rate, logits=logits) if each in stated else each
+        ).load(runtime="auto" if each.is_onnx else runtime)
+        for each in chosen
+    ]
+    result = compare_every_two(clip, [each.tag(clip) for each in taggers], top_k=top, threshold=threshold)
+    print_notes(clip, *result.tags)
     if json_output:
         print_json(result.document())
-        return
+    elif len(result.tags) == 2:
+        _print_pair(result.first, top)
+    else:
+        _print_every_two(result, top)
+
+
+def _print_pair(result: Comparison, top: int) -> None:
+    """Both networks' first tags beside each other, and the agreement in a sentence."""
+    from core.compare import rows
+    from core.verdict import headline
+
+    clip, left, right, agreed = result.clip, result.baseline, result.candidate, result.agreement
     print_table(
         f"{clip.name} ({clip.duration_s:.1f} s): {headline(result, left.model, right.model)}",
         [left.output.removesuffix("s"), left.model, right.model, "change"],
@@ -184,13 +202,46 @@ def compare_command(
         say(
             f"Compared over {plural(len(result.shared), 'class', 'classes')} that both have: {', '.join(result.shared[:_LISTED])}{more}."
         )
-    share = "-" if agreed.kept_share is None else f"{100 * agreed.kept_share:.0f}%"
     rank = "not defined" if agreed.spearman is None else f"{agreed.spearman:.2f}"
     say(
-        f"Kept tags at {threshold:.2f}: {share}; divergence {agreed.divergence:.3g} nats; rank correlation {rank}; "
+        f"Kept tags at {agreed.threshold:.2f}: {_share(agreed)}; divergence {agreed.divergence:.3g} nats; rank correlation {rank}; "
         f"largest difference {agreed.max_abs_difference:.2f} ({agreed.max_difference_tag}); "
         f"{left.latency_ms:.0f} and {right.latency_ms:.0f} ms."
     )
+
+
+def _print_every_two(result: Comparisons, top: int) -> None:
+    """Three or four networks' first tags beside each other, and a line for every two of them."""
+    from core.verdict import headline
+
+    clip, models = result.first.clip, [tags.model for tags in result.tags]
+    print_table(
+        f"{clip.name} ({clip.duration_s:.1f} s): {headline(result.first, models[0], models[1])}",
+        [result.tags[0].output.removesuffix("s"), *models],
+        [[row.name, *map(_number, row.probabilities)] for row in result.rows()[:top]],
+    )
+    say("")
+    print_table(
+        f"Every two, tags at {result.first.agreement.threshold:.2f}",
+        ["models", "kept", "divergence, nats", "largest difference", "at", "classes"],
+        [
+            [
+                f"{pair.baseline.model} and {pair.candidate.model}",
+                _share(pair.agreement),
+                f"{pair.agreement.divergence:.3g}",
+                f"{pair.agreement.max_abs_difference:.2f}",
+                pair.agreement.max_difference_tag,
+                str(pair.agreement.shared_classes),
+            ]
+            for pair in result.pairs
+        ],
+        text=("at",),
+    )
+    say(f"Times: {', '.join(f'{tags.model} {tags.latency_ms:.0f} ms' for tags in result.tags)}.")
+
+
+def _share(agreed: Agreement) -> str:
+    return "-" if agreed.kept_share is None else f"{100 * agreed.kept_share:.0f}%"
 
 
 def _found(text: str, model: str, names: Sequence[str]) -> set[str]:

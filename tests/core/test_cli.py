@@ -184,6 +184,40 @@ def test_compare_prints_what_core_compares(cli, studio):
     assert len(text.splitlines()) == 4
 
 
+def test_compare_of_three_adds_to_the_document_of_two(cli, studio):
+    first, second, clip = studio / "small.safetensors", studio / "other.safetensors", studio / "tone.wav"
+    words = ("compare", clip, "-a", first, "-b", second)
+    two, three = (cli(*words, *also, "--json").document for also in ((), ("--also", "demo-epanns")))
+    third = cli("tag", clip, "-m", "demo-epanns", "--json").document
+    for each in (
+        two["baseline"],
+        two["candidate"],
+        three["baseline"],
+        three["candidate"],
+        *three["others"],
+        third,
+    ):
+        assert each.pop("latency_ms") > 0
+    assert {name: three[name] for name in two} == two
+    assert set(three) == set(two) | {"others", "pairwise"}
+    assert three["others"] == [{name: third[name] for name in three["candidate"]}]
+    sides = [(pair.pop("baseline"), pair.pop("candidate")) for pair in three["pairwise"]]
+    assert sides == [("small", "other"), ("small", "demo-epanns"), ("other", "demo-epanns")]
+    assert three["pairwise"][0] == two["agreement"]
+    given = {tag["index"]: tag["probability"] for tag in third["tags"]}
+    for pair, side in zip(three["pairwise"][1:], ("baseline", "candidate"), strict=True):
+        differences = {
+            tag["name"]: abs(tag["probability"] - given[tag["index"]]) for tag in two[side]["tags"]
+        }
+        assert pair["max_abs_difference"] == pytest.approx(max(differences.values()))
+        assert pair["max_difference_tag"] == max(differences, key=differences.get)
+        assert pair["shared_classes"] == len(pair["shared"]) == 3
+    lines = cli(*words, "--also", "demo-epanns", "-k", 2).out.splitlines()
+    assert lines[1].split() == ["tag", "small", "other", "demo-epanns"]
+    (line,) = [line for line in lines if line.startswith("small and demo-epanns")]
+    assert f"{three['pairwise'][1]['max_abs_difference']:.2f}" in line.split()
+
+
 def test_compare_says_what_tag_says_of_the_clip(cli, studio):
     first, second = studio / "small.safetensors", studio / "other.safetensors"
     said = cli("compare", studio / "silent.wav", "-a", first, "-b", second, "--json").document

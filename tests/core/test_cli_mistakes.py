@@ -96,6 +96,8 @@ WORDS: dict[str, str] = {
     "compare {tone} -a {small} -b {stranger}": "small and stranger have no class in common",
     "compare {tone} -a {small} -b {small} --threshold 1": "between 0 and 1; got 1.",
     "compare {tone} -a {small} -b {small} --top -1": "1 or more; got -1.",
+    "compare {tone} --also a --also b --also c": "2 to 4 networks are compared at a time; got 5.",
+    "compare {tone} -a {small} -b {small} --also {stranger}": "small and stranger have no class in common",
     "compare {studio} -a {small} -b {small}": "is a folder. Give the path of a recording",
     "profile --seconds 0.1": "count for at least 0.31 s",
     "profile -m demo-cnn14 --measure --seconds 601": "too long to be measured; measure with up to 600 s",
