@@ -34,6 +34,19 @@ def file_size(size_bytes: float) -> str:
     return prefixed(size_bytes, "B").replace(" ", NBSP)
 
 
+def energy(kwh: float) -> str:
+    """Energy in watt-hours: 519.3 -> '519 kWh', 0.0123 -> '12 Wh'."""
+    return prefixed(1e3 * kwh, "Wh").replace(" ", NBSP)
+
+
+def mass(kg: float) -> str:
+    """A mass: 0.0123 -> '12 g', 231.1 -> '231 kg', 1520 -> '1.52 t'."""
+    tonnes = kg / 1e3
+    if 0.9995 <= tonnes < 999.5:
+        return f"{three_digits(tonnes)}{NBSP}t"
+    return (prefixed(tonnes, "t") if tonnes >= 999.5 else prefixed(1e3 * kg, "g")).replace(" ", NBSP)
+
+
 def whole(value: int) -> str:
     """A whole number in full: 2048 -> '2,048'."""
     return f"{value:,}"

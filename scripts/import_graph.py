@@ -11,7 +11,7 @@ PACKAGES = ("core", "dashboard", "pannscope")
 
 # From the bottom up. A part imports from the layers below its own, never from its own layer or from one above it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("core.errors", "core.units", "core.sandbox", "core.class_search"),
+    ("core.errors", "core.units", "core.sandbox", "core.class_search", "core.energy"),
     ("core.settings", "core.files", "core.classes", "core.audio", "core.models"),
     ("core.windows", "core.examples", "core.checkpoints", "core.runtime", "core.ontology"),
     ("core.tags", "core.onnx_tagger"),

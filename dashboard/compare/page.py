@@ -8,7 +8,7 @@ from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
-from dashboard.compare import batch, published_networks, sections, tags
+from dashboard.compare import batch, energy, published_networks, sections, tags
 from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
@@ -92,6 +92,7 @@ def _result(
         sections.recording(source, opened)
     OverTime(source, opened, comparison, titles, settings).draw()
     time_place = sections.costs(settings)
+    energy_place = st.expander("Energy, an estimate", icon=":material/bolt:")
     measures, every, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
         sections.agreement(comparison, titles)
@@ -105,6 +106,8 @@ def _result(
             comparison_downloads(comparisons, "pannscope-all")
     try:
         sections.time_here(time_place, settings, titles)
+        with energy_place:
+            energy.section(get_server().latencies(settings.models))
     except PannscopeError as error:
         time_place.error(formats.escaped(str(error)), icon=":material/error:")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.audio import SAMPLE_RATE
+from core.energy import PackageMeter
 from core.examples import EXAMPLES, example_clip
 from core.profiling import Latency, measure_latencies
 from core.runtime.builder import EngineBuilder
@@ -26,12 +27,14 @@ class Timed:
     ----------
     runtime, why : the engine's name, and why it was that one.
     fell_back : whether that is torch because a faster engine, made for the architecture, could not be used.
+    package_watts : the processor's mean power while all networks were timed; None where it counts none.
     """
 
     latency: Latency
     runtime: str
     why: str
     fell_back: bool
+    package_watts: float | None = None
 
 
 class Timings:
@@ -54,9 +57,10 @@ class Timings:
         waveform = np.resize(example_clip(EXAMPLES[0].key).waveform, int(TIMED_SECONDS * SAMPLE_RATE))
         with self._builder.paused():
             engines = [tagger.build_engine() for tagger in taggers]
-            measured = measure_latencies([tagger.probabilities for tagger in taggers], waveform)
+            with PackageMeter() as meter:
+                measured = measure_latencies([tagger.probabilities for tagger in taggers], waveform)
         trim_heap()
         return tuple(
-            Timed(latency, engine.name, engine.why, tagger.fell_back)
+            Timed(latency, engine.name, engine.why, tagger.fell_back, meter.watts)
             for latency, engine, tagger in zip(measured, engines, taggers, strict=True)
         )

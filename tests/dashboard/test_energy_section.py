@@ -1,0 +1,60 @@
+"""Energy on the Compare page: figures recomputed by hand from fields that can be edited."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard import formats
+
+
+def script(watts: float | None) -> None:
+    from core.profiling import Latency
+    from dashboard.compare import energy
+    from dashboard.server.timing import Timed
+
+    energy.section(
+        [Timed(Latency(each, each, each, each, each, 7), "torch", "", False, watts) for each in (100.0, 50.0)]
+    )
+
+
+def figures(page: AppTest) -> list[str]:
+    return [
+        text.value.partition("  \n")[0].replace(formats.NBSP, " ")
+        for text in page.markdown
+        if ":blue[" in text.value
+    ]
+
+
+def test_figures_follow_the_fields() -> None:
+    """100 ms × 1e6 × 36 W × 1.5 = 5.4 MJ = 1.5 kWh, at 400 g 600 g; 10 sensors × 365 × 24 × 360 clips are 31.536 times as many."""
+    page = AppTest.from_function(script, args=(36.0,)).run()
+    assert not page.exception
+    assert page.number_input(key="energy_watts").value == 36.0
+    page.number_input(key="energy_pue").set_value(1.5)
+    page.number_input(key="energy_grid").set_value(400.0)
+    page.number_input(key="energy_sensors").set_value(10)
+    page.run()
+    assert figures(page) == [
+        ":blue[**1.50 kWh**] → :orange[**750 Wh**]",
+        ":blue[**600 g**] → :orange[**300 g**]",
+        ":blue[**47.3 kWh**] → :orange[**23.7 kWh**]",
+        ":blue[**18.9 kg**] → :orange[**9.46 kg**]",
+    ]
+
+
+def test_without_a_counter_the_power_is_stated_and_sourced() -> None:
+    page = AppTest.from_function(script, args=(None,)).run()
+    shown = " ".join(text.value for text in page.caption)
+    assert shown.startswith("An estimate, not a measurement")
+    for source in ("Cloud Carbon Footprint", "Uptime Institute", "IEA", "no energy counter (RAPL)"):
+        assert source in shown
+
+
+def test_masses() -> None:
+    assert [formats.mass(kg).replace(formats.NBSP, " ") for kg in (0, 0.0123, 999.4, 999.6, 1520)] == [
+        "0 g",
+        "12 g",
+        "999 kg",
+        "1.00 t",
+        "1.52 t",
+    ]
