@@ -100,19 +100,21 @@ def test_long_runs_do_not_grow(small: Tagger) -> None:
     [
         ("cnn14", 2.8, "both ends", [(0, 2), (1.2, 4)]),
         ("cnn14-16k", 3, "CNN14 at 16 kHz receives resampled sound", [(0, 2), (1, 4)]),
-        ("dcase2021-task1a", 3, "is not CNN14", [(0, 2), (0, 4), (0, 6), (0, 8)]),
+        ("cnn6", 3, "CNN6 is not CNN14", [(0, 2), (1, 4)]),
     ],
 )
 def test_full_passes_where_columns_cannot_be_kept(
     name: str, window_s: float, why: str, spans: list[tuple[float, float]], tagger: Tagger, sound: np.ndarray
 ) -> None:
-    other = Tagger(narrow(name, 3), tagger.info, runtime="torch")
+    model = narrow(name, 3) if name == "cnn6" else network((2,) * 12)
+    model.architecture = name
+    other = Tagger(model, tagger.info, runtime="torch")
     stream = Stream(other, window_s, 2.0)
     assert not stream.incremental
     assert why in stream.why
-    outputs = stream.push(sound[: round(spans[-1][1] * SAMPLE_RATE)])
+    outputs = stream.push(sound[: 4 * SAMPLE_RATE])
     assert [output[:2] for output in outputs] == spans
-    assert largest_difference(outputs[-1:], other, sound) == 0
+    assert largest_difference(outputs, other, sound) == 0
 
 
 def test_begins_again(tagger: Tagger, sound: np.ndarray) -> None:
