@@ -119,6 +119,14 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
     return outcomes[chosen]
 
 
+def message(error: PannscopeError, names: Sequence[str]) -> str:
+    """An error for people: without folders, and with the networks' titles."""
+    said = formats.without_folders(str(error))
+    for name in names:
+        said = said.replace(name, title(name))
+    return said
+
+
 def frame(outcomes: Sequence[Outcome], names: tuple[str, str]) -> pd.DataFrame:
     """The table's data."""
     return pd.DataFrame([_row(outcome, names) for outcome in outcomes])
@@ -161,10 +169,7 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
             on_share=shown.on_share,
         )
     except PannscopeError as error:
-        said = formats.without_folders(str(error))
-        for name in settings.models:
-            said = said.replace(name, title(name))
-        return Outcome(source, opened, error=said)
+        return Outcome(source, opened, error=message(error, settings.models))
     finally:
         waiting.empty()
     return Outcome(source, opened, result)

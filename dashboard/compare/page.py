@@ -1,4 +1,4 @@
-"""Compare: one recording, two networks, and what pruning changed. The front page."""
+"""Compare: one recording, two to four networks, and what pruning changed. The front page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core import verdict
 from core.compare import Comparison
 from core.errors import PannscopeError
 from dashboard import formats
-from dashboard.compare import batch, energy, published_networks, sections, tags
+from dashboard.compare import batch, energy, published_networks, sections, several, tags
 from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
@@ -83,24 +83,28 @@ def _result(
     entries = [get_server().entry(name) for name in settings.models]
     clip_notes.notes(source, opened.clip, entries, _classes(settings), comparison)
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
+    every = several.compare_others(source, comparison, settings)
+    if every is not None:
+        several.answer(every, settings)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        tags.answer(comparison, titles, settings)
+        if every is None:
+            tags.answer(comparison, titles, settings)
         tags.search(comparison, titles, settings)
     with right:
         sections.recording(source, opened)
     OverTime(source, opened, comparison, titles, settings).draw()
     time_place = sections.costs(settings)
     energy_place = st.expander("Energy, an estimate", icon=":material/bolt:")
-    measures, every, files = st.tabs(["Agreement", "All tags", "Download"])
+    measures, all_tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
         sections.agreement(comparison, titles)
-    with every:
+    with all_tags:
         tables.all_tags(comparison, titles, settings.categories, in_groups=settings.grouped)
     with files:
         st.caption("This clip")
-        comparison_downloads([comparison], "pannscope-clip")
+        comparison_downloads([comparison], "pannscope-clip", every)
         if len(comparisons) > 1:
             st.caption(f"All {len(comparisons)} clips")
             comparison_downloads(comparisons, "pannscope-all")

@@ -29,6 +29,7 @@ class Settings:
     threshold : probability from which a clip counts as having a tag.
     categories : AudioSet's top-level categories to show; empty for all.
     grouped : whether tags stand below their parents in AudioSet's ontology.
+    also : names of a third and a fourth model.
     """
 
     baseline: str
@@ -37,6 +38,7 @@ class Settings:
     threshold: float = THRESHOLD
     categories: tuple[str, ...] = ()
     grouped: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, str]:
@@ -47,6 +49,7 @@ class Settings:
 def choose() -> Settings:
     """Draw the widgets and read them."""
     baseline, candidate = pair_select.choose_pair()
+    also = pair_select.choose_others((baseline, candidate))
     query_params.follow("top_k", query_params.whole(1, _MOST_TAGS), TOP_K)
     top_k = st.slider(
         "Tags to show, at most",
@@ -91,7 +94,7 @@ def choose() -> Settings:
         )
         query_params.keep("group", "true" if grouped else "", "")
     st.caption("The page's address holds these settings: copy it to share them.")
-    return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories), grouped)
+    return Settings(baseline, candidate, int(top_k), float(threshold), tuple(categories), grouped, also)
 
 
 def _read_categories(text: str) -> list[str] | None:

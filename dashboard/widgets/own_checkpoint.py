@@ -164,6 +164,8 @@ def _replace(own: OwnNetwork, by: OwnNetwork) -> NoReturn:
     for select in _SELECTS:
         if st.session_state.get(select) == own.name:
             st.session_state[select] = by.name
+    others: list[str] = st.session_state.get("also", [])
+    st.session_state["also"] = [by.name if name == own.name else name for name in others]
     st.rerun()
 
 

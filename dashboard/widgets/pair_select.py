@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.comparisons import MOST
 from core.tagging import default_pair
 from dashboard.widgets import own_checkpoint, query_params
 
 _WAITING = "pair_to_show"
+_OTHERS = MOST - 2
 
 
 def use_pair(baseline: str, candidate: str) -> None:
@@ -54,9 +56,30 @@ def choose_pair() -> tuple[str, str]:
             "Drawn to the left, in blue: the network that the other one is compared with.",
         ),
         select(
-            "Pruned network",
+            "Candidate",
             "candidate",
             first[1],
-            "Drawn to the right, in orange: the network that is compared with the baseline.",
+            "Drawn to the right, in orange: the network that is compared with the baseline, pruned or any other.",
         ),
     )
+
+
+def choose_others(pair: tuple[str, str]) -> tuple[str, ...]:
+    """Draw the choice of a third and fourth network, of those that are not in the pair; return their names."""
+    titles = {name: title for name, title in own_checkpoint.choices().items() if name not in pair}
+    none: list[str] = []
+    query_params.follow("also", lambda text: [name for name in text.split(",") if name in titles], none)
+    # without those that were removed, or are in the pair now
+    st.session_state["also"] = [name for name in st.session_state["also"] if name in titles][:_OTHERS]
+    chosen = st.multiselect(
+        "And also",
+        list(titles),
+        format_func=lambda name: titles.get(name, name),
+        key="also",
+        max_selections=_OTHERS,
+        persist_state="session",
+        placeholder="A third and fourth network",
+        help="With more than two, each network has a panel of its own with the same rows, and every two are compared.",
+    )
+    query_params.keep("also", ",".join(chosen), "")
+    return tuple(chosen)

@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.classes import top_categories
 from core.compare import Comparison, Row, rows
+from core.comparisons import Comparisons
 from core.ontology import grouped, other_parents
 from core.units import guarded
 from dashboard import formats
@@ -25,7 +26,9 @@ BELOW = 3
 
 def shown_rows(comparison: Comparison, *, categories: Sequence[str] = ()) -> list[Row]:
     """The tags to show, by the larger of the two probabilities; of the chosen categories, or of all where none is chosen."""
-    return [row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row, categories)]
+    return [
+        row for row in rows(comparison.baseline, comparison.candidate) if in_categories(row.index, categories)
+    ]
 
 
 def chart_rows(comparison: Comparison, *, limit: int, categories: Sequence[str] = ()) -> list[Row]:
@@ -35,9 +38,9 @@ def chart_rows(comparison: Comparison, *, limit: int, categories: Sequence[str] 
     return listed[: min(limit, counted + BELOW)]
 
 
-def in_categories(row: Row, categories: Sequence[str]) -> bool:
-    """Whether a tag belongs to one of the top-level categories; without any, every tag does."""
-    return not categories or any(name in categories for name in top_categories(row.index))
+def in_categories(index: int, categories: Sequence[str]) -> bool:
+    """Whether the tag of an AudioSet index belongs to one of the top-level categories; without any, every tag does."""
+    return not categories or any(name in categories for name in top_categories(index))
 
 
 def tag_frame(
@@ -118,7 +121,7 @@ def csv_text(comparisons: Sequence[Comparison]) -> str:
     return out.getvalue()
 
 
-def json_text(comparisons: Sequence[Comparison]) -> str:
+def json_text(comparisons: Sequence[Comparison | Comparisons]) -> str:
     """What ``pannscope compare --json`` prints: one document, or one line for each of several clips."""
     if len(comparisons) == 1:
         return json.dumps(comparisons[0].document(), indent=2, ensure_ascii=False)
