@@ -180,7 +180,7 @@ def test_a_link_opens_the_same_view_and_the_answer_comes_before_its_rows(visit: 
         settled(page)
         tops = [
             page.locator(selector).first.bounding_box()["y"]
-            for selector in ("[data-testid=stAlert]", "h2", ".js-plotly-plot:has(.bartext)")
+            for selector in ("h2", ".js-plotly-plot:has(.bartext)")
         ]
         assert tops == sorted(tops)
         picture = page.locator(
