@@ -174,9 +174,10 @@ def _with_headers(scope: Scope, send: Send) -> Send:
             )
             if not on_cloud:
                 headers["X-Frame-Options"] = "SAMEORIGIN"  # for browsers that do not know frame-ancestors
-            if headers.get("content-type", "").startswith("text/html") and not visitor(
-                request.get("cookie", "")
-            ):
+            # A page that the browser has kept is confirmed without a type.
+            kept = message["status"] == 304 and "text/html" in request.get("accept", "")
+            page = kept or headers.get("content-type", "").startswith("text/html")
+            if page and not visitor(request.get("cookie", "")):
                 secure = "; Secure" if scope.get("scheme") == "https" else ""
                 headers.append(
                     "Set-Cookie",

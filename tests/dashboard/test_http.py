@@ -24,6 +24,7 @@ class Inner:
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
         self.received = 0
+        self.start: Message = {"status": 200, "headers": [(b"content-type", b"text/html")]}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
@@ -35,9 +36,7 @@ class Inner:
             message = await receive()
             self.received += len(message.get("body", b""))
             more = message.get("more_body", False)
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
-        )
+        await send({"type": "http.response.start", **self.start})
         await send({"type": "http.response.body", "body": b"page"})
 
 
@@ -184,6 +183,15 @@ def test_a_page_names_its_visitor_once_and_so_that_nobody_can_guess_it() -> None
     assert "set-cookie" not in headers_of(again)
     secure = headers_of(call(FrontDoor(Inner()), {"type": "http", "scheme": "https"}, host="here"))
     assert secure["set-cookie"].endswith("; Secure")
+
+
+def test_a_page_that_the_browser_has_kept_names_its_visitor_too() -> None:
+    """RFC 9110, 15.4.5: an answer that nothing was modified has no content type."""
+    inner = Inner()
+    inner.start = {"status": 304, "headers": []}
+    for accept, named in (("text/html,*/*", True), ("*/*", False)):
+        sent = call(FrontDoor(inner), {"type": "http"}, host="here", accept=accept)
+        assert ("set-cookie" in headers_of(sent)) == named
 
 
 @pytest.mark.parametrize(
