@@ -86,8 +86,13 @@ FIXED_MODELS = Variable(
     "`1`: visitors of the dashboard can neither install nor remove networks, for servers that strangers open",
     "`0`",
 )
+CORPUS = Variable(
+    "PANNSCOPE_CORPUS",
+    "folder of a data set that `pannscope batch` has written: the Corpus page shows it to everyone who opens the dashboard, and plays its clips",
+    "none; on the machine that the dashboard runs on, the page has a field for the folder",
+)
 
-VARIABLES = (WEIGHTS, CACHE, MIRROR, WEB_RUNTIME, PROFILE, THREADS, AUTO_FETCH, FIXED_MODELS)
+VARIABLES = (WEIGHTS, CACHE, MIRROR, WEB_RUNTIME, PROFILE, THREADS, AUTO_FETCH, FIXED_MODELS, CORPUS)
 
 
 def weights_dir() -> Path:
@@ -152,6 +157,11 @@ def auto_fetch() -> bool:
 def fixed_models() -> bool:
     """Whether visitors of the dashboard can neither install nor remove networks."""
     return _switch(FIXED_MODELS)
+
+
+def corpus() -> str:
+    """The folder of the data set that the Corpus page shows; empty where none is set."""
+    return CORPUS.value
 
 
 def check() -> None:

@@ -59,6 +59,7 @@ def navigate() -> None:
         "Prune a network": st.Page("prune/page.py", title="Prune", url_path="prune"),
         "Look at the filters": st.Page("filters/page.py", title="Filters", url_path="filters"),
         "Weigh quality against cost": st.Page("tradeoff/page.py", title="Trade-off", url_path="trade-off"),
+        "Look through a corpus": st.Page("corpus/page.py", title="Corpus", url_path="corpus"),
         "Choose and install a network": st.Page("models/page.py", title="Models", url_path="models"),
     }
     current = st.navigation(list(pages.values()), position="top")

@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "dashboard.prune",
         "dashboard.filters",
         "dashboard.tradeoff",
+        "dashboard.corpus",
         "dashboard.models",
     ),
     ("dashboard.app",),
