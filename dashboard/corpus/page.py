@@ -48,7 +48,7 @@ def _field() -> str:
     """The folder that a visitor names, where that is allowed; else what to do."""
     if not is_local():
         st.info(
-            "No data set is open. Whoever runs this server names one in the environment variable PANNSCOPE_CORPUS."
+            "No data set is open. The operator of this server names one in the environment variable PANNSCOPE_CORPUS."
         )
         return ""
     folder = st.text_input(
