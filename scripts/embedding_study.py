@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import spearmanr
 
 from core.api import plan, prune, repair
 from core.audio import DecodedClip, load_clip
@@ -25,6 +27,7 @@ PARENT = "demo-cnn14"
 RATIOS = (0.25, 0.5, 0.75)
 CALIBRATION = 8  # every eighth clip is for the repair, and is not measured on
 RESAMPLED = 1000
+COMPONENTS = 16  # of the embedding, since a class has 27 clips or more
 
 Values = npt.NDArray[np.float64]
 
@@ -44,6 +47,7 @@ def networks(calibration: Callable[[], list[DecodedClip]]) -> Iterator[tuple[str
     for ratio in RATIOS:
         yield f"{ratio:.0%} pruned", lambda ratio=ratio: pruned(ratio)  # type: ignore[misc]
         yield f"{ratio:.0%} repaired", lambda ratio=ratio: repaired(ratio)  # type: ignore[misc]
+    yield "50% and taught again (demo-epanns)", lambda: load_tagger("demo-epanns")
 
 
 def centred(embeddings: Values) -> Values:
@@ -56,6 +60,21 @@ def cka(first: Values, second: Values) -> float:
     grams = [each @ each.T for each in (centred(first), centred(second))]
     cross, own, other = (float((a * b).sum()) for a, b in (grams, grams[:1] * 2, grams[1:] * 2))
     return cross / np.sqrt(own * other)
+
+
+def frechet_distances(embeddings: Values, labels: npt.NDArray[np.str_]) -> Values:
+    """Fréchet distances of every two classes' embeddings, as normal distributions over the first principal components (Kilgour et al., Interspeech 2019)."""
+    axes = np.linalg.svd(centred(embeddings), full_matrices=False)[2][:COMPONENTS]
+    parts = [embeddings[labels == label] @ axes.T for label in np.unique(labels)]
+    means, covariances = [part.mean(axis=0) for part in parts], [np.cov(part.T) for part in parts]
+    return np.array(
+        [
+            ((means[one] - means[two]) ** 2).sum()
+            + np.trace(covariances[one] + covariances[two])
+            - 2 * np.sqrt(np.linalg.eigvals(covariances[one] @ covariances[two]).real.clip(0)).sum()
+            for one, two in combinations(range(len(parts)), 2)
+        ]
+    )
 
 
 def probe(train: Values, labels: npt.NDArray[np.str_], test: Values) -> npt.NDArray[np.str_]:
@@ -111,7 +130,9 @@ def main(clips: Path, folder: Path) -> None:
 
     waveforms: list[npt.NDArray[np.float32]] = []
     print(f"{len(taken)} clips, {len(np.unique(labels))} classes, {len(np.unique(folds))} folds\n")
-    print("| network | linear probe | nearest neighbour | CKA with the parent |\n|---|---|---|---|")
+    print(
+        "| network | linear probe | nearest neighbour | CKA with the parent | Fréchet ranking |\n|---|---|---|---|---|"
+    )
     parent = np.empty(0)
     for name, built in networks(calibration):
         path = folder / f"{name}.npy"
@@ -131,7 +152,8 @@ def main(clips: Path, folder: Path) -> None:
             len(taken),
             RESAMPLED // 5,
         )
-        print(f"| {name} | {' | '.join([*cells, alike])} |", flush=True)
+        ranking = spearmanr(*(frechet_distances(each, labels) for each in (parent, values))).statistic
+        print(f"| {name} | {' | '.join([*cells, alike])} | {ranking:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
