@@ -19,7 +19,7 @@ _WHY = """
 
 - where a network is in use already: it has been tested, its errors are known, and what follows was built for it;
 - where its embedding is used: a classifier that was trained on CNN14's 2,048 values cannot read another network's. A pruned CNN14 keeps all of
-  them, close to what they were;
+  them, after a repair or fine-tuning close to what they were (measured on the demonstration network: docs/embeddings.md);
 - where the classes are your own: a network that you have trained or fine-tuned can be pruned and repaired in minutes, without AudioSet and
   without a larger network to learn from.
 
