@@ -39,9 +39,9 @@ def test_every_page_ends_with_the_way_to_the_others(embedded: None) -> None:
     """On a phone the bar of pages is folded away behind a button without words."""
     page = AppTest.from_file(str(APP), default_timeout=60).run()
     assert [link.proto.label for link in page.get("page_link")] == [
-        "Recognise sounds live", "Prune a network", "Look at the filters", "Weigh quality against cost", "Choose and install a network",
+        "Recognise sounds live", "Prune a network", "Look at the filters", "Weigh quality against cost", "Look through a corpus", "Choose and install a network",
     ]  # fmt: skip
     page.switch_page("filters/page.py").run()
     assert [link.proto.label for link in page.get("page_link")] == [
-        "Compare two networks", "Recognise sounds live", "Prune a network", "Weigh quality against cost", "Choose and install a network",
+        "Compare two networks", "Recognise sounds live", "Prune a network", "Weigh quality against cost", "Look through a corpus", "Choose and install a network",
     ]  # fmt: skip
