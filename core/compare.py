@@ -185,7 +185,7 @@ def agreement(baseline: Tags, candidate: Tags, *, top_k: int = 10, threshold: fl
     >>> from core.classes import ClassSet
     >>> def tags(name, speech, rain):
     ...     return Tags(name, ClassSet((0, 289)), np.array([speech, rain], np.float32), "torch", 1.0, ((0.0, 10.0),))
-    >>> result = agreement(tags("wide", 0.75, 0.25), tags("narrow", 0.5, 0.75), top_k=1)
+    >>> result = agreement(tags("wide", 0.75, 0.25), tags("narrow", 0.5, 0.75), top_k=1, threshold=0.5)
     >>> result.kept, result.lost, result.gained, result.kept_share
     (('Speech',), (), ('Rain',), 0.5)
     >>> result.top_k_overlap, result.max_abs_difference
@@ -323,7 +323,7 @@ def compare(
     >>> from core.examples import example_clip
     >>> from core.tagging import load_tagger
     >>> taggers = [load_tagger(name, runtime="torch") for name in ("demo-cnn14", "demo-epanns")]
-    >>> compare(example_clip("rain"), *taggers, top_k=2).agreement.top_k_overlap
+    >>> compare(example_clip("clock"), *taggers, top_k=2).agreement.top_k_overlap
     2
     """
     left, right = baseline.tag(clip), candidate.tag(clip)

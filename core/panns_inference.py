@@ -102,7 +102,7 @@ class AudioTagging(_Inference):
     Using CPU.
     >>> clipwise_output, embedding = tagging.inference(np.zeros((2, 32_000), np.float32))
     >>> clipwise_output.shape, embedding.shape
-    ((2, 18), (2, 512))
+    ((2, 527), (2, 512))
     """
 
     _name, _file = "cnn14", "Cnn14_mAP=0.431.pth"

@@ -170,7 +170,7 @@ class Tagger:
         --------
         >>> tagger = load_tagger("demo-epanns", runtime="torch")
         >>> tagger.probabilities(np.zeros(32_000)).shape
-        (18,)
+        (527,)
         """
         probabilities = mean_probabilities(self.engine.probabilities, waveform, self.entry)
         self._request_engine()

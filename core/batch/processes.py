@@ -8,6 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -45,7 +46,8 @@ def _run(count: int, job: Job, parts: Iterable[Part], on_clip: Callable[[int], o
     def give(worker: _Worker) -> None:
         """The next part; where there is none, the worker ends."""
         worker.part, worker.position = again.pop() if again else next(waiting, None), None
-        worker.pipe.send(worker.part)
+        with suppress(OSError):  # of a worker that died meanwhile: its pipe ends, and its part is done again
+            worker.pipe.send(worker.part)
         if worker.part is None:
             del workers[worker.pipe]
             worker.process.join()

@@ -185,9 +185,9 @@ def clip_rows(tagger: Tagger, clip: Clip, settings: Settings) -> Iterator[dict[s
     >>> from core.examples import example_clip
     >>> tagger = load_tagger("demo-epanns", runtime="torch")
     >>> settings = Settings(4.0, 0.0, top=1, probabilities=False, embeddings=False, channel="mean", max_seconds=60.0)
-    >>> rows = list(clip_rows(tagger, example_clip("siren"), settings))
+    >>> rows = list(clip_rows(tagger, example_clip("clock"), settings))
     >>> [(row["start_s"], row["end_s"], row["tags"]) for row in rows]
-    [(0.0, 4.0, ['Siren']), (4.0, 8.0, ['Siren']), (5.0, 9.0, ['Siren'])]
+    [(0.0, 4.0, ['Tick-tock']), (4.0, 8.0, ['Tick-tock'])]
     """
     constant = {
         "sha256": clip.sha256,

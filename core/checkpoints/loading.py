@@ -77,7 +77,7 @@ def load_checkpoint(
     >>> from core.checkpoints import entry, path_of
     >>> info = load_checkpoint(path_of(entry("demo-epanns"))).info
     >>> info.name, info.widths[:2], len(info.classes)
-    ('demo-epanns', (16, 16), 18)
+    ('demo-epanns', (16, 16), 527)
     """
     source = Path(path)
     file = open_weights(source)

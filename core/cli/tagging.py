@@ -148,7 +148,7 @@ def compare_command(
     channel: ChannelOption = "mean",
     json_output: JsonOption = False,
 ) -> None:
-    """Measure how far two models agree on a recording, or every two of up to four.
+    """Measure how far two to four models agree on a recording.
 
     With --json all classes are printed.
     """

@@ -144,7 +144,7 @@ def timeline(tagger: Tagger, clip: Clip, settings: TimelineSettings | None = Non
     >>> from core.tagging import load_tagger
     >>> over_time = timeline(load_tagger("demo-cnn14", runtime="torch"), example_clip("siren"))
     >>> over_time.probabilities.shape, over_time.edges_s[[0, 1, 2, -1]].tolist()
-    ((8, 18), [0.0, 1.5, 2.5, 9.0])
+    ((8, 527), [0.0, 1.5, 2.5, 9.0])
     """
     return Timeline.of(tagger, rows(tagger, clip, settings or TimelineSettings()))
 

@@ -110,6 +110,7 @@ def test_settings_answer_while_a_measurement_runs_that_can_be_stopped(open_prune
     by_operator_norm = tags(page)
     choose(page, "Criterion", "l1")  # of which there is no curve yet
     assert tags(page) != by_operator_norm
+    page.get_by_role("button", name="Add the repaired network").click()  # ten repairs: half a minute
     page.get_by_text("Measuring: ").wait_for()
 
     page.get_by_role("slider", name="Share of filters to remove").focus()
