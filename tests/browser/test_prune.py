@@ -103,22 +103,22 @@ def test_a_slider_step_moves_nothing_below_it(open_prune: Visit, width: int) -> 
     assert {name: tops for name, tops in seen.items() if max(tops) - min(tops) > 1} == {}
 
 
-def test_settings_answer_while_a_measurement_runs_that_can_be_stopped(open_prune: Visit) -> None:
+def test_settings_answer_while_the_curve_is_measured(open_prune: Visit) -> None:
     page = open_prune()
     assert answer(page) == "50 % of the filters of C7 to C12 removed: −68.5 % parameters, −20.5 % MACs"
     assert widths(page)[10] == "512 → 256"
     by_operator_norm = tags(page)
     choose(page, "Criterion", "l1")  # of which there is no curve yet
-    assert tags(page) != by_operator_norm
-    page.get_by_role("button", name="Add the repaired network").click()  # ten repairs: half a minute
-    page.get_by_text("Measuring: ").wait_for()
-
+    for _ in range(100):
+        if tags(page) != by_operator_norm:
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail("the tags of another criterion did not come")
     page.get_by_role("slider", name="Share of filters to remove").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     page.get_by_text("55 % of the filters").wait_for()
-    page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("Stopped.").wait_for()
     settled(page)
     assert widths(page)[10] == "512 → 230"  # floor(512 (1 - 0.55))
     for setting in ("ratio=55", "criterion=l1"):
