@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_the_picture_is_drawn_the_same_every_time() -> None:
     graph = architecture_picture.part_imports()
     backwards = dict(reversed(graph.items()))
     assert architecture_picture.draw(graph) == architecture_picture.draw(backwards)
+
+
+def test_scikit_learn_is_imported_where_it_is_used() -> None:
+    """It takes 75 MB, of which the server of the pages is to need none until a network is healed or scored."""
+    files = [path for part in ("core", "dashboard", "pannscope") for path in (ROOT / part).rglob("*.py")]
+    assert len(files) > 200
+    assert [
+        path for path in files if re.search(r"^(from|import) sklearn", path.read_text(), re.MULTILINE)
+    ] == []

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score
 
 DECISION = 0.5
 """A teacher's probability from which a class counts as recognised."""
@@ -58,6 +57,8 @@ def teacher_agreement(teacher: npt.NDArray[np.float32], student: npt.NDArray[np.
     >>> result.kept
     0.6666666666666666
     """
+    from sklearn.metrics import average_precision_score  # 75 MB, which the pages need only while they heal
+
     order = np.argsort(-teacher, axis=1, kind="stable")
     own = np.argsort(-student, axis=1, kind="stable")
     ten = order[:, :10]

@@ -8,7 +8,6 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.classes import ClassSet
 from core.errors import DataError
@@ -77,6 +76,8 @@ def quality(targets: np.ndarray, probabilities: np.ndarray, classes: ClassSet) -
     Average precision and AUC are scikit-learn's, per class, and the means are over classes, as in audioset_tagging_cnn
     (``pytorch/evaluate.py``). Raises ``DataError`` if no class has a positive clip.
     """
+    from sklearn.metrics import average_precision_score, roc_auc_score  # 75 MB, which the pages do not need
+
     entries = []
     for column, name in enumerate(classes.names):
         truth, score = targets[:, column], probabilities[:, column]
