@@ -29,7 +29,7 @@ _NO_VERSION = "CC-BY (version not stated)"
 
 _HEAD = """# Credits
 
-The recordings that the embedded networks were trained on, by author. They are not part of this repository or of the networks' files; for training
+The recordings that the embedded networks were trained and, held out, measured on, by author. They are not part of this repository or of the networks' files; for training
 they were cut, mixed, filtered and given other levels, and the clips were re-encoded. `scripts/credits.py`
 makes this page from the data sets' own tables. A number is a sound on freesound.org, reached as `https://freesound.org/s/NUMBER/`.
 

@@ -15,6 +15,7 @@ from core.errors import ExportError
 from core.export.check import Difference, ExportJob, Web
 from core.export.web_runtime import VERSION, runtime_files
 from core.tagging import Tagger
+from core.units import THRESHOLD
 
 _PAYLOAD = "<!-- payload -->"
 
@@ -63,6 +64,7 @@ def compare_page(baseline: Column, candidate: Column, example: bytes, runtime: d
     facts = {
         "made_by": f"Pannscope {__version__}, onnxruntime-web {VERSION}",
         "rate": candidate.job.entry.sample_rate,
+        "threshold": THRESHOLD,
         "networks": [_facts(baseline), _facts(candidate)],
     }
     files = {**runtime, "baseline.onnx": baseline.file, "candidate.onnx": candidate.file}

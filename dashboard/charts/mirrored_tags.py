@@ -64,26 +64,7 @@ def mirrored_tags(
         (1, palette.pruned, [row.candidate for row in rows]),
     )
     for sign, color, values in sides:
-        figure.add_bar(
-            x=[sign * (value or 0.0) for value in values],
-            y=[y + 0.17 for y in ys],
-            orientation="h",
-            width=0.40,
-            text=[_value_text(value, threshold) for value in values],
-            textposition="outside",
-            textangle=0,
-            textfont={"size": 12, "color": inks},
-            cliponaxis=False,
-            marker={
-                "color": color,
-                "opacity": [1.0 if counts else _PALE for counts in counted],
-                "line": {"width": 0},
-                "cornerradius": 3,
-            },
-            hovertext=hover,
-            hoverinfo="text",
-            showlegend=False,
-        )
+        add_bars(figure, ys, values, counted, hover, color=color, inks=inks, threshold=threshold, sign=sign)
     for y, place in zip(ys, places, strict=False):
         if place.heading:
             figure.add_annotation(
@@ -141,7 +122,7 @@ def mirrored_tags_alt(
         rows
     )
     listed = "; ".join(
-        f"{heading}{row.name} {_value_text(row.baseline, threshold)} and {_value_text(row.candidate, threshold)}"
+        f"{heading}{row.name} {value_text(row.baseline, threshold)} and {value_text(row.candidate, threshold)}"
         f"{_change_text(row, threshold)}"
         for heading, row in zip(headings, rows, strict=True)
     )
@@ -157,16 +138,52 @@ def _positions(count: int, places: Sequence[Place]) -> list[float]:
 def _hover(row: Row, baseline: str, candidate: str, threshold: float) -> str:
     lines = [
         f"<b>{row.name}</b>",
-        f"{baseline} {_value_text(row.baseline, threshold)}",
-        f"{candidate} {_value_text(row.candidate, threshold)}",
+        f"{baseline} {value_text(row.baseline, threshold)}",
+        f"{candidate} {value_text(row.candidate, threshold)}",
     ]
     if row.difference is not None:
         lines.append(f"difference {formats.signed(row.difference)}{_change_text(row, threshold)}")
     return "<br>".join(lines)
 
 
-def _value_text(value: float | None, threshold: float) -> str:
+def value_text(value: float | None, threshold: float) -> str:
+    """A probability beside a bar; what is said where the network has no such class."""
     return _NO_CLASS if value is None else beside_threshold(value, threshold)
+
+
+def add_bars(
+    figure: go.Figure,
+    ys: Sequence[float],
+    values: Sequence[float | None],
+    counted: Sequence[bool],
+    hover: Sequence[str],
+    *,
+    color: str,
+    inks: Sequence[str],
+    threshold: float,
+    sign: int = 1,
+) -> None:
+    """Add one network's bars, to the right or, with ``sign`` -1, to the left; pale where the row is not ``counted``."""
+    figure.add_bar(
+        x=[sign * (value or 0.0) for value in values],
+        y=[y + 0.17 for y in ys],
+        orientation="h",
+        width=0.40,
+        text=[value_text(value, threshold) for value in values],
+        textposition="outside",
+        textangle=0,
+        textfont={"size": 12, "color": inks},
+        cliponaxis=False,
+        marker={
+            "color": color,
+            "opacity": [1.0 if counts else _PALE for counts in counted],
+            "line": {"width": 0},
+            "cornerradius": 3,
+        },
+        hovertext=hover,
+        hoverinfo="text",
+        showlegend=False,
+    )
 
 
 def _change_text(row: Row, threshold: float) -> str:

@@ -8,15 +8,12 @@ import plotly.graph_objects as go
 
 from core.comparisons import ClassRow
 from core.ontology import Place
-from core.units import beside_threshold
 from dashboard.charts.layout import axis, axis_title, base_layout, shape
-from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX
+from dashboard.charts.mirrored_tags import MARGIN_PX, ROW_PX, add_bars, value_text
 from dashboard.charts.palette import Palette
 
-_PALE = 0.35  # opacity of bars below the threshold, as in the mirrored chart
 _X_LIMIT = 1.24  # beyond 1, so that there is room for a figure at the end of a full bar
 _LONGEST_NAME = 26  # letters that fit a panel of 180 px, of four beside each other at 1024 px; hovering shows the whole name
-_NO_CLASS = "not a class of it"
 
 
 def tag_panel(
@@ -42,29 +39,11 @@ def tag_panel(
     color = (palette.baseline, palette.pruned, *palette.others)[number]
     count = len(rows)
     figure = go.Figure()
-    figure.add_bar(
-        x=[value or 0.0 for value in values],
-        y=[y + 0.17 for y in range(count)],
-        orientation="h",
-        width=0.40,
-        text=[_value_text(value, threshold) for value in values],
-        textposition="outside",
-        textangle=0,
-        textfont={"size": 12, "color": inks},
-        cliponaxis=False,
-        marker={
-            "color": color,
-            "opacity": [1.0 if counts else _PALE for counts in counted],
-            "line": {"width": 0},
-            "cornerradius": 3,
-        },
-        hovertext=[
-            f"<b>{row.name}</b><br>{_value_text(value, threshold)}"
-            for row, value in zip(rows, values, strict=True)
-        ],
-        hoverinfo="text",
-        showlegend=False,
-    )
+    hover = [
+        f"<b>{row.name}</b><br>{value_text(value, threshold)}"
+        for row, value in zip(rows, values, strict=True)
+    ]
+    add_bars(figure, range(count), values, counted, hover, color=color, inks=inks, threshold=threshold)
     for y, (row, ink) in enumerate(zip(rows, inks, strict=True)):
         figure.add_annotation(
             x=0,
@@ -96,12 +75,8 @@ def tag_panel(
 
 def tag_panel_alt(rows: Sequence[ClassRow], number: int, *, title: str, threshold: float) -> str:
     """The same panel in words, for screen readers."""
-    listed = "; ".join(f"{row.name} {_value_text(row.probabilities[number], threshold)}" for row in rows)
+    listed = "; ".join(f"{row.name} {value_text(row.probabilities[number], threshold)}" for row in rows)
     return f"Bars, probabilities by {title}: {listed}."
-
-
-def _value_text(value: float | None, threshold: float) -> str:
-    return _NO_CLASS if value is None else beside_threshold(value, threshold)
 
 
 def _short(name: str) -> str:

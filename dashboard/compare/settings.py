@@ -11,11 +11,11 @@ from core.ontology import has_audioset_classes
 from core.units import THRESHOLD
 from dashboard.server.models import class_names
 from dashboard.widgets import pair_select, query_params
+from dashboard.widgets.threshold import choose_threshold
 
 TOP_K = 10
 
 _MOST_TAGS = 20
-_THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,10 @@ def choose() -> Settings:
         help="The chart shows the tags at the threshold in either network, and up to three below it.",
     )
     query_params.keep("top_k", top_k, TOP_K)
-    query_params.follow("threshold", _THRESHOLDS.get, THRESHOLD)
-    threshold = st.slider(
-        "Threshold",
-        min(_THRESHOLDS.values()),
-        max(_THRESHOLDS.values()),
-        step=0.05,
-        key="threshold",
-        persist_state="session",
-        help="From this probability on, a clip counts as having a tag. It decides which tags are kept, lost and gained.",
+    threshold = choose_threshold(
+        "threshold",
+        "From this probability on, a clip counts as having a tag. It decides which tags are kept, lost and gained.",
     )
-    query_params.keep("threshold", f"{threshold:g}", f"{THRESHOLD:g}")
     every: list[str] = []
     query_params.follow("categories", _read_categories, every)
     categories = st.multiselect(

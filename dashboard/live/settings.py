@@ -11,8 +11,8 @@ from dashboard.live import sounds
 from dashboard.server.live_stream import LiveSettings
 from dashboard.widgets import pair_select, query_params
 from dashboard.widgets.choice import choose_one
+from dashboard.widgets.threshold import choose_threshold
 
-_THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}
 _WINDOWS = {"1": "1 s", "3": "3 s", "5": "5 s", "10": "10 s"}
 _SMOOTHING = {"0": "None", "0.5": "0.5 s", "1": "1 s", "3": "3 s"}
 _DEFAULT = LiveSettings(("", ""))
@@ -42,17 +42,10 @@ def choose() -> Chosen:
     query_params.keep("sounds", shown, sounds.ALL)
     chosen = _choose_classes() if shown == sounds.CHOSEN else ()
     query_params.keep_list("only", [str(index) for index in chosen])
-    query_params.follow("live_threshold", _THRESHOLDS.get, _DEFAULT.threshold)
-    threshold = st.slider(
-        "Threshold",
-        min(_THRESHOLDS.values()),
-        max(_THRESHOLDS.values()),
-        step=0.05,
-        key="live_threshold",
-        persist_state="session",
-        help="From this probability on, a tag counts and an event begins; the event ends under 0.6 of it.",
+    threshold = choose_threshold(
+        "live_threshold",
+        "From this probability on, a tag counts and an event begins; the event ends under 0.6 of it.",
     )
-    query_params.keep("live_threshold", f"{threshold:g}", f"{_DEFAULT.threshold:g}")
     window = choose_one(
         "Window",
         "window",

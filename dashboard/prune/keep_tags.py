@@ -114,7 +114,7 @@ def same_tags(before: np.ndarray, after: np.ndarray) -> bool:
 
     Examples
     --------
-    >>> same_tags(np.array([0.9, 0.1]), np.array([0.6, 0.4])), same_tags(np.array([0.9, 0.1]), np.array([0.9, 0.5]))
+    >>> same_tags(np.array([0.9, 0.1]), np.array([0.3, 0.1])), same_tags(np.array([0.9, 0.1]), np.array([0.9, 0.5]))
     (True, False)
     """
     above = before >= THRESHOLD

@@ -16,6 +16,7 @@ import numpy as np
 from core.audio import SAMPLE_RATE
 from core.classes import ClassSet
 from core.events import Detector, Document, Event, EventSettings, Row
+from core.units import THRESHOLD
 from dashboard import formats
 from dashboard.server.live_network import LiveNetwork, Output
 from dashboard.server.ring import Ring, Sound
@@ -53,7 +54,7 @@ class LiveSettings:
 
     names: tuple[str, str]
     window_s: float = 3.0
-    threshold: float = 0.3
+    threshold: float = THRESHOLD
     smoothing_s: float = 1.0
     allowed: frozenset[int] | None = None
 

@@ -74,7 +74,7 @@ def test_a_network_without_a_class_says_so_in_its_panel() -> None:
         ClassRow(387, "Writing with a very long name of it", (0.1, 0.2, 0.3)),
     ]
     panel = tag_panel(rows, 2, palette=LIGHT, threshold=0.2)
-    assert list(panel.data[0].text) == ["not a class of it", "0.30"]
+    assert list(panel.data[0].text) == ["not a class of this model", "0.30"]
     assert list(panel.data[0].marker.opacity) == [0.35, 1.0]
     assert panel.layout.annotations[1].text == "Writing with a very long…"
     assert (

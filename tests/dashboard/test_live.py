@@ -332,15 +332,15 @@ def test_the_page_keeps_its_stream_and_its_settings_are_in_the_address(embedded:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
     page.query_params["sounds"] = "chosen"
     page.query_params["only"] = f"{RAIN}.{SIREN}.999999"
-    page.query_params["live_threshold"] = "0.2"
+    page.query_params["live_threshold"] = "0.35"
     page.run()
     assert not page.exception
     token = page.session_state["live_token"]
     stream = get_server().live.find(token)
     assert stream.settings.allowed == {RAIN, SIREN}
-    assert stream.settings.threshold == 0.2
+    assert stream.settings.threshold == 0.35
     page.selectbox(key="sounds").set_value(sounds.ALL).run()
     assert page.session_state["live_token"] == token
     assert stream.settings.allowed is None
-    assert page.query_params == {"live_threshold": "0.2"}
+    assert page.query_params == {"live_threshold": "0.35"}
     assert page.get("download_button")[0].proto.label == "History as CSV"
