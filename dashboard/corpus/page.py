@@ -8,14 +8,12 @@ import streamlit as st
 from core import settings
 from core.batch.query import BOTH, EITHER, FIRST, MEMORY, SECOND, SHOWN, Corpus, Pair, Question, Row
 from core.errors import PannscopeError
-from core.units import THRESHOLD
 from dashboard import formats
 from dashboard.corpus.opened import is_local, open_corpus
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import query_params
-
-_THRESHOLDS = {f"{step / 20:g}": step / 20 for step in range(1, 20)}
+from dashboard.widgets.threshold import choose_threshold
 
 _ABOUT = f"""
 The data set is a folder that `pannscope batch RECORDINGS --out FOLDER -m ONE -m ANOTHER` has written. Its rows are clips, or windows of clips, with the likeliest tags of
@@ -83,17 +81,9 @@ def _filters(corpus: Corpus) -> tuple[Pair, Question]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = st.selectbox("Network", names, key="corpus_first")
         second = st.selectbox("Compared with", names, index=min(1, len(names) - 1), key="corpus_second")
-        query_params.follow("threshold", _THRESHOLDS.get, THRESHOLD)
-        threshold = st.slider(
-            "Threshold",
-            0.05,
-            0.95,
-            step=0.05,
-            key="threshold",
-            persist_state="session",
-            help="From this probability on, a network gives a clip the class.",
+        threshold = choose_threshold(
+            "threshold", "From this probability on, a network gives a clip the class."
         )
-        query_params.keep("threshold", f"{threshold:g}", f"{THRESHOLD:g}")
     pair = (first, second)
     with st.spinner("Reading the rows of both networks"):
         classes = [tag for tag, _, _ in corpus.labels(pair, threshold)]
