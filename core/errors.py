@@ -41,3 +41,21 @@ class DataError(PannscopeError):
 
 class ExportError(PannscopeError):
     """A network cannot be exported: an unknown format, a file that cannot be written, or a copy whose output differs."""
+
+
+def one_line(text: object) -> str:
+    """What another library or a file says, as one printable line of at most 300 characters: part of a message of ours.
+
+    Parameters
+    ----------
+    text : str, or an error, of which the message is taken, or the class where it has none.
+
+    Examples
+    --------
+    >>> one_line("Invalid\\n  header:\\x1b[31m 7")
+    'Invalid header: [31m 7'
+    >>> one_line(KeyError())
+    'KeyError'
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in str(text)[:1000])
+    return " ".join(printable.split())[:300] or type(text).__name__

@@ -13,7 +13,7 @@ from typing import Any
 from core.batch.dataset import GO_ON
 from core.batch.run import Runner
 from core.batch.work import Job, Part, Result, load_networks, process_part
-from core.errors import DataError, PannscopeError
+from core.errors import DataError, PannscopeError, one_line
 
 LOCAL = "local"
 """The address of a cluster that is started on this machine, and ended with the run."""
@@ -97,16 +97,13 @@ class _Cluster:
         try:
             self.ray.init(**own, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _QUIET})
         except Exception as error:  # of a node that does not start Ray raises no class of its own
-            reason = " ".join(str(error).split())[:160]
             raise DataError(
-                f"No Ray cluster answers at {self.address} ({reason}); give the address of one (and its token as RAY_AUTH_TOKEN, if it has "
+                f"No Ray cluster answers at {self.address} ({one_line(error)}); give the address of one (and its token as RAY_AUTH_TOKEN, if it has "
                 f"one), auto, or {LOCAL}. {GO_ON}"
             ) from error
         try:
             yield
         except self.ray.exceptions.RayError as error:
-            raise DataError(
-                f"The Ray cluster failed ({' '.join(str(error).split())[:160]}). {GO_ON}"
-            ) from error
+            raise DataError(f"The Ray cluster failed ({one_line(error)}). {GO_ON}") from error
         finally:
             self.ray.shutdown()

@@ -25,7 +25,7 @@ import pyarrow
 from pyarrow import parquet
 
 from core.batch.source import file_system, is_address, tried
-from core.errors import DataError
+from core.errors import DataError, one_line
 from core.files import atomic_write, unwritable
 
 FORMAT = 1
@@ -232,7 +232,7 @@ class Store:
                 return _clip_column(file)
         except (pyarrow.ArrowException, OSError, IndexError) as error:
             raise DataError(
-                f"{self.place(name)} is damaged ({' '.join(str(error).split())[:120]}). Delete it; the same command makes its clips again."
+                f"{self.place(name)} is damaged ({one_line(error)}). Delete it; the same command makes its clips again."
             ) from error
 
 

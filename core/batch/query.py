@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from core.audio import SUFFIXES
 from core.batch.dataset import SUFFIX
-from core.errors import DataError
+from core.errors import DataError, one_line
 
 MEMORY = "512MB"
 """Of DuckDB; what needs more goes to a temporary folder of at most ``_DISK``."""
@@ -226,9 +226,8 @@ class Corpus:
         try:
             return list(self._database.execute(query, values).fetchall())
         except self._error as error:
-            reason = " ".join(str(error).split())[:160]
             raise DataError(
-                f"The data set cannot be read ({reason}). Delete the part file that is damaged, and run pannscope batch again; it goes on from there."
+                f"The data set cannot be read ({one_line(error)}). Delete the part file that is damaged, and run pannscope batch again; it goes on from there."
             ) from error
 
 

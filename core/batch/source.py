@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from core.audio import SUFFIXES
-from core.errors import AudioError, DataError
+from core.errors import AudioError, DataError, one_line
 from core.files import files_below
 
 MANIFEST_COLUMN = "path"
@@ -167,7 +167,9 @@ def tried(address: str, action: Callable[[], T]) -> T:
             if isinstance(error, OSError) and error.errno in LOCAL_PROBLEMS:
                 raise
             if pause is None:
-                raise DataError(f"{address} cannot be reached after three tries: {_reason(error)}") from error
+                raise DataError(
+                    f"{address} cannot be reached after three tries: {one_line(error)}"
+                ) from error
             time.sleep(pause)
     raise AssertionError
 
@@ -196,11 +198,6 @@ def local_copy(path: str) -> Iterator[str]:
         except DataError as error:
             raise AudioError(str(error)) from error
         yield copy
-
-
-def _reason(error: Exception) -> str:
-    """An error of another library's, on one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _remote(given: str) -> Source:
@@ -259,7 +256,7 @@ def _parquet_paths(given: str, copy: str) -> list[str]:
         column = parquet.read_table(copy, columns=[MANIFEST_COLUMN]).column(0)
     except pyarrow.ArrowException as error:
         raise DataError(
-            f"The manifest {given} is not a Parquet file that can be read: {_reason(error)}"
+            f"The manifest {given} is not a Parquet file that can be read: {one_line(error)}"
         ) from error
     if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
         raise DataError(f"The column {MANIFEST_COLUMN} of {given} is {column.type}; it has to be text.")

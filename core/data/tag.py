@@ -71,7 +71,10 @@ def self_test() -> int:
                 wanted, units = np.array(recording["probabilities"]), np.array(recording["embedding"])
                 # np.maximum keeps NaN, which max() may drop
                 largest = np.maximum(largest, np.abs(probabilities - wanted).max())
-                relative = np.maximum(relative, np.abs(embedding - units).max() / np.abs(units).max())
+                relative = np.maximum(
+                    relative,
+                    np.abs(embedding - units).max() / max(np.abs(units).max(), np.finfo(np.float32).tiny),
+                )
                 same += int(probabilities.argmax() == wanted.argmax())
         except Exception as error:  # whatever onnxruntime raises for a damaged file
             problems.append(" ".join(str(error).split())[:200])

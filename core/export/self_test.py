@@ -82,7 +82,9 @@ def self_test(
             given = torch.from_numpy(np.pad(waveform, (0, max(0, missing))))[None]
             probabilities, embedding = (output[0].numpy() for output in outputs(given))
             largest = max(largest, float(np.abs(probabilities - one.probabilities).max()))
-            change = np.abs(embedding - one.embedding).max() / np.abs(one.embedding).max()
+            change = np.abs(embedding - one.embedding).max() / max(
+                np.abs(one.embedding).max(), np.finfo(np.float32).tiny
+            )
             relative = max(relative, float(change))
         stated[name] = {
             "about": about,

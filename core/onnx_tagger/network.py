@@ -16,10 +16,10 @@ from core.audio import SAMPLE_RATE
 from core.checkpoints import CheckpointInfo
 from core.checkpoints.info import NUMBERED
 from core.classes import ClassSet
-from core.errors import CheckpointError, ModelError
+from core.errors import CheckpointError, ModelError, one_line
 from core.files import file_sha256
 from core.onnx_tagger.metadata import OUTPUTS, Stated, check_rate, read
-from core.onnx_tagger.process import OnnxProcess, one_line
+from core.onnx_tagger.process import OnnxProcess
 from core.runtime.machine import threads
 from core.units import plural
 from core.windows import clip_windows

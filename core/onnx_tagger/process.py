@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, one_line
 from core.onnx_tagger import messages
 from core.onnx_tagger.messages import Facts, Job, facts_of, packed
 from core.runtime.machine import usable_memory
@@ -103,7 +103,7 @@ class OnnxProcess:
         """Multiply-accumulate operations for so many samples, or in a few words why they are not counted."""
         body = messages.GRANT.pack(COUNT_S, samples)
         counted = json.loads(self._exchange([(messages.COUNT, body)], messages.COUNTED, COUNT_S))
-        return counted if type(counted) is int and counted >= 0 else one_line(str(counted))
+        return counted if type(counted) is int and counted >= 0 else one_line(counted)
 
     def _loaded(self, path: Path, threads: int) -> Facts:
         try:
@@ -118,9 +118,7 @@ class OnnxProcess:
                 parts = chain([(messages.MODEL, packed(job))], pieces)
                 return facts_of(self._exchange(parts, messages.FACTS, job.cpu_s))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} has metadata that cannot be read ({one_line(str(error))})."
-            ) from error
+            raise CheckpointError(f"{path} has metadata that cannot be read ({one_line(error)}).") from error
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -156,11 +154,6 @@ class OnnxProcess:
             "time": f"takes more than the {cpu_s:.0f} s of processor time that a tagger may",
         }
         return f"{self._title} {known.get(why, f'made onnxruntime break off ({why})')}; it was stopped. Give another model."
-
-
-def one_line(text: str) -> str:
-    """Text of a file's making as one printable line of at most 300 characters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())[:300]
 
 
 def finite(output: npt.NDArray[np.float32], title: str, samples: int) -> npt.NDArray[np.float32]:

@@ -108,7 +108,7 @@ def test_no_file_outside_is_read(folder: Path, tmp_path_factory: pytest.TempPath
     (folder / "clips" / "model=secret").symlink_to(outside.parent)
     corpus = Corpus(str(folder))
     assert corpus.models == PAIR
-    with pytest.raises(DataError, match="file system operations"):
+    with pytest.raises(DataError, match="Permission Error: Cannot access file"):
         corpus._ask("SELECT * FROM read_parquet(?)", [str(outside)])
     with pytest.raises(DataError, match="locked"):
         corpus._ask("SET enable_external_access = true", [])

@@ -16,6 +16,7 @@ from core.errors import ExportError
 from core.export import FORMATS, export, export_bytes
 from core.export.archive import write_zip
 from core.export.check import check_waveforms
+from core.export.panns import stft_kernels
 from core.pruning.plan import plan
 from core.pruning.provenance import pruned_info
 from core.pruning.surgery import prune
@@ -80,13 +81,19 @@ def test_given_recordings_are_part_of_the_check(small, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["onnx", "ncnn", "panns", "safetensors"])
-def test_a_copy_that_differs_leaves_nothing(small, tmp_path, format):
-    """A network on a knife's edge: at one clip every logit is 0, and a rounding in the sixth digit decides it."""
+def test_a_copy_that_differs_leaves_nothing(small, tmp_path, format, monkeypatch):
+    """At one clip every logit is near 0, and its rounding in the sixth digit decides it; or a kernel is a little wrong."""
     tagger = load_tagger(checkpoint=small.info.path)
     model = tagger.model
     with torch.no_grad():
         if format == "safetensors":  # nothing is computed anew there; what is not a number has to be seen
             model.fc1.bias.fill_(torch.nan)
+        elif (
+            format == "panns"
+        ):  # the same operations but for the STFT, so that on some processors nothing rounds otherwise
+            model.fc_audioset.weight.mul_(1e-8)  # of logits that no sigmoid saturates
+            kernels = stft_kernels(model.front_end.front_end)
+            monkeypatch.setattr("core.export.panns.stft_kernels", lambda _: [0.9 * one for one in kernels])
         else:
             logmel = model.front_end(torch.from_numpy(np.array(check_waveforms()[2]))[None])
             x = model.normalize(logmel)
