@@ -36,7 +36,7 @@ def main() -> int:
         "--labelled-models",
         default="demo-cnn14,demo-epanns",
         metavar="NAMES",
-        help="names or files, {fold} for one a fold (the embedded pair)",
+        help="names or files (the embedded pair)",
     )
     arguments = parser.parse_args()
     process.set_passive_wait_policy()  # before torch is imported, as pannscope itself does

@@ -297,9 +297,7 @@ def _precision(results: Results, _: dict[str, str]) -> str:
         for row in rows
     ]
     folds = ", ".join(results["precision"]["folds"])
-    head = f"Labelled clips, {f'folds {folds}' if folds else 'all folds'}."
-    if any(row["held_out"] for row in rows):
-        head += " `{fold}` stands for the network that was trained without a fold, tested on that fold; scores are means over folds."
+    head = f"Labelled clips, {f'folds: {folds}' if folds else 'all folds'}."
     left = "; ".join(f"{name}: {why}" for name, why in results["precision"]["left_out"].items())
     return f"{head}\n\n{markdown(columns, lines)}" + (f"\nLeft out: {left}\n" if left else "")
 

@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import DataError
 from core.runtime.engine import RUNTIMES, EngineError
 from core.tagging import EMBEDDED_PAIR, load_tagger
 from core.training.data import read_manifest
 from core.training.evaluate import predict
-from core.training.metrics import Quality, d_prime, quality
+from core.training.metrics import Quality, quality
 
 FIRST = "torch"
 
 NAMED = tuple(name for name in RUNTIMES if name != "auto")
 """Runtimes that are one engine."""
-
-FOLD = "{fold}"
-"""In a model's name: replaced by each fold in turn, for networks that were trained without the fold they are tested on."""
 
 
 def precision(
@@ -38,14 +34,13 @@ def precision(
     Parameters
     ----------
     manifest, audio, folds : as ``pannscope evaluate`` takes them; all folds by default.
-    models : names of the manifest, or checkpoint files; with ``{fold}`` in it a file for each of ``folds``.
+    models : names of the manifest, or checkpoint files.
     runtimes : those that cannot run here are skipped, with the reason; torch comes first, and the others are compared with it.
 
     Returns
     -------
-    {"folds", "rows", "left_out"}, plain JSON. A row: model, held_out (whether there is a network per fold), runtime, clips, mAP, auc and
-    d_prime (of networks per fold, the means over folds, and d' of that mean AUC), the largest and mean difference of a probability from
-    torch's, and on how many clips the likeliest class is the same.
+    {"folds", "rows", "left_out"}, plain JSON. A row: model, runtime, clips, mAP, auc, d_prime, the largest and mean difference of a
+    probability from torch's, and on how many clips the likeliest class is the same.
 
     Raises
     ------
@@ -55,25 +50,23 @@ def precision(
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     for model in models:
-        if FOLD in model and not folds:
-            raise DataError(f"{model} stands for one network per fold; give the folds.")
-        parts = (
-            [(model.replace(FOLD, fold), (fold,)) for fold in folds] if FOLD in model else [(model, folds)]
-        )
         expected: np.ndarray | None = None
         for runtime in (FIRST, *(name for name in runtimes if name != FIRST)):
             on_progress(f"{model} on {runtime}")
             try:
-                results = [_predict(name, runtime, manifest, audio, tested) for name, tested in parts]
+                actual, scored = _predict(model, runtime, manifest, audio, folds)
             except EngineError as error:
                 left_out[runtime] = str(error)
                 continue
-            actual = np.concatenate([probabilities for probabilities, _ in results])
             expected = actual if expected is None else expected
             rows.append(
-                {"model": Path(model).stem, "held_out": FOLD in model, "runtime": runtime}
-                | _scores([scored for _, scored in results])
-                | {
+                {
+                    "model": Path(model).stem,
+                    "runtime": runtime,
+                    "clips": scored.clips,
+                    "mAP": scored.mean_average_precision,
+                    "auc": scored.auc,
+                    "d_prime": scored.d_prime,
                     "max_abs_difference": float(np.abs(actual - expected).max()),
                     "mean_abs_difference": float(np.abs(actual - expected).mean()),
                     "first_tag_kept": int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum()),
@@ -92,14 +85,3 @@ def _predict(
     clips = clips.select(list(folds)) if folds else clips
     probabilities = predict(tagger, clips)
     return probabilities, quality(clips.targets, probabilities, tagger.classes)
-
-
-def _scores(scored: Sequence[Quality]) -> dict[str, Any]:
-    aucs = [each.auc for each in scored if each.auc is not None]
-    auc = float(np.mean(aucs)) if aucs else None
-    return {
-        "clips": sum(each.clips for each in scored),
-        "mAP": float(np.mean([each.mean_average_precision for each in scored])),
-        "auc": auc,
-        "d_prime": d_prime(auc),
-    }
