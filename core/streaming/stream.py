@@ -1,4 +1,4 @@
-"""A stream: pieces of a waveform in, a network's probabilities for the last seconds out, once a hop."""
+"""A stream: pieces of a waveform in, a network's probabilities for the last seconds out, once a hop or once a piece."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Stream:
     tagger : Tagger
     window_s : float
         Seconds of sound that the probabilities are for. A network that takes one length alone has windows of that length.
-    hop_s : float
-        Seconds from one output to the next.
+    hop_s : float, optional
+        Seconds from one output to the next; None for an output of every push, at its last sample.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Stream:
     [(0.0, 0.5), (0.0, 1.0), (0.64, 3.5)]
     """
 
-    def __init__(self, tagger: Tagger, window_s: float = 10.0, hop_s: float = 0.25) -> None:
+    def __init__(self, tagger: Tagger, window_s: float = 10.0, hop_s: float | None = 0.25) -> None:
         entry = tagger.entry
         least = least_samples(entry) / SAMPLE_RATE
         longest = least if entry.window_samples else WINDOW_SECONDS
@@ -80,12 +80,13 @@ class Stream:
             raise ModelError(
                 f"Windows of {window_s:g} s do not fit {entry.title}; give {least:.2f} to {longest:g} s."
             )
-        if not LEAST_HOP_S <= hop_s <= window_s:
+        if hop_s is not None and not LEAST_HOP_S <= hop_s <= window_s:
             raise ModelError(
                 f"A stream's hop is from {LEAST_HOP_S:g} s to the {window_s:g} s of its window; got {hop_s:g}."
             )
         self._tagger = tagger
-        self._window, self._hop = round(window_s * SAMPLE_RATE), round(hop_s * SAMPLE_RATE)
+        self._window = round(window_s * SAMPLE_RATE)
+        self._hop = None if hop_s is None else round(hop_s * SAMPLE_RATE)
         self._layers, self.why = _layers(tagger, self._window)
         self.incremental = self._layers is not None
         self.reset()
@@ -107,7 +108,7 @@ class Stream:
         return kept
 
     def push(self, waveform: Samples) -> list[StreamOutput]:
-        """Add sound; the outputs of the hops that it completes, oldest first.
+        """Add sound; the outputs of the hops that it completes, oldest first, or the one of this push.
 
         Parameters
         ----------
@@ -124,11 +125,11 @@ class Stream:
         samples = validate_waveform(waveform, least=1)
         outputs = []
         while len(samples):
-            taken = samples[: self._hop - self._received % self._hop]
+            taken = samples[: self._hop - self._received % self._hop] if self._hop else samples
             samples = samples[len(taken) :]
             self._kept = np.concatenate([self._kept, taken])
             self._received += len(taken)
-            if self._received % self._hop == 0:
+            if not self._hop or self._received % self._hop == 0:
                 outputs.append(self._output())
         return outputs
 
@@ -150,7 +151,9 @@ class Stream:
         return -(-start // GRID_SAMPLES) * GRID_SAMPLES if self.incremental else start
 
     def _starts(self) -> Iterator[int]:
-        """The first frames of all windows but those that begin with the stream."""
+        """The first frames of all windows but those that begin with the stream; of all that there can be where hops are not known before."""
+        if not self._hop:
+            return itertools.count(GRID_FRAMES, GRID_FRAMES)
         ends = itertools.count(self._window // self._hop * self._hop, self._hop)
         starts = (self._start(end) * GRID_FRAMES // GRID_SAMPLES for end in ends)
         return (start for start, _ in itertools.groupby(starts) if start)

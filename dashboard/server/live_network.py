@@ -17,38 +17,32 @@ _BEHIND_S, _AGAIN_S = 2.0, 1.0
 
 
 class Output(NamedTuple):
-    """Every class's probability, the window's length in seconds, and the samples that have come since its end."""
+    """Every class's probability, and the length in seconds of the window, which ends with the sound."""
 
     probabilities: np.ndarray
     length_s: float
-    late: int
 
 
 class LiveNetwork:
     """For the thread that runs the streams' networks. Raises ``ModelError`` where the network takes no windows of that length."""
 
-    def __init__(self, tagger: Tagger, window_s: float, hop_s: float) -> None:
+    def __init__(self, tagger: Tagger, window_s: float) -> None:
         self.tagger, self.window_s = tagger, window_s
         self._samples = (
             least_samples(tagger.entry) if tagger.entry.window_samples else round(window_s * SAMPLE_RATE)
         )
-        self._stream = Stream(tagger, window_s, hop_s)
+        self._stream = Stream(tagger, window_s, hop_s=None)
         self._next = 0  # the sample, as the ring counts them, that the kept feature maps wait for
-        self._received = 0
 
-    def run(self, sound: Sound) -> Output | None:
-        """The newest output; None where the sound does not complete another hop."""
+    def run(self, sound: Sound) -> Output:
+        """The output of the window that ends with the sound."""
         if not self._stream.incremental:
             window = sound.samples[-self._samples :]
-            return Output(self.tagger.probabilities(window), len(window) / SAMPLE_RATE, 0)
+            return Output(self.tagger.probabilities(window), len(window) / SAMPLE_RATE)
         fresh = sound.written - self._next
         if fresh >= len(sound.samples) or fresh > _BEHIND_S * SAMPLE_RATE:  # all of it is new after a gap
             self._stream.reset()
-            self._received, fresh = 0, min(len(sound.samples), round(_AGAIN_S * SAMPLE_RATE))
-        outputs = self._stream.push(sound.samples[len(sound.samples) - fresh :])
+            fresh = min(len(sound.samples), round(_AGAIN_S * SAMPLE_RATE))
+        (output,) = self._stream.push(sound.samples[len(sound.samples) - fresh :])
         self._next = sound.written
-        self._received += fresh
-        if not outputs:
-            return None
-        start_s, end_s, probabilities = outputs[-1]
-        return Output(probabilities, end_s - start_s, self._received - round(end_s * SAMPLE_RATE))
+        return Output(output.probabilities, output.end_s - output.start_s)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from core.audio import SAMPLE_RATE
 from core.classes import ClassSet
 from core.events import Detector, Document, Event, EventSettings, Row
 from core.units import THRESHOLD
@@ -169,7 +168,6 @@ class LiveStream:
         self, settings: LiveSettings, sound: Sound, outputs: list[tuple[ClassSet, Output]], took_s: float
     ) -> None:
         """Take both networks' outputs for a sound."""
-        late = max(output.late for _, output in outputs)
         with self._lock:
             if settings != self.settings:
                 return  # they changed meanwhile
@@ -179,9 +177,8 @@ class LiveStream:
                     for name, (classes, _) in zip(settings.names, outputs, strict=True)
                 )
             for number, (side, (_, output)) in enumerate(zip(self._sides, outputs, strict=True)):
-                self._keep(number, side, side.take(output, sound.end_s - output.late / SAMPLE_RATE))
-            position = sound.position - late * sound.rate // SAMPLE_RATE
-            self._since, self._computed = self._computed or position, position
+                self._keep(number, side, side.take(output, sound.end_s))
+            self._since, self._computed = self._computed or sound.position, sound.position
             now = self._clock()
             self._took_s = took_s
             self._times.append(now)

@@ -111,7 +111,7 @@ class LiveStreams:
     def _compute(self, stream: LiveStream) -> None:
         settings, sound = stream.sound()
         began, took_s = self._clock(), 0.0
-        outputs: dict[str, Output | None] = {}
+        outputs: dict[str, Output] = {}
         try:
             networks = self._networks(stream, settings)
             for name, network in networks.items():
@@ -125,13 +125,8 @@ class LiveStreams:
             _log.exception("a live stream's networks failed")
             stream.fail("The networks failed on this sound; see the server's log.")
         else:
-            done = [
-                (networks[name].tagger.classes, output)
-                for name in settings.names
-                if (output := outputs[name]) is not None
-            ]
-            if len(done) == len(settings.names):
-                stream.take(settings, sound, done, took_s)
+            done = [(networks[name].tagger.classes, outputs[name]) for name in settings.names]
+            stream.take(settings, sound, done, took_s)
         stream.due = began + max(HOP_S * 0.9, _REST * took_s)
 
     def _networks(self, stream: LiveStream, settings: LiveSettings) -> dict[str, LiveNetwork]:
@@ -140,7 +135,7 @@ class LiveStreams:
         for name in settings.names:
             tagger, network = self._tagger(name), stream.networks.get(name)
             if network is None or network.tagger is not tagger or network.window_s != settings.window_s:
-                network = LiveNetwork(tagger, settings.window_s, HOP_S)
+                network = LiveNetwork(tagger, settings.window_s)
             networks[name] = network
         stream.networks = networks
         return networks

@@ -83,6 +83,18 @@ def test_outputs_are_those_of_full_passes(
     )  # not the same all the time
 
 
+def test_an_output_of_every_push(small: Tagger, sound: np.ndarray) -> None:
+    stream = Stream(small, 3.0, hop_s=None)
+    sizes = (1, 0, 8_173, 40_000, 1, 33_000)
+    outputs = in_pieces(stream, sound, sizes)
+    ends = np.cumsum([size for size in sizes * 4 if size])
+    ends = np.append(ends[ends < len(sound)], len(sound))
+    assert [round(output.end_s * SAMPLE_RATE) for output in outputs] == ends.tolist()
+    starts = np.ceil(np.maximum(ends - 96_000, 0) / 10_240) * 10_240  # 0.32 s
+    assert [round(output.start_s * SAMPLE_RATE) for output in outputs] == starts.tolist()
+    assert largest_difference(outputs, small, sound) < 5e-6
+
+
 def test_long_runs_do_not_grow(small: Tagger) -> None:
     """A thousand hops."""
     tiny = Tagger(network((2,) * 12), small.info, runtime="torch")

@@ -56,7 +56,7 @@ def test_a_ring_resamples_what_comes_at_another_rate() -> None:
 
 def take(stream: LiveStream, end_s: float, first: list[float], second: list[float] | None = None) -> None:
     """Both networks' probabilities of a window of 2 s."""
-    outputs = [(CLASSES, Output(np.array(values, np.float32), 2.0, 0)) for values in (first, second or first)]
+    outputs = [(CLASSES, Output(np.array(values, np.float32), 2.0)) for values in (first, second or first)]
     sound = Sound(np.zeros(0, np.float32), 0, round(end_s * 32_000), 32_000, end_s)
     stream.take(stream.settings, sound, outputs, took_s=0.01)
 
@@ -170,40 +170,36 @@ def test_a_slow_network_gets_the_newest_window_and_leaves_hops_out() -> None:
 
 
 class Maps:
-    """A stream that keeps feature maps; its probabilities are how much it was given since it began."""
+    """A stream that keeps feature maps; its probability is how many samples it was given since it began."""
 
     incremental = True
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.given = self.done = 0
+        self.given = 0
 
     def push(self, samples: np.ndarray) -> list[StreamOutput]:
         self.given += len(samples)
-        first, self.done = self.done // HOP + 1, self.given // HOP * HOP
-        return [
-            StreamOutput(max(0.0, hop / 4 - 2), hop / 4, np.float32([hop]))
-            for hop in range(first, self.given // HOP + 1)
-        ]
+        end_s = self.given / 32_000
+        return [StreamOutput(max(0.0, end_s - 2), end_s, np.float32([self.given]))]
 
 
 def test_a_network_that_keeps_its_feature_maps_gets_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_network, "Stream", Maps)
-    network, ring = LiveNetwork(Slow(0.0), 2.0, 0.25), Ring(10.0)
+    network, ring = LiveNetwork(Slow(0.0), 2.0), Ring(10.0)
 
-    def after(samples: int, start: int | None = None) -> tuple[int, float, int] | None:
+    def after(samples: int, start: int | None = None) -> tuple[int, float]:
         ring.write(ring.position if start is None else start, 32_000, np.zeros(samples, np.int16))
         output = network.run(ring.sound())
-        return output and (int(output.probabilities[0]), output.length_s, output.late)
+        return int(output.probabilities[0]), output.length_s
 
-    assert after(32_000) == (4, 1.0, 0)
-    assert after(12_000) == (5, 1.25, 4_000)
-    assert after(3_000) is None
-    assert after(32_000) == (9, 2.0, 7_000)
-    assert after(64_001) == (4, 1.0, 0)  # over two seconds behind: it begins anew with the newest one
-    assert after(8_000, start=ring.position + 1) == (1, 0.25, 0)  # sound is missing: with what came since
+    assert after(32_000) == (32_000, 1.0)
+    assert after(12_000) == (44_000, 1.375)
+    assert after(32_000) == (76_000, 2.0)
+    assert after(64_001) == (32_000, 1.0)  # over two seconds behind: it begins anew with the newest one
+    assert after(8_000, start=ring.position + 1) == (8_000, 0.25)  # sound is missing: with what came since
 
 
 def test_an_error_is_said_and_other_settings_try_again() -> None:
