@@ -1,7 +1,7 @@
 """Recordings: from the bytes of a file to mono samples at 32 kHz, and back."""
 
 from core.audio.clip import Clip, DecodedClip, StreamedClip
-from core.audio.encoding import FlacEncoder, encode_wav, synthesized_clip
+from core.audio.encoding import SoundEncoder, encode_wav, synthesized_clip
 from core.audio.formats import SUFFIXES
 from core.audio.levels import SILENT_PEAK
 from core.audio.limits import SAMPLE_RATE
@@ -17,8 +17,8 @@ __all__ = [
     "Channel",
     "Clip",
     "DecodedClip",
-    "FlacEncoder",
     "OnProgress",
+    "SoundEncoder",
     "StreamedClip",
     "encode_wav",
     "load_clip",

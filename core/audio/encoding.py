@@ -1,4 +1,4 @@
-"""Samples as files again: WAV for short clips and tests, FLAC for the players of long ones."""
+"""Samples as files again: WAV for short clips and tests, FLAC and Ogg Vorbis for the players of long ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,23 +57,28 @@ def encode_wav(waveform: npt.NDArray[np.floating]) -> bytes:
     return encoded.getvalue()
 
 
-class FlacEncoder:
-    """A clip as 16-bit FLAC, mono at 32 kHz, clipped to ±1: about half the size of WAV. It is encoded as its segments pass through.
+class SoundEncoder:
+    """A clip as mono at 32 kHz, clipped to ±1, encoded as its segments pass through.
+
+    Parameters
+    ----------
+    container : "FLAC" or "OGG"
+        16-bit FLAC, about half the size of WAV (90 MB an hour); or Ogg Vorbis (25 MB an hour), which takes seven times as long to encode.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from core.audio import FlacEncoder
-    >>> encoder = FlacEncoder()
+    >>> from core.audio import SoundEncoder
+    >>> encoder = SoundEncoder("FLAC")
     >>> sum(len(segment) for segment in encoder.through([np.zeros(320_000), np.ones(160_000)]))
     480000
     >>> encoder.data()[:4]
     b'fLaC'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, container: Literal["FLAC", "OGG"]) -> None:
         self._encoded = io.BytesIO()
-        self._file = soundfile.SoundFile(self._encoded, "w", SAMPLE_RATE, 1, format="FLAC", subtype="PCM_16")
+        self._file = soundfile.SoundFile(self._encoded, "w", SAMPLE_RATE, 1, format=container)
 
     def through(self, segments: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
         """The segments, (samples,) each, in order and without gaps."""
@@ -82,8 +88,12 @@ class FlacEncoder:
 
     def data(self) -> bytes:
         """The file, once all segments have passed."""
-        self._file.close()
+        self.close()
         return self._encoded.getvalue()
+
+    def close(self) -> None:
+        """End the file; also of an encoder that is given up, whose two halves would otherwise be freed in any order."""
+        self._file.close()
 
 
 def synthesized_clip(waveform: npt.NDArray[np.floating], *, name: str) -> DecodedClip:

@@ -20,8 +20,9 @@ from core.audio.messages import CONVERT, audio_error, read_errors
 from core.errors import AudioError
 from core.sandbox.process import Sandbox, boot
 
-MAX_WORKERS = 2
-"""At once; a third caller waits. One stays when nobody decodes: 45 MB that take 0.3 s to start."""
+MAX_WORKERS = 5
+"""At once; one more caller waits. Four may be held by work that goes on for minutes (``dashboard.server.long_recordings``), and one is left for
+what is short. One stays when nobody decodes: 45 MB that take 0.3 s to start."""
 
 WALL_S, WALL_S_PER_SECOND = 30.0, 1.0
 """How long a caller waits for a worker in all, and for each second that it has decoded: the limit on systems without one of processor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.events.over_time import Samples, Timeline
+from core.events.over_time import Timeline
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ def largest_differences(baseline: Timeline, candidate: Timeline, *, least: float
     edges = np.union1d(baseline.edges_s, candidate.edges_s)
     edges = edges[edges <= end]
     shared = sorted(set(baseline.classes.indices) & set(candidate.classes.indices))
+    sides = [(side, np.searchsorted(side.edges_s, edges[:-1], "right") - 1) for side in (baseline, candidate)]
     found = []
     for index in shared:
-        before, after = (_column(timeline, index, edges) for timeline in (baseline, candidate))
+        before, after = (side.probabilities[rows, side.classes.indices.index(index)] for side, rows in sides)
         at = int(np.argmax(np.abs(after - before)))
         name = baseline.classes.names[baseline.classes.indices.index(index)]
         span = (float(edges[at]), float(edges[at + 1]))
@@ -64,9 +65,3 @@ def largest_differences(baseline: Timeline, candidate: Timeline, *, least: float
     return sorted(
         found, key=lambda difference: (-abs(difference.value), difference.start_s, difference.index)
     )
-
-
-def _column(timeline: Timeline, index: int, edges: np.ndarray) -> Samples:
-    """A class's probability between any two of ``edges``, (edges - 1,)."""
-    column = timeline.probabilities[:, timeline.classes.indices.index(index)]
-    return column[np.searchsorted(timeline.edges_s, edges[:-1], "right") - 1]

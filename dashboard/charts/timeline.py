@@ -64,19 +64,25 @@ def timeline_data(
     titles: tuple[str, str],
     tags: Sequence[tuple[int, str]],
     *,
-    picture: ClipPicture,
+    duration_s: float,
+    picture: ClipPicture | None,
     palette: Palette,
 ) -> dict[str, Any]:
-    """What is drawn: the spectrogram, and for each tag both networks' probabilities as bytes, 0 to 255, with the borders of their cells."""
+    """What is drawn: the spectrogram, and for each tag both networks' probabilities as bytes, 0 to 255, with the borders of their cells.
+
+    Without a ``picture`` the spectrogram's place is empty.
+    """
     names = {
         index: name
         for side in pair
         for index, name in zip(side.classes.indices, side.classes.names, strict=True)
     }
-    loudest = int(picture.levels.max())
-    levels = (picture.levels.astype(np.int16) - loudest + DYNAMIC_RANGE_DB) * (255 / DYNAMIC_RANGE_DB)
+    levels: np.ndarray = np.zeros((1, 1))
+    if picture is not None:
+        loudest = int(picture.levels.max())
+        levels = (picture.levels.astype(np.int16) - loudest + DYNAMIC_RANGE_DB) * (255 / DYNAMIC_RANGE_DB)
     return {
-        "duration": picture.duration_s,
+        "duration": duration_s,
         "tags": [
             {"name": names[index], "change": change, "label": names[index] + _NOTES.get(change, "")}
             for index, change in tags
@@ -86,7 +92,7 @@ def timeline_data(
             for timeline, title, color in zip(pair, titles, (palette.baseline, palette.pruned), strict=True)
         ],
         "spectrogram": {
-            "bands": picture.levels.shape[0],
+            "bands": levels.shape[0],
             "levels": _packed(np.clip(levels, 0, 255).astype(np.uint8)),
         },
         "colors": {

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.audio import StreamedClip
 from core.compare import Comparison
 from core.errors import PannscopeError
 from core.tags import Tags
@@ -28,17 +29,21 @@ _FIRST_PX = 420  # of the first result's verdict and chart
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The result for one recording: opened and compared, or an error message, or neither where the work was stopped."""
+    """The result for one recording: opened and compared, or an error message, or neither where the work was stopped.
+
+    ``long`` is a recording whose picture and rows are not there yet.
+    """
 
     source: Source
     opened: OpenedClip | None = None
     comparison: Comparison | None = None
     error: str | None = None
+    long: StreamedClip | None = None
 
     @property
     def done(self) -> bool:
         """Whether it was worked on, with success or not."""
-        return self.opened is not None or self.error is not None
+        return (self.opened or self.error or self.long) is not None
 
 
 def titles(settings: Settings) -> tuple[str, str]:
@@ -133,7 +138,8 @@ def frame(outcomes: Sequence[Outcome], names: tuple[str, str]) -> pd.DataFrame:
 
 
 def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
-    result, clip = outcome.comparison, outcome.opened.clip if outcome.opened else None
+    result, clip = outcome.comparison, outcome.opened.clip if outcome.opened else outcome.long
+    remark = "Select it for its tags over time." if outcome.long else "" if result else "Not done."
     columns = names if names[0] != names[1] else (f"{names[0]} (left)", f"{names[1]} (right)")
     notes = [*clip.notes, *result.baseline.notes] if clip and result else []
     measured = result.agreement if result and not result.clip.silent else None
@@ -146,7 +152,7 @@ def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
         "Lost": " · ".join(measured.lost) if measured else None,
         "Gained": " · ".join(measured.gained) if measured else None,
         "Divergence": measured.divergence if measured else None,
-        "Remark": outcome.error or " ".join(notes) or ("" if result else "Not done."),
+        "Remark": outcome.error or " ".join(notes) or remark,
     }
 
 
@@ -159,6 +165,9 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
     opened: OpenedClip | None = None
     try:
         shown = opening.Progress(source, waiting)
+        long = get_server().long_clip(source, shown.on_wait, shown.on_share)
+        if long is not None:
+            return _long(source, long, settings)
         opened = get_server().clip(source, shown.on_wait, shown.on_share)
         result = get_server().comparison(
             source,
@@ -172,6 +181,16 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
         return Outcome(source, opened, error=message(error, settings.models))
     finally:
         waiting.empty()
+    return Outcome(source, opened, result)
+
+
+def _long(source: Source, clip: StreamedClip, settings: Settings) -> Outcome:
+    """A long recording: compared once jobs have drawn and tagged all of it, which nothing waits for here."""
+    long = get_server().long_recordings
+    opened, pair = long.opened(source, clip), long.timelines.known(source, settings.models)
+    if opened is None or pair is None or not pair.complete:
+        return Outcome(source, long=clip)
+    result = long.comparison(clip, pair, top_k=settings.top_k, threshold=settings.threshold)
     return Outcome(source, opened, result)
 
 

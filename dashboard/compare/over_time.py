@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from core.audio import Clip, StreamedClip
 from core.classes import top_categories
 from core.compare import MARKED_FROM, Comparison
 from core.events import FORMATS, EventSettings, Timeline, describe, detect, document, largest_differences
 from dashboard import formats
 from dashboard.charts import timeline as charts
+from dashboard.charts.clip_picture import ClipPicture
 from dashboard.compare import tags
 from dashboard.compare.settings import Settings
-from dashboard.server.clips import OpenedClip
 from dashboard.server.jobs import JobStatus
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
-from dashboard.server.timelines import SETTINGS, Pair
+from dashboard.server.timelines import SETTINGS, Pair, Timelines
+from dashboard.widgets import clip_input
 from dashboard.widgets.download_buttons import download_button
 from dashboard.widgets.job_panel import job_panel, job_progress
 from dashboard.widgets.theme import palette
@@ -28,30 +31,45 @@ from dashboard.widgets.timeline import timeline_component
 _DIFFERENCES = 4
 
 
+_DRAWN = "timeline_drawn"
+"""Key of the session's state: what the component has drawn, and of what."""
+
+
 @dataclass(frozen=True, eq=False)
 class OverTime:
-    """The heading with the timeline of one comparison, or with the button that computes it."""
+    """The heading with the timeline of a recording, or with the button that computes it.
+
+    Attributes
+    ----------
+    source, clip : the recording.
+    picture : its spectrogram; None of a long recording until there is one.
+    compare : both networks' agreement on the whole, for what there is of their rows.
+    titles : the networks' names for people.
+    settings : of the page.
+    at_once : compute it without being asked.
+    """
 
     source: Source
-    opened: OpenedClip
-    comparison: Comparison
+    clip: Clip
+    picture: ClipPicture | None
+    compare: Callable[[Pair], Comparison]
     titles: tuple[str, str]
     settings: Settings
+    at_once: bool = False
 
     def draw(self) -> None:
         """Draw it. Once it was asked for, every recording has one."""
-        timelines = get_server().timelines
         st.subheader(
             "Over time",
             anchor=False,
             help=f"Each network runs on windows of {SETTINGS.window_s:g} s, and every {SETTINGS.window_s * (1 - SETTINGS.overlap):g} s on the next one; "
             "a window's probabilities are drawn around its middle. Networks with framewise output have a cell every 0.32 s.",
         )
-        if st.session_state.get(tags.OVER_TIME):
+        if st.session_state.get(tags.OVER_TIME, self.at_once):
             self._show()
         job_panel(
             "over_time",
-            status=lambda: timelines.status(self.source, self.settings.models),
+            status=self._status,
             progress=job_progress,
             cancel=self._cancel,
             idle=self._idle,
@@ -59,8 +77,13 @@ class OverTime:
         )
 
     @property
+    def _timelines(self) -> Timelines:
+        server = get_server()
+        return server.long_recordings.timelines if isinstance(self.clip, StreamedClip) else server.timelines
+
+    @property
     def _pair(self) -> Pair | None:
-        return get_server().timelines.known(self.source, self.settings.models)
+        return self._timelines.known(self.source, self.settings.models)
 
     @property
     def _events(self) -> EventSettings:
@@ -68,11 +91,15 @@ class OverTime:
 
     def _show(self) -> None:
         st.session_state[tags.OVER_TIME] = True
-        get_server().timelines.start(self.source, self.settings.models, self.opened.clip)
+        self._timelines.start(self.source, self.settings.models, self.clip)
+
+    def _status(self) -> JobStatus | None:
+        clip_input.touch()  # a visitor who follows it for minutes is there
+        return self._timelines.status(self.source, self.settings.models)
 
     def _cancel(self) -> None:
         st.session_state[tags.OVER_TIME] = False
-        get_server().timelines.cancel(self.source, self.settings.models)
+        self._timelines.cancel(self.source, self.settings.models)
 
     def _idle(self, status: JobStatus | None) -> None:
         """The files, or the button."""
@@ -93,12 +120,25 @@ class OverTime:
         )
 
     def _timeline(self) -> None:
-        """The component, with as much as there is."""
+        """The component, with as much as there is; packed again only where that, or how it is shown, has changed."""
         if (pair := self._pair) is None:
             return
+        rows = len(pair.baseline.edges_s), len(pair.candidate.edges_s)
+        drawn_of = (self.source.key, rows, self.picture is None, self.settings, tags.found(), palette())
+        before, data = st.session_state.get(_DRAWN, (None, {}))
+        if before != drawn_of:
+            data = self._packed(pair)
+            st.session_state[_DRAWN] = (drawn_of, data)
+        timeline_component(data)
+        st.caption(
+            "Under the spectrogram, both networks' rows for each tag: the fuller the colour, the likelier the tag. Framed: where they differ most."
+        )
+
+    def _packed(self, pair: Pair) -> dict[str, Any]:
         sides, settings = (pair.baseline, pair.candidate), self.settings
         indices = _indices(sides, settings)
-        shown = charts.shown_tags(self.comparison.agreement, *sides, indices=indices, found=tags.found())
+        agreement = self.compare(pair).agreement
+        shown = charts.shown_tags(agreement, *sides, indices=indices, found=tags.found())
         differences = [
             difference
             for difference in largest_differences(*sides, least=MARKED_FROM)
@@ -108,30 +148,32 @@ class OverTime:
             [event for event in detect(side.rows(), side.classes, self._events) if event.index in indices]
             for side in sides
         )
-        data = charts.timeline_data(sides, self.titles, shown, picture=self.opened.picture, palette=palette())
+        data = charts.timeline_data(
+            sides,
+            self.titles,
+            shown,
+            duration_s=self.clip.duration_s,
+            picture=self.picture,
+            palette=palette(),
+        )
         count = len(first) + len(second)
         part = f", the first {charts.MOST_EVENTS} here" if count > charts.MOST_EVENTS else ""
-        timeline_component(
-            {
-                **data,
-                "key": f"{self.source.key}|{'|'.join(settings.models)}",
-                "alt": charts.timeline_alt(self.titles, data["tags"], self.opened.clip.duration_s),
-                "same": f"The networks differ by less than {formats.probability(MARKED_FROM)} everywhere.",
-                "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{part}",
-                "differences": charts.differences_data(differences, shown),
-                "events": charts.events_data((first, second)),
-            }
-        )
-        st.caption(
-            "Under the spectrogram, both networks' rows for each tag: the fuller the colour, the likelier the tag. Framed: where they differ most."
-        )
+        return {
+            **data,
+            "key": f"{self.source.key}|{'|'.join(settings.models)}",
+            "alt": charts.timeline_alt(self.titles, data["tags"], self.clip.duration_s),
+            "same": f"The networks differ by less than {formats.probability(MARKED_FROM)} everywhere.",
+            "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{part}",
+            "differences": charts.differences_data(differences, shown),
+            "events": charts.events_data((first, second)),
+        }
 
     def _documents(self, pair: Pair) -> list[dict[str, Any]]:
         """The events of all classes, of both networks."""
         name = self.source.name
         return [
             document(
-                self.opened.clip,
+                self.clip,
                 detect(side.rows(), side.classes, self._events),
                 describe(get_server().tagger(model), SETTINGS, self._events),
                 path=name,

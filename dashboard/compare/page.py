@@ -5,10 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core import verdict
+from core.audio import MAX_SECONDS
 from core.compare import Comparison
 from core.errors import PannscopeError
+from core.windows import Interface
 from dashboard import formats
-from dashboard.compare import batch, energy, published_networks, sections, several, tags
+from dashboard.compare import batch, energy, long, published_networks, sections, several, tags
 from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
 from dashboard.server import upload_limit
@@ -51,10 +53,14 @@ def page() -> None:
     published_networks.networks(settings)
     outcomes = batch.compare_all(sources, settings)
     outcome = batch.table(outcomes, settings) if len(outcomes) > 1 else outcomes[0]
-    if outcome.opened is None or outcome.comparison is None:
+    if outcome.long is not None:
+        clip_notes.notes(outcome.source, outcome.long, _entries(settings), _classes(settings))
+        long.in_progress(outcome.source, outcome.long, batch.titles(settings), settings)
+    elif outcome.opened is None or outcome.comparison is None:
         _failed(outcome)
     else:
-        done = [outcome.comparison for outcome in outcomes if outcome.comparison is not None]
+        compared = [outcome.comparison for outcome in outcomes if outcome.comparison is not None]
+        done = [each for each in compared if each.clip.duration_s <= MAX_SECONDS]
         _result(outcome.source, outcome.opened, outcome.comparison, settings, done)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT.format(limit=upload_limit.text()))
@@ -63,6 +69,10 @@ def page() -> None:
 def _classes(settings: Settings) -> frozenset[str]:
     """The classes that at least one of the networks has."""
     return class_names(settings.baseline) | class_names(settings.candidate)
+
+
+def _entries(settings: Settings) -> list[Interface]:
+    return [get_server().entry(name) for name in settings.models]
 
 
 def _failed(outcome: batch.Outcome) -> None:
@@ -80,10 +90,10 @@ def _result(
     comparisons: list[Comparison],
 ) -> None:
     titles = batch.titles(settings)
-    entries = [get_server().entry(name) for name in settings.models]
-    clip_notes.notes(source, opened.clip, entries, _classes(settings), comparison)
+    is_long = opened.clip.duration_s > MAX_SECONDS
+    clip_notes.notes(source, opened.clip, _entries(settings), _classes(settings), comparison)
     st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
-    every = several.compare_others(source, comparison, settings)
+    every = None if is_long else several.compare_others(source, comparison, settings)
     if every is not None:
         several.answer(every, settings)
     # The answer comes first in the columns' order, which is the order of a phone.
@@ -94,7 +104,10 @@ def _result(
         tags.search(comparison, titles, settings)
     with right:
         sections.recording(source, opened)
-    OverTime(source, opened, comparison, titles, settings).draw()
+    over_time = OverTime(
+        source, opened.clip, opened.picture, lambda _: comparison, titles, settings, at_once=is_long
+    )
+    over_time.draw()
     time_place = sections.costs(settings)
     energy_place = st.expander("Energy, an estimate", icon=":material/bolt:")
     measures, all_tags, files = st.tabs(["Agreement", "All tags", "Download"])
@@ -103,8 +116,11 @@ def _result(
     with all_tags:
         tables.all_tags(comparison, titles, settings.categories, in_groups=settings.grouped)
     with files:
-        st.caption("This clip")
-        comparison_downloads([comparison], "pannscope-clip", every)
+        if is_long:
+            st.caption("The events of this recording are under *Over time*, as files for other programs.")
+        else:
+            st.caption("This clip")
+            comparison_downloads([comparison], "pannscope-clip", every)
         if len(comparisons) > 1:
             st.caption(f"All {len(comparisons)} clips")
             comparison_downloads(comparisons, "pannscope-all")

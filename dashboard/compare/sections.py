@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.audio import Clip
 from core.compare import Comparison
 from core.examples import EXAMPLES
 from core.profiling import Latency
@@ -28,9 +29,8 @@ _SHARED_SHOWN = 12
 EXAMPLE = {example.key: example for example in EXAMPLES}
 
 
-def recording(source: Source, opened: OpenedClip) -> None:
-    """The clip: what it is, its player, and its picture."""
-    clip = opened.clip
+def title(source: Source, clip: Clip) -> None:
+    """What the clip is, and which of its channels is used."""
     example = EXAMPLE.get(source.example or "")
     origin = (
         "synthesised"
@@ -43,6 +43,12 @@ def recording(source: Source, opened: OpenedClip) -> None:
     )
     if example is None:
         clip_input.choose_channel(source, clip)
+
+
+def recording(source: Source, opened: OpenedClip) -> None:
+    """The clip: what it is, its player, and its picture."""
+    example = EXAMPLE.get(source.example or "")
+    title(source, opened.clip)
     st.audio(opened.sound, format=opened.sound_type, alt=f"Player of {source.name}")
     st.plotly_chart(
         clip_figure(opened.picture, palette=palette()),

@@ -9,7 +9,8 @@
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
     server.pruned_tags(cut)              its tags;  .pruned_comparison(cut), .pruned_latencies(cut), each with a ``known_`` twin
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
-    server.timelines                     two networks' tags over time;  .live  visitors' microphones
+    server.timelines                     two networks' tags over time;  .long_clip(source), .long_recordings  of more than ten minutes
+    server.live                          visitors' microphones
     server.healing                       training a pruned network, one at a time;  .jobs, .downloads  other work in the background
 
 Every result is cached under content hashes and settings, so that a moved slider computes nothing twice, and no clip or file can get
@@ -36,6 +37,7 @@ from dashboard.server.healing import Healer
 from dashboard.server.inference_queue import InferenceQueue, OnWait
 from dashboard.server.jobs import Jobs
 from dashboard.server.live_streams import LiveStreams
+from dashboard.server.long_recordings import LongRecordings
 from dashboard.server.memory_pressure import MemoryPressure
 from dashboard.server.models import Models, missing_official
 from dashboard.server.own_networks import OwnNetwork
@@ -66,7 +68,7 @@ class Server:
         self._timings = Timings(self.queue, self.engine_builder)
 
         clips = Clips(self.queue, self.memory_pressure)
-        self.clip = clips.clip
+        self.clip, self.long_clip = clips.clip, clips.long_clip
         self.waveforms = clips.waveforms
         self.waveform_loader = clips.waveform_loader
 
@@ -76,6 +78,7 @@ class Server:
         self.costs = models.costs
         self.entry = models.entry
         self.timelines = Timelines(self.jobs, models)
+        self.long_recordings = LongRecordings(self.queue, models)
         self.live = LiveStreams(self.queue, models.tagger)
 
         self._pruned = PrunedNetworks(models, clips, self.queue, self.engine_builder, self.memory_pressure)

@@ -69,6 +69,11 @@ class Source:
             raise AudioError(f'"{self.name}" is no longer in this server\'s memory; add it again.')
         return self.recording.data
 
+    def check(self) -> None:
+        """Raise ``AudioError`` where the bytes were removed from the server's memory: what still works on them can end."""
+        if self.recording is not None:
+            _ = self.data
+
     @property
     def address_key(self) -> str:
         """Ten hexadecimal digits that name it in a page's address."""

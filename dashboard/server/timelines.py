@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+
+import numpy as np
 
 from core.audio import Clip
 from core.events import Row, Timeline, TimelineSettings, row_count, rows
@@ -15,8 +18,9 @@ from dashboard.server.models import Models
 from dashboard.server.source import Source
 
 SETTINGS = TimelineSettings()
-_FIRST_S, _EVERY_S = 1.0, 3.0
-"""When the first rows can be drawn, and how often more of them."""
+_FIRST_S, _EVERY_S, _EVERY_SHARE = 1.0, 3.0, 0.05
+"""When the first rows can be drawn, and how often more of them: every few seconds, and later less often, by a share of the time that has passed,
+since all of them are drawn again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,33 @@ class Pair:
     def nbytes(self) -> int:
         """Bytes that it holds."""
         return self.baseline.nbytes + self.candidate.nbytes
+
+
+class _Rows:
+    """One network's rows as they are computed, in an array of the final size: the timelines of its parts are views of it, not copies."""
+
+    def __init__(self, tagger: Tagger, count: int) -> None:
+        self._tagger, self._count = tagger, 0
+        self._edges_s = np.zeros(count + 1)
+        self._probabilities = np.empty((count, len(tagger.classes)), np.float32)
+
+    @property
+    def end_s(self) -> float:
+        """Where the last row ends."""
+        return float(self._edges_s[self._count])
+
+    def push(self, row: Row) -> None:
+        """Add the next row."""
+        self._probabilities[self._count] = row.probabilities
+        self._edges_s[self._count + 1] = row.end_s
+        self._count += 1
+
+    def timeline(self) -> Timeline:
+        """What there is."""
+        count = self._count
+        return Timeline(
+            self._tagger.name, self._tagger.classes, self._edges_s[: count + 1], self._probabilities[:count]
+        )
 
 
 class Timelines:
@@ -58,7 +89,15 @@ class Timelines:
         key = self._key(source, names)
         taggers = [self._models.tagger(name) for name in names]
         own_keys = [("timeline", source.key, *self._models.key(name)) for name in names]
-        self._jobs.start(key, lambda step: self._compute(key, own_keys, taggers, clip, step), "Tagging")
+
+        def work(step: Step) -> Pair:
+            def checked(done: int, total: int, doing: str = "") -> None:
+                source.check()
+                step(done, total, doing)
+
+            return self._compute(key, own_keys, taggers, clip, checked)
+
+        self._jobs.start(key, work, "Tagging")
 
     def _compute(
         self,
@@ -69,42 +108,38 @@ class Timelines:
         step: Step,
     ) -> Pair:
         kept: list[Timeline | None] = [self._jobs.result(own) for own in own_keys]
-        total = sum(
-            row_count(tagger, clip, SETTINGS)
-            for tagger, known in zip(taggers, kept, strict=True)
-            if known is None
-        )
-        # One pass over a long recording, which is decoded, for both.
-        blocks = itertools.tee(clip.blocks())
-        sources: list[Iterator[Row]] = [
-            rows(tagger, clip, SETTINGS, shared) if known is None else known.rows()
-            for tagger, known, shared in zip(taggers, kept, blocks, strict=True)
-        ]
-        done: list[list[Row]] = [[], []]
-        steps, due = 0, time.monotonic() + _FIRST_S
-        open_sides = {0, 1}
-        while open_sides:
-            # The one that is behind, so that both are drawn up to the same time, and little is decoded ahead.
-            side = min(open_sides, key=lambda each: done[each][-1].end_s if done[each] else 0.0)
-            row = next(sources[side], None)
-            if row is None:
-                open_sides.remove(side)
-                continue
-            done[side].append(row)
-            if kept[side] is None:
-                steps += 1
-                step(steps, total, "Tagging")
-            if time.monotonic() >= due and all(done):
-                self._jobs.keep((*key, "part"), self._pair(taggers, done, complete=False))
-                due = time.monotonic() + _EVERY_S
-        pair = self._pair(taggers, done, complete=True)
+        counts = [row_count(tagger, clip, SETTINGS) for tagger in taggers]
+        total = sum(count for count, known in zip(counts, kept, strict=True) if known is None)
+        done = [_Rows(tagger, count) for tagger, count in zip(taggers, counts, strict=True)]
+        with closing(clip.blocks()) as decoded:
+            # One pass over a long recording, which is decoded, for both; a copy that nobody reads would keep all of its samples.
+            blocks = iter(itertools.tee(decoded, kept.count(None)))
+            sources: list[Iterator[Row]] = [
+                rows(tagger, clip, SETTINGS, next(blocks)) if known is None else known.rows()
+                for tagger, known in zip(taggers, kept, strict=True)
+            ]
+            steps, began = 0, time.monotonic()
+            due = began + _FIRST_S
+            open_sides = {0, 1}
+            while open_sides:
+                # The one that is behind, so that both are drawn up to the same time, and little is decoded ahead.
+                side = min(open_sides, key=lambda each: done[each].end_s)
+                row = next(sources[side], None)
+                if row is None:
+                    open_sides.remove(side)
+                    continue
+                done[side].push(row)
+                if kept[side] is None:
+                    steps += 1
+                    step(steps, total, "Tagging")
+                now = time.monotonic()
+                if now >= due and all(each.end_s for each in done):
+                    self._jobs.keep((*key, "part"), _pair(done, complete=False))
+                    due = now + max(_EVERY_S, _EVERY_SHARE * (now - began))
+        pair = _pair(done, complete=True)
         for own, timeline in zip(own_keys, (pair.baseline, pair.candidate), strict=True):
             self._jobs.keep(own, timeline)
         return pair
-
-    def _pair(self, taggers: list[Tagger], done: list[list[Row]], *, complete: bool) -> Pair:
-        first, second = (Timeline.of(tagger, rows) for tagger, rows in zip(taggers, done, strict=True))
-        return Pair(first, second, complete)
 
     def _active(self, source: Source, names: tuple[str, str]) -> bool:
         status = self.status(source, names)
@@ -112,3 +147,8 @@ class Timelines:
 
     def _key(self, source: Source, names: tuple[str, str]) -> tuple[Hashable, ...]:
         return ("timelines", source.key, *(self._models.key(name) for name in names))
+
+
+def _pair(done: Sequence[_Rows], *, complete: bool) -> Pair:
+    first, second = (rows.timeline() for rows in done)
+    return Pair(first, second, complete)

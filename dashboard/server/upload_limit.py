@@ -1,15 +1,19 @@
-"""How large an uploaded file may be: chosen when the server starts, by the memory that there is, and what fits, in words."""
+"""How large an uploaded file may be, chosen when the server starts by the memory that there is; how long; and what fits, in words."""
 
 from __future__ import annotations
 
 from streamlit import config
 
-from core.audio import MAX_SECONDS
 from core.runtime.machine import total_memory
+from dashboard import formats
 
 SMALL_MB, LARGE_MB = 50, 200
-"""An upload is in memory twice while it arrives, and once while it is kept: 200 MB are too much for 1 GB. 200 MB hold the ten minutes
-that a clip may last as 24-bit stereo at 48 kHz (173 MB)."""
+"""An upload is in memory twice while it arrives, and once while it is kept: 200 MB are too much for 1 GB. 200 MB hold ten minutes of 24-bit
+stereo at 48 kHz (173 MB) and an hour of FLAC in mono at 32 kHz (90 MB, at most 200); 50 MB hold an hour of MP3 or M4A of up to 116 kbit/s."""
+
+LONGEST_S = 7_200.0
+"""The longest recording that is accepted, of more than ten minutes for tags over time. On a machine of 1 GB two hours take at most 200 MB: the file's
+50, 50 for the player, and 30 of rows, or 95 of networks with framewise output."""
 
 LARGE_FROM_BYTES = 3 * 2**29
 """1.5 GB: above Streamlit Community Cloud's 1 GB and the smallest machines of other hosts."""
@@ -36,18 +40,14 @@ def what_fits(megabytes: int) -> str:
     """A limit as lengths of recordings; Streamlit's MB are 2**20 bytes.
 
     >>> what_fits(50)
-    '50 MB and 10 minutes: about 5 minutes of 16-bit stereo or 3 of 24-bit at 48 kHz, or 10 minutes of MP3 or M4A'
-    >>> what_fits(200)
-    '200 MB and 10 minutes: any WAV of up to 24-bit stereo at 48 kHz, and FLAC, MP3 or M4A'
+    '50\xa0MB and 120\xa0min: about 55 minutes of MP3 or M4A at 128 kbit/s, 5 of 16-bit stereo, or 3 of 24-bit stereo at 48 kHz'
     """
-    limit = MAX_SECONDS / 60
-    minutes = [megabytes * 2**20 / (2 * width * rate) / 60 for width, rate in ((2, 44_100), (3, 48_000))]
-    if min(minutes) >= limit:
-        fits = "any WAV of up to 24-bit stereo at 48 kHz, and FLAC, MP3 or M4A"
-    else:
-        stereo, fine = (min(limit, number) for number in minutes)
-        fits = f"about {stereo:.0f} minutes of 16-bit stereo or {fine:.0f} of 24-bit at 48 kHz, or {limit:.0f} minutes of MP3 or M4A"
-    return f"{megabytes} MB and {limit:.0f} minutes: {fits}"
+    kilobits = (128, 44.1 * 16 * 2, 48 * 24 * 2)
+    compressed, stereo, fine = (min(megabytes * 2**20 / 125 / rate, LONGEST_S) / 60 for rate in kilobits)
+    return (
+        f"{megabytes}{formats.NBSP}MB and {formats.seconds(LONGEST_S)}: about {compressed:.0f} minutes of MP3 or M4A at 128 kbit/s, "
+        f"{stereo:.0f} of 16-bit stereo, or {fine:.0f} of 24-bit stereo at 48 kHz"
+    )
 
 
 def text() -> str:

@@ -131,6 +131,11 @@ def own() -> list[Source]:
     return [source.with_channel(st.session_state.get(_channel_key(source)) or "mean") for source in found]
 
 
+def touch() -> None:
+    """Note that the visitor is there: recordings of one who is not go first where memory is needed."""
+    get_recordings().touch(_visitor())
+
+
 def choose_channel(source: Source, clip: Clip) -> None:
     """Draw the choice of a channel where they differ so much that their mean is another sound; ``own`` applies it."""
     if clip.channel_spread_db <= CHANNELS_DIFFER_DB:

@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
-from core.audio import Clip
+from core.audio import MAX_SECONDS, Clip
 from core.compare import Comparison, rows
 from core.examples import EXAMPLES, Example
 from core.units import beside_threshold, probability
 from core.windows import Interface, input_notes
 from dashboard import formats
 from dashboard.server.source import Source
+from dashboard.server.timelines import SETTINGS
 
 _EXAMPLES = {example.key: example for example in EXAMPLES}
 
@@ -34,7 +35,7 @@ def notes(
     Of an example that the networks were compared on, also whether they recognise it.
     """
     sentences = [f"{note[0].upper()}{note[1:].rstrip('.')}." for note in clip.notes]
-    done = {entry.title: input_notes(clip, entry) for entry in entries}
+    done = {entry.title: _done_to(clip, entry) for entry in entries}
     if len(set(done.values())) == 1:
         sentences += next(iter(done.values()))
     else:
@@ -54,6 +55,15 @@ def notes(
     place = st.empty()
     if sentences:
         place.info(formats.escaped(" ".join(sentences)), icon=":material/info:")
+
+
+def _done_to(clip: Clip, entry: Interface) -> tuple[str, ...]:
+    if clip.duration_s <= MAX_SECONDS:
+        return input_notes(clip, entry)
+    return (
+        f"Recordings of more than {formats.seconds(MAX_SECONDS)} are computed in the background, over time first: on windows of "
+        f"{SETTINGS.window_s:g} s, and their tags are the means over these.",
+    )
 
 
 def _unrecognised(example: Example, comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.audio import SAMPLE_RATE, Clip, DecodedClip, FlacEncoder, StreamedClip, load_clip, open_clip
+from core.audio import SAMPLE_RATE, Clip, DecodedClip, SoundEncoder, StreamedClip, load_clip, open_clip
 from core.errors import AudioError
 
 SECONDS = 60.3
@@ -125,7 +125,7 @@ def test_the_limits_end_is_still_accepted() -> None:
 
 
 def test_the_flac_for_players_holds_the_clip(streamed: StreamedClip, decoded: DecodedClip) -> None:
-    encoder = FlacEncoder()
+    encoder = SoundEncoder("FLAC")
     spans = [(0, 100_000), (100_000, streamed.samples)]
     passed = np.concatenate(list(encoder.through(streamed.segments(spans))))
     assert np.array_equal(passed, decoded.waveform)

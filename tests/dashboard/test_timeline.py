@@ -71,7 +71,7 @@ def test_the_cells_are_the_probabilities():
     picture = ClipPicture(2.0, np.zeros(2), np.zeros(2), np.array([[0, -20], [-80, 0]], np.int8))
     sides = over_time((0.0, 0.5, 1.0, 0.2), (0.1, 0.25, 0.75, 0.2)), over_time((0.4, 0.0, 0.0, 0.0), step=2.0)
     data = charts.timeline_data(
-        sides, ("A", "B"), [(289, "kept"), (0, "lost")], picture=picture, palette=LIGHT
+        sides, ("A", "B"), [(289, "kept"), (0, "lost")], duration_s=2.0, picture=picture, palette=LIGHT
     )
     first, second = data["networks"]
     assert unpacked(first["edges"], "<f4").tolist() == [0, 1, 2]
@@ -87,8 +87,12 @@ def test_too_many_cells_are_pooled_by_their_maximum():
     rows = np.zeros((20_000, 4), np.float32)
     rows[12_345, 2] = 1.0
     side = Timeline("", NAMES, np.arange(20_001) / 2, rows)
-    picture = ClipPicture(10_000.0, np.zeros(2), np.zeros(2), np.zeros((2, 2), np.int8))
-    data = charts.timeline_data((side, side), ("A", "B"), [(289, "kept")], picture=picture, palette=LIGHT)
+    data = charts.timeline_data(
+        (side, side), ("A", "B"), [(289, "kept")], duration_s=10_000.0, picture=None, palette=LIGHT
+    )
+    assert unpacked(data["spectrogram"]["levels"], "u1").tolist() == [
+        0
+    ]  # an empty place until there is a picture
     edges, cells = (
         unpacked(data["networks"][0][part], kind) for part, kind in (("edges", "<f4"), ("cells", "u1"))
     )

@@ -24,10 +24,15 @@ def test_the_limit_changes_at_one_and_a_half_gigabytes(memory: int | None, megab
 @pytest.mark.parametrize(
     ("megabytes", "said"),
     [
-        (10, "about 1 minutes of 16-bit stereo or 1 of 24-bit"),  # 10 * 2**20 / 176,400 / 60 is 0.99
-        (100, "about 10 minutes of 16-bit stereo or 6 of 24-bit"),  # 104,857,600 / 288,000 / 60 is 6.07
-        (164, "or 10 of 24-bit"),
-        (165, "any WAV of up to 24-bit stereo at 48 kHz"),  # 600 s of it are 172,800,000 bytes, 164.8 MB
+        (
+            50,
+            "about 55 minutes of MP3 or M4A at 128 kbit/s, 5 of 16-bit stereo, or 3 of 24-bit",
+        ),  # 52,428,800 / 16,000 / 60 is 54.6
+        (109, "about 119 minutes of MP3"),  # 114,294,784 / 16,000 / 60 is 119.06
+        (
+            200,
+            "about 120 minutes of MP3 or M4A at 128 kbit/s, 20 of 16-bit stereo, or 12 of 24-bit",
+        ),  # two hours is the longest
     ],
 )
 def test_what_fits(megabytes: int, said: str) -> None:

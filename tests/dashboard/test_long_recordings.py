@@ -1,0 +1,183 @@
+"""Recordings of more than ten minutes: never decoded as a whole, computed by jobs, compared over their rows, and shown as they grow."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soundfile
+from streamlit.testing.v1 import AppTest
+
+import core.audio
+from core.audio import POOL, SAMPLE_RATE, StreamedClip
+from core.errors import AudioError
+from core.tagging import EMBEDDED_PAIR, load_tagger
+from dashboard.server import clips, long_recordings, upload_limit
+from dashboard.server import timelines as timelines_module
+from dashboard.server.server import Server
+from dashboard.server.source import Source
+from dashboard.server.timelines import Pair
+from dashboard.widgets import clip_notes
+
+SECONDS = 605
+
+
+@pytest.fixture(scope="module")
+def beeps() -> bytes:
+    """A little more than ten minutes of 440 Hz, in seconds 100 to 130 and 500 to 530, in a file of 4 kHz."""
+    time_s = np.arange(SECONDS * 4_000) / 4_000
+    sounding = ((time_s >= 100) & (time_s < 130)) | ((time_s >= 500) & (time_s < 530))
+    file = io.BytesIO()
+    soundfile.write(file, 0.3 * sounding * np.sin(2 * np.pi * 440 * time_s), 4_000, format="FLAC")
+    return file.getvalue()
+
+
+@pytest.fixture
+def source(beeps: bytes) -> Source:
+    return Source.of_bytes("beeps.flac", beeps)
+
+
+def waited_for(found: Callable[[], object]) -> None:
+    for _ in range(1200):
+        if found():
+            return
+        time.sleep(0.05)
+    raise AssertionError("not there after a minute")
+
+
+def long_clip(server: Server, source: Source) -> StreamedClip:
+    clip = server.long_clip(source)
+    assert clip is not None
+    return clip
+
+
+def test_a_long_recording_is_its_file(source: Source) -> None:
+    server = Server()
+    clip = long_clip(server, source)
+    assert (clip.duration_s, clip.samples) == (SECONDS, SECONDS * SAMPLE_RATE)
+    assert clip.source is source.data
+    assert server.long_clip(source).source is source.data  # from what is known, without decoding it again
+    assert server.long_clip(Source.of_example("clock", "Clock")) is None
+    with pytest.raises(
+        AudioError, match=r'"beeps.flac" lasts 10\smin 5\ss; up to 10\smin are accepted here\..*Compare'
+    ):
+        server.clip(source)
+    source.recording.data = None
+    with pytest.raises(AudioError, match="no longer in this server's memory"):
+        server.long_clip(source)
+
+
+def test_longer_than_the_longest_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.server.clips.LONGEST_S", 604.0)
+    assert upload_limit.LONGEST_S == 7_200
+    with pytest.raises(AudioError, match="lasts 605 s; recordings of up to 604 s are accepted"):
+        Server().long_clip(source)
+
+
+def test_the_picture_and_the_player_s_file(source: Source) -> None:
+    server = Server()
+    clip, long = long_clip(server, source), server.long_recordings
+    assert long.opened(source, clip) is None
+    long.start(source, clip)
+    waited_for(lambda: long.opened(source, clip))
+    opened = long.opened(source, clip)
+    assert long.status(source) is None
+    samples, rate = soundfile.read(io.BytesIO(opened.sound), dtype="float32")
+    assert (opened.sound_type, rate, len(samples)) == ("audio/ogg", SAMPLE_RATE, clip.samples)
+    loud = np.abs(samples).reshape(SECONDS, SAMPLE_RATE).max(axis=1) > 0.1
+    assert np.flatnonzero(loud).tolist() == [*range(100, 130), *range(500, 530)]
+    # Columns of 17 hops, 0.17 s: the fewest hops with which all of it fits into 3,600.
+    assert opened.picture.levels.shape == (64, -(-(SECONDS * 100 + 1) // 17))
+    column_s = np.arange(opened.picture.levels.shape[1]) * 0.17
+    sounding = opened.picture.levels.max(axis=0) > opened.picture.levels.max() - 40
+    assert column_s[sounding][0] == pytest.approx(100, abs=0.2)
+    assert column_s[sounding][-1] == pytest.approx(530, abs=0.2)
+
+
+def test_rows_grow_and_a_cancelled_or_removed_recording_ends_them(
+    source: Source, embedded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timelines_module, "_FIRST_S", 0.0)
+    server = Server()
+    clip, timelines = long_clip(server, source), server.long_recordings.timelines
+    timelines.start(source, EMBEDDED_PAIR, clip)
+    waited_for(lambda: timelines.known(source, EMBEDDED_PAIR))
+    part = timelines.known(source, EMBEDDED_PAIR)
+    assert not part.complete
+    assert 0 < part.candidate.edges_s[-1] < SECONDS
+    timelines.cancel(source, EMBEDDED_PAIR)
+    waited_for(lambda: not timelines.status(source, EMBEDDED_PAIR).active)
+    assert timelines.status(source, EMBEDDED_PAIR).message == "Stopped."
+    timelines.start(source, EMBEDDED_PAIR, clip)
+    waited_for(lambda: timelines.status(source, EMBEDDED_PAIR).done)
+    source.recording.data = None
+    waited_for(lambda: not timelines.status(source, EMBEDDED_PAIR).active)
+    assert "no longer in this server's memory" in timelines.status(source, EMBEDDED_PAIR).message
+    waited_for(lambda: POOL._busy == 0)  # the decoder is free again
+
+
+def test_a_fifth_job_has_to_wait(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    clip, long = long_clip(server, source), server.long_recordings
+    release, drawn = threading.Event(), server.clip(Source.of_example("clock", "Clock"))
+    monkeypatch.setattr(long_recordings, "drawn", lambda *_: release.wait(20) and drawn)
+    sources = [Source(f"{number}.flac", f"{number}", source.recording) for number in range(5)]
+    for each in sources:
+        long.start(each, clip)
+    statuses = [long.status(each) for each in sources]
+    release.set()
+    waited_for(lambda: all(long.opened(each, clip) for each in sources[:4]))
+    assert [status.active for status in statuses] == [True] * 4 + [False]
+    assert (
+        statuses[4].message == "This server is busy with other long recordings. Try again in a few minutes."
+    )
+
+
+def test_the_tags_of_the_whole_are_the_means_of_the_rows(source: Source, embedded: None) -> None:
+    server = Server()
+    clip = long_clip(server, source)
+    sides = []
+    for number, name in enumerate(EMBEDDED_PAIR):
+        classes = load_tagger(name).classes
+        values = np.zeros((4, len(classes)), np.float32)
+        values[:, 3] = (1.0, 1.0, 0.5, 0.5 - number)
+        sides.append(timelines_module.Timeline(name, classes, np.arange(5.0), values))
+    result = server.long_recordings.comparison(clip, Pair(*sides, complete=True), top_k=5, threshold=0.7)
+    assert result.baseline.probabilities[3] == 0.75
+    assert result.candidate.probabilities[3] == 0.5
+    assert result.agreement.lost == (sides[0].classes.names[3],)
+    assert result.clip is clip
+
+
+def test_the_page(page: AppTest, beeps: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows first, and once all of them are there what a short recording has; here a minute counts as long."""
+    for module in (core.audio, clips, clip_notes):
+        monkeypatch.setattr(module, "MAX_SECONDS", 61.0)
+    samples, rate = soundfile.read(io.BytesIO(beeps))
+    minute = io.BytesIO()
+    soundfile.write(minute, samples[90 * rate : 152 * rate], rate, format="FLAC")
+    page.file_uploader[0].upload("minute.flac", minute.getvalue(), "audio/flac")
+    page.run()
+    assert page.header[0].value == "Tags over time, and then those of the whole recording"
+    assert "computed in the background" in page.info[0].value
+    assert not page.exception
+    for _ in range(300):
+        if page.header[0].value != "Tags over time, and then those of the whole recording":
+            break
+        time.sleep(0.1)
+        page.run()
+    assert not page.exception
+    assert "timeline" in " ".join(each.proto.component_name for each in page.get("bidi_component"))
+    assert [chart.proto.spec for chart in page.get("plotly_chart")]
+    labels = [element.proto.label for element in page.get("download_button")]
+    assert labels == [
+        "CSV",
+        "JSON",
+        "Audacity labels, Demo CNN14",
+        "Audacity labels, Demo E-PANNs",
+    ]  # of its events alone
+    assert "are the means over these" in page.info[0].value
