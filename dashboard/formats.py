@@ -35,16 +35,21 @@ def file_size(size_bytes: float) -> str:
 
 
 def energy(kwh: float) -> str:
-    """Energy in watt-hours: 519.3 -> '519 kWh', 0.0123 -> '12 Wh'."""
-    return prefixed(1e3 * kwh, "Wh").replace(" ", NBSP)
+    """Energy in watt-hours, to three digits: 519.3 -> '519 kWh', 0.0123 -> '12.3 Wh', 0.0000154 -> '15.4 mWh'."""
+    return _three_digits(1e3 * kwh, "Wh")
 
 
 def mass(kg: float) -> str:
-    """A mass: 0.0123 -> '12 g', 231.1 -> '231 kg', 1520 -> '1.52 t'."""
-    tonnes = kg / 1e3
-    if 0.9995 <= tonnes < 999.5:
-        return f"{three_digits(tonnes)}{NBSP}t"
-    return (prefixed(tonnes, "t") if tonnes >= 999.5 else prefixed(1e3 * kg, "g")).replace(" ", NBSP)
+    """A mass, to three digits: 0.0123 -> '12.3 g', 231.1 -> '231 kg', 1520 -> '1.52 t'."""
+    return _three_digits(1e3 * kg, "g") if kg < 999.5 else _three_digits(kg / 1e3, "t")
+
+
+def _three_digits(value: float, unit: str) -> str:
+    if value >= 999.5:
+        return prefixed(value, unit).replace(" ", NBSP)
+    if value >= 0.9995:
+        return f"{three_digits(value)}{NBSP}{unit}"
+    return f"{three_digits(1e3 * value)}{NBSP}m{unit}" if value else f"0{NBSP}{unit}"
 
 
 def whole(value: int) -> str:
@@ -83,6 +88,11 @@ def minutes(value_s: float) -> str:
     """How long something took, in whole seconds: 12.3 -> '12 s', 83 -> '1 min 23 s', 300 -> '5 min'."""
     whole_s = round(value_s)
     return f"{whole_s}{NBSP}s" if whole_s < 60 else seconds(whole_s)
+
+
+def duration(value_s: float) -> str:
+    """How long something would take, to three digits of hours: 83 -> '1 min 23 s', 12500 -> '3.47 h'."""
+    return minutes(value_s) if value_s < 3599.5 else f"{three_digits(value_s / 3600)}{NBSP}h"
 
 
 def time_left(value_s: float) -> str:

@@ -18,7 +18,7 @@ from core.batch.dataset import Settings, row_schema, rows_folder
 from core.classes import audioset
 
 NETWORKS = ("demo-cnn14", "demo-epanns")
-TOP, PARTS = 5, 10
+TOP, PART_CLIPS = 5, 1000  # a part file as `pannscope batch` writes them
 NAMES = np.array([each.name for each in audioset()])
 
 
@@ -58,8 +58,10 @@ def main() -> None:
     for network, name in enumerate(NETWORKS):
         folder = chosen.rows / rows_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        for number, clips in enumerate(np.array_split(np.arange(chosen.clips), PARTS)):
-            file = folder / f"part-1of1-{number:05d}of{PARTS:05d}.parquet"
+        starts = range(0, chosen.clips, PART_CLIPS)
+        for number, start in enumerate(starts):
+            clips = np.arange(start, min(start + PART_CLIPS, chosen.clips))
+            file = folder / f"part-1of1-{number + 1:05d}of{len(starts):05d}.parquet"
             parquet.write_table(part(clips, (number, network)), file, compression="zstd")
 
 

@@ -6,6 +6,7 @@ Classes, thresholds and paths are bound as parameters, never written into SQL, a
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,18 +31,26 @@ SHOWN = 200
 BOTH, EITHER, FIRST, SECOND = "both", "either", "first", "second"
 
 # Of a tag that a network does not list no more is known than that its probability is at most the last one listed: such a difference is a lower bound.
-_DIFFERENCE = """list_max(list_concat(
-    list_transform(list_zip(tags_a, p_a), lambda x: abs(x[2] - coalesce(p_b[list_position(tags_b, x[1])], least(x[2], p_b[-1])))),
-    list_transform(list_zip(tags_b, p_b), lambda x: abs(x[2] - coalesce(p_a[list_position(tags_a, x[1])], least(x[2], p_a[-1]))))))"""
-_SIDE = "SELECT clip AS clip_{0}, path AS path_{0}, start_s AS start_{0}, end_s AS end_{0}, tags[1:64] AS tags_{0}, tag_probabilities[1:64] AS p_{0} FROM read_parquet(?, hive_partitioning = false)"
-_SAME = "clip_a IS NOT DISTINCT FROM clip_b AND start_a IS NOT DISTINCT FROM start_b"
+_DIFFERENCE = """greatest(
+    list_max(list_transform(tags_a, lambda tag, i: abs(p_a[i] - coalesce(p_b[list_position(tags_b, tag)], least(p_a[i], p_b[-1]))))),
+    list_max(list_transform(tags_b, lambda tag, i: abs(p_b[i] - coalesce(p_a[list_position(tags_a, tag)], least(p_b[i], p_a[-1]))))))"""
+# A row of a network: a number that follows from its clip and start is quicker to look up than both are.
+_KEY = "hash(clip::VARCHAR, start_s::DOUBLE)"
+_FILES = "FROM read_parquet(?, hive_partitioning = false)"
+_LENGTHS = f"SELECT end_s::DOUBLE - start_s::DOUBLE AS s {_FILES}"
+_SIDE = (
+    f"(SELECT {{distinct}} {_KEY} AS key, clip::VARCHAR AS clip, path::VARCHAR AS path, start_s::DOUBLE AS start_s, end_s::DOUBLE AS end_s, "
+    f"tags[1:64] AS tags, tag_probabilities[1:64] AS p {_FILES})"
+)
+_DISTINCT = "DISTINCT ON (clip::VARCHAR, start_s::DOUBLE)"
+# Written as an inequality, since DuckDB would look up by an equality as well, and take half as long again.
+_SAME = "a.key = b.key AND (a.clip <> b.clip OR a.start_s <> b.start_s) IS NOT TRUE"
 
 _LABELS = """SELECT tag, sum(n) FILTER (side = 1), sum(n) FILTER (side = 2) FROM (
     SELECT 1 AS side, tag, count(*) AS n FROM (SELECT unnest(tags_a) AS tag, unnest(p_a) AS p FROM pair) WHERE p BETWEEN ? AND 1 GROUP BY tag
     UNION ALL
     SELECT 2, tag, count(*) FROM (SELECT unnest(tags_b) AS tag, unnest(p_b) AS p FROM pair) WHERE p BETWEEN ? AND 1 GROUP BY tag)
     GROUP BY tag ORDER BY sum(n) DESC, tag"""  # to DuckDB NaN is greater than any number, so not BETWEEN
-_LOOKED_UP = f"(SELECT DISTINCT ON (clip_a, start_a) * FROM a) JOIN (SELECT DISTINCT ON (clip_b, start_b) * FROM b) ON {_SAME}"
 
 Pair = tuple[str, str]
 
@@ -88,6 +97,8 @@ class Corpus:
     ----------
     models : tuple of str
         The networks that have rows.
+    nbytes : int
+        What DuckDB holds in memory of the rows that were read last.
     """
 
     def __init__(self, folder: str) -> None:
@@ -109,7 +120,7 @@ class Corpus:
         self._spill = tempfile.TemporaryDirectory(prefix="pannscope-")
         self._lock = threading.Lock()
         self._paired: Pair | None = None
-        self._labels: dict[float, list[tuple[str, int, int]]] = {}
+        self.nbytes = 0
         self._database = duckdb.connect(
             ":memory:",
             config={
@@ -135,38 +146,44 @@ class Corpus:
         """Hold the database while it has the rows of two networks, or of one twice; they are read unless they were the last ones."""
         with self._lock:
             if self._paired != pair:
-                self._paired, self._labels = None, {}
+                self._paired = None
                 self._read_pair(pair)
                 self._paired = pair
+                held = self._ask("SELECT sum(memory_usage_bytes) FROM duckdb_memory()", [])
+                self.nbytes = int(held[0][0] or 0)
             yield
 
     def _read_pair(self, pair: Pair) -> None:
         sides = [self._files[name] for name in pair]
-        for rows in ("a POSITIONAL JOIN b", _LOOKED_UP):
-            self._ask(
-                f"CREATE OR REPLACE TEMP TABLE sides AS WITH a AS ({_SIDE.format('a')}), b AS ({_SIDE.format('b')}) "
-                f"SELECT * FROM {rows}",
-                sides,
-            )
-            # one run writes both networks' rows in one order; of other runs the rows have to be looked for
-            if not self._ask(f"SELECT count(*) FROM sides WHERE NOT ({_SAME})", [])[0][0]:
-                break
+        first, second = (_SIDE.format(distinct=_DISTINCT if self._repeats(files) else "") for files in sides)
         self._ask(
-            f"CREATE OR REPLACE TEMP TABLE pair AS SELECT clip_a::VARCHAR AS clip, path_a::VARCHAR AS path, start_a::DOUBLE AS start_s, "
-            f"end_a::DOUBLE AS end_s, tags_a, p_a, tags_b, p_b, {_DIFFERENCE}::DOUBLE AS difference FROM sides",
-            [],
+            f"CREATE OR REPLACE TEMP TABLE pair AS SELECT *, ({_DIFFERENCE})::DOUBLE AS difference FROM (SELECT a.clip, a.path, a.start_s, a.end_s, "
+            f"a.tags AS tags_a, a.p AS p_a, b.tags AS tags_b, b.p AS p_b FROM {first} a JOIN {second} b ON {_SAME})",
+            sides,
         )
-        self._ask("DROP TABLE sides", [])
+
+    def _repeats(self, files: list[str]) -> bool:
+        """Whether a network may have a row twice, which no run writes: every copy would be joined with every other."""
+        return bool(self._ask(f"SELECT count(*) > count(DISTINCT {_KEY}) {_FILES}", [files])[0][0])
 
     def labels(self, pair: Pair, threshold: float) -> list[tuple[str, int, int]]:
         """Class, rows to which the first network gives it and rows to which the second does, the most frequent first."""
         with self._reading(pair):
-            if threshold not in self._labels:
-                rows = self._ask(_LABELS, [threshold, threshold])
-                self._labels[threshold] = [
-                    (str(tag), int(first or 0), int(second or 0)) for tag, first, second in rows
-                ]
-            return self._labels[threshold]
+            rows = self._ask(_LABELS, [threshold, threshold])
+        return [(str(tag), int(first or 0), int(second or 0)) for tag, first, second in rows]
+
+    def sound_s(self) -> dict[str, float]:
+        """Network -> seconds of sound that it ran on: of windows that overlap, what they have in common counts twice."""
+        with self._lock:
+            return {
+                name: float(
+                    self._ask(f"SELECT sum(s) FILTER (isfinite(s) AND s > 0) FROM ({_LENGTHS})", [files])[0][
+                        0
+                    ]
+                    or 0
+                )
+                for name, files in self._files.items()
+            }
 
     def rows(self, pair: Pair, question: Question) -> tuple[int, list[Row]]:
         """How many rows there are, and the first ``SHOWN`` of them."""
@@ -232,7 +249,7 @@ class Corpus:
 
 
 def part_files(root: Path) -> dict[str, list[str]]:
-    """Network -> its part files, whatever is a link to elsewhere left out.
+    """Network -> its part files, whatever is a link left out. Raises ``OSError`` for a folder that may not be read.
 
     Examples
     --------
@@ -240,11 +257,25 @@ def part_files(root: Path) -> dict[str, list[str]]:
     {}
     """
     found: dict[str, list[str]] = {}
-    whole = root.resolve()
-    for file in sorted(whole.glob(f"clips/model=*/*{SUFFIX}")):
-        if file.resolve() == file:
-            found.setdefault(unquote(file.parent.name.removeprefix("model=")), []).append(str(file))
+    clips = root.resolve() / "clips"
+    for folder in [] if clips.is_symlink() else _entries(clips):
+        if folder.name.startswith("model=") and folder.is_dir(follow_symlinks=False):
+            parts = [file.path for file in _entries(Path(folder)) if _is_part(file)]
+            if parts:
+                found[unquote(folder.name.removeprefix("model="))] = parts
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_part(file: os.DirEntry[str]) -> bool:
+    return file.name.endswith(SUFFIX) and file.is_file(follow_symlinks=False)
 
 
 def _source(root: Path) -> Path | None:

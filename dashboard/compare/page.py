@@ -20,6 +20,7 @@ from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, clip_notes, tables
 from dashboard.widgets.download_buttons import comparison_downloads
+from dashboard.widgets.energy import ICON, TITLE
 
 _ABOUT = """
 Both networks run on the same waveform: mixed to mono, and resampled to 32 kHz or to the network's own rate. Most networks turn it into a
@@ -109,7 +110,7 @@ def _result(
     )
     over_time.draw()
     time_place = sections.costs(settings)
-    energy_place = st.expander("Energy, an estimate", icon=":material/bolt:")
+    energy_place = st.expander(TITLE, icon=ICON)
     measures, all_tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
         sections.agreement(comparison, titles)

@@ -6,14 +6,19 @@ import pandas as pd
 import streamlit as st
 
 from core import settings
-from core.batch.query import BOTH, EITHER, FIRST, MEMORY, SECOND, SHOWN, Corpus, Pair, Question, Row
+from core.batch.query import BOTH, EITHER, FIRST, MEMORY, SECOND, SHOWN, Pair, Question, Row
 from core.errors import PannscopeError
 from dashboard import formats
-from dashboard.corpus.opened import is_local, open_corpus
+from dashboard.corpus import energy
+from dashboard.corpus.opened import is_local
+from dashboard.server.corpora import DataSet
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import query_params
 from dashboard.widgets.threshold import choose_threshold
+
+_CLIP_PX, _TAGS_PX = 190, 260
+"""Columns of the rows: with these, both networks' tags show at 1440 px."""
 
 _ABOUT = f"""
 The data set is a folder that `pannscope batch RECORDINGS --out FOLDER -m ONE -m ANOTHER` has written. Its rows are clips, or windows of clips, with the likeliest tags of
@@ -34,7 +39,7 @@ def page() -> None:
     if folder:
         try:
             with st.spinner("Reading the data set"):
-                corpus = open_corpus(folder)
+                corpus = get_server().corpora.data_set(folder)
             _corpus(corpus)
         except PannscopeError as error:
             st.error(formats.escaped(str(error)), icon=":material/error:")
@@ -60,12 +65,12 @@ def _field() -> str:
     return folder
 
 
-def _corpus(corpus: Corpus) -> None:
+def _corpus(corpus: DataSet) -> None:
     pair, question = _filters(corpus)
     total = corpus.count(pair)
     count, rows = corpus.rows(pair, question)
     st.header(_headline(pair, question, count, total), anchor=False)
-    left, right = st.columns([7, 5], gap="medium")
+    left, right = st.columns([2, 1], gap="medium")
     with left:
         row = _rows(pair, rows, question)
         if count > len(rows):
@@ -74,9 +79,10 @@ def _corpus(corpus: Corpus) -> None:
             _play(corpus, row)
     with right:
         _labels(corpus, pair, question.threshold)
+    energy.section(corpus)
 
 
-def _filters(corpus: Corpus) -> tuple[Pair, Question]:
+def _filters(corpus: DataSet) -> tuple[Pair, Question]:
     names = corpus.models
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         first = st.selectbox("Network", names, key="corpus_first")
@@ -148,6 +154,8 @@ def _rows(pair: Pair, rows: list[Row], question: Question) -> Row | None:
         column_config={
             "Difference": st.column_config.NumberColumn(format="%.2f", width="small"),
             "From (s)": st.column_config.NumberColumn(format="%.1f", width="small"),
+            "Clip": st.column_config.TextColumn(width=_CLIP_PX),
+            **{name: st.column_config.TextColumn(width=_TAGS_PX) for name in pair},
         },
     )
     chosen = event["selection"]["rows"]
@@ -163,7 +171,7 @@ def _tags(listed: tuple[tuple[str, float], ...], threshold: float) -> str:
     )
 
 
-def _play(corpus: Corpus, row: Row) -> None:
+def _play(corpus: DataSet, row: Row) -> None:
     file = corpus.recording(row.path)
     if file is None:
         st.caption(
@@ -179,7 +187,7 @@ def _play(corpus: Corpus, row: Row) -> None:
     st.audio(opened.sound, format=opened.sound_type, start_time=row.start_s, alt=f"Player of {file.name}")
 
 
-def _labels(corpus: Corpus, pair: Pair, threshold: float) -> None:
+def _labels(corpus: DataSet, pair: Pair, threshold: float) -> None:
     """Every class with the rows to which each network gives it."""
     counted = corpus.labels(pair, threshold)
     columns: dict[str, list[object]] = {

@@ -11,6 +11,7 @@
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
     server.timelines                     two networks' tags over time;  .long_clip(source), .long_recordings  of more than ten minutes
     server.live                          visitors' microphones
+    server.corpora.data_set(folder)      a data set of ``pannscope batch``
     server.healing                       training a pruned network, one at a time;  .jobs, .downloads  other work in the background
 
 Every result is cached under content hashes and settings, so that a moved slider computes nothing twice, and no clip or file can get
@@ -31,6 +32,7 @@ from core.tagging import Tagger
 from core.tags import Tags
 from dashboard.server.cache import ByteLruCache
 from dashboard.server.clips import Clips, OnShare
+from dashboard.server.corpora import Corpora
 from dashboard.server.downloads import Downloads
 from dashboard.server.filters import Filters
 from dashboard.server.healing import Healer
@@ -66,6 +68,8 @@ class Server:
             _TAG_BYTES, lambda tags: 512 + int(tags.probabilities.nbytes)
         )
         self._timings = Timings(self.queue, self.engine_builder)
+
+        self.corpora = Corpora(self.memory_pressure)
 
         clips = Clips(self.queue, self.memory_pressure)
         self.clip, self.long_clip = clips.clip, clips.long_clip
@@ -141,8 +145,8 @@ class Server:
         agreed = agreement(baseline, candidate, top_k=top_k, threshold=threshold)
         return Comparison(clip, baseline, candidate, agreed)
 
-    def latencies(self, names: tuple[str, str]) -> tuple[Timed, ...]:
-        """The times of two networks on this machine, measured together."""
+    def latencies(self, names: tuple[str, ...]) -> tuple[Timed, ...]:
+        """The times of networks on this machine, measured together."""
         key = tuple(self._models.key(name) for name in names)
         return self._timings.measure(key, lambda: [self.tagger(name) for name in names])
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
+from core import settings
 from core.audio import POOL
+from core.errors import DataError
 from core.runtime.background import BackgroundTask
 
 _LIBRARIES = ("plotly.graph_objects", "plotly.io", "pandas", "pyarrow")
@@ -28,7 +31,7 @@ def _load(cancelled: threading.Event) -> None:
 
 
 def _steps() -> Iterator[None]:
-    """Start the decoder, and compute what the front page opens with: the pair's tags of the first example, and their times."""
+    """Start the decoder; compute what the front page opens with, the pair's tags of the first example and their times; read the operator's data set."""
     from core.examples import EXAMPLES  # imported here, since torch is what takes the time
     from core.runtime.memory import drop_library_pages
     from core.tagging import default_pair
@@ -48,3 +51,8 @@ def _steps() -> Iterator[None]:
     drop_library_pages()  # what importing touched
     _ = server.clip(source).sound
     server.latencies(names)
+    yield
+    folder = settings.corpus()
+    if folder:
+        with suppress(DataError):  # the page says it
+            server.corpora.data_set(folder).prepare()

@@ -79,6 +79,29 @@ def test_the_same_from_files_in_another_order(folder: Path) -> None:
     assert corpus.count(PAIR) == 4
 
 
+def test_rows_that_are_there_twice_count_once(folder: Path) -> None:
+    """No run writes them; joined with each other, a thousand copies on both sides would be a million rows."""
+    before = asked(Corpus(str(folder)), None, 0.2)
+    for model in ("one", "two%2F2"):
+        file = next(folder.glob(f"clips/model={model}/*"))
+        parquet.write_table(
+            pyarrow.concat_tables([parquet.read_table(file, partitioning=None)] * 1000),
+            file.with_name("part-2.parquet"),
+        )
+    corpus = Corpus(str(folder))
+    assert asked(corpus, None, 0.2) == before
+    assert corpus.count(PAIR) == 4
+
+
+def test_seconds_of_sound(folder: Path) -> None:
+    """Rows that end before they start, or nowhere, add nothing."""
+    write(
+        folder, "one", {clip: [] for clip in "abcd"}, start_s=[0.0, 5.0, 0.0, 2.0],
+        end_s=[10.0, 12.5, float("inf"), 1.0],
+    )  # fmt: skip
+    assert Corpus(str(folder)).sound_s() == {"one": 17.5, "two/2": 4.0}
+
+
 @pytest.mark.parametrize(
     ("question", "expected"),
     [

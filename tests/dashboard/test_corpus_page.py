@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow
@@ -9,7 +10,11 @@ import pytest
 from pyarrow import parquet
 from streamlit.testing.v1 import AppTest
 
+from core.runtime.machine import threads
+from core.tagging import EMBEDDED_PAIR
+from dashboard import formats
 from dashboard.corpus import opened
+from dashboard.server.server import get_server
 
 pytest.importorskip("duckdb", reason="data sets are read with the extra: pip install 'pannscope[batch]'")
 
@@ -48,6 +53,26 @@ def test_rows_labels_and_filters(rows: Path, monkeypatch: pytest.MonkeyPatch) ->
     page.run()
     assert page.header[0].value == r"Of 50 rows, only demo\-cnn14 gives 20 Rain"
     assert list(page.dataframe[0].value["Clip"]) == [f"{n:02d}.wav" for n in range(20)]
+
+
+def test_energy_of_the_networks_that_are_installed(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 clips of 10 s: 50 times the measured time."""
+    shutil.copytree(rows / "clips" / "model=demo-cnn14", rows / "clips" / "model=elsewhere")
+    monkeypatch.setenv("PANNSCOPE_CORPUS", str(rows))
+    page = AppTest.from_file(PAGE, default_timeout=120).run()
+    assert not page.table
+    page.session_state["corpus_energy"] = True
+    page.run()
+    assert not page.exception
+    assert "Not installed here, and left out: elsewhere." in [text.value for text in page.caption]
+    timed = get_server().known_latencies(EMBEDDED_PAIR)
+    assert timed is not None
+    shown = page.table[0].value
+    assert list(shown["Network"]) == [r"demo\-cnn14", r"demo\-epanns"]
+    hours = page.number_input(key="corpus_hours").value
+    assert hours == pytest.approx(500 / 3600, abs=5e-5)
+    wh = [hours * 360 * t.latency.median_ms / 1e3 * 3.5 * threads() * 1.56 / 3600 for t in timed]
+    assert list(shown["Energy"]) == [formats.energy(each / 1e3) for each in wh]
 
 
 def test_a_public_server_reads_no_folder_that_a_visitor_names() -> None:

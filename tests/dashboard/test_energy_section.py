@@ -1,4 +1,4 @@
-"""Energy on the Compare page: figures recomputed by hand from fields that can be edited."""
+"""Energy on the Compare and Corpus pages: figures recomputed by hand from fields that can be edited."""
 
 from __future__ import annotations
 
@@ -50,10 +50,53 @@ def test_without_a_counter_the_power_is_stated_and_sourced() -> None:
         assert source in shown
 
 
+def corpus_script() -> None:
+    from core.profiling import Latency
+    from dashboard.corpus import energy
+    from dashboard.server.timing import Timed
+
+    times = {"one": 100.0, "two_2": 50.0}
+    energy.estimates(
+        {
+            name: Timed(Latency(each, each, each, each, each, 7), "torch", "", False, 36.0)
+            for name, each in times.items()
+        },
+        sound_s=7200.0,
+    )
+
+
+def test_a_data_set_by_hand() -> None:
+    """1,000 h are 360,000 clips of 10 s: at 0.1 s each 36,000 s, × 36 W × 1.5 = 1.944 MJ = 0.54 kWh, at 400 g 216 g."""
+    page = AppTest.from_function(corpus_script).run()
+    assert not page.exception
+    assert page.number_input(key="corpus_hours").value == 2.0
+    page.number_input(key="energy_pue").set_value(1.5)
+    page.number_input(key="energy_grid").set_value(400.0)
+    page.number_input(key="corpus_hours").set_value(1000.0)
+    page.run()
+    shown = page.table[0].value.map(lambda text: text.replace(formats.NBSP, " ")).to_numpy().tolist()
+    assert shown == [
+        ["one", "100 ms", "10.0 h", "540 Wh", "216 g"],
+        [r"two\_2", "50 ms", "5.00 h", "270 Wh", "108 g"],
+    ]
+
+
+def test_energies() -> None:
+    shown = [
+        formats.energy(kwh).replace(formats.NBSP, " ") for kwh in (0, 1.54e-5, 0.00099949, 0.0009996, 519.3)
+    ]
+    assert shown == ["0 Wh", "15.4 mWh", "999 mWh", "1.00 Wh", "519 kWh"]
+
+
+def test_durations() -> None:
+    shown = [formats.duration(s).replace(formats.NBSP, " ") for s in (0.4, 83, 3599.4, 3599.6, 12_500)]
+    assert shown == ["0 s", "1 min 23 s", "59 min 59 s", "1.00 h", "3.47 h"]
+
+
 def test_masses() -> None:
     assert [formats.mass(kg).replace(formats.NBSP, " ") for kg in (0, 0.0123, 999.4, 999.6, 1520)] == [
         "0 g",
-        "12 g",
+        "12.3 g",
         "999 kg",
         "1.00 t",
         "1.52 t",
