@@ -36,7 +36,7 @@ def section(measured: Sequence[Timed]) -> None:
     city = formats.plural(sensors, "sensor") if sensors == 1 else f"{formats.whole(sensors)} sensors"
     with st.grid(4, min_column_width=energy.MIN_FIELD_PX, gap="small"):
         for title, clips in (
-            (f"a million clips of {CLIP_S:.0f} s", _MILLION),
+            (f"a million clips of {CLIP_S:.0f}{formats.NBSP}s", _MILLION),
             (f"{city} for a year", recorded),
         ):
             first, second = (factors.of(timed, clips * CLIP_S) for timed in measured)

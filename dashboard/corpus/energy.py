@@ -65,8 +65,8 @@ def estimates(measured: Mapping[str, Timed], sound_s: float) -> None:
         pd.DataFrame(
             {
                 "Network": [formats.escaped(name) for name in measured],
-                f"{CLIP_S:.0f} s here": [formats.milliseconds(timed.latency.median_ms) for timed in timings],
-                "All of it": [formats.duration(energy.busy_s(timed, asked_s)) for timed in timings],
+                f"Time, {CLIP_S:.0f} s": [formats.milliseconds(timed.latency.median_ms) for timed in timings],
+                "Time, all": [formats.duration(energy.busy_s(timed, asked_s)) for timed in timings],
                 "Energy": [formats.energy(result.kwh) for result in results],
                 "CO₂": [formats.mass(result.kg_co2) for result in results],
             }

@@ -17,8 +17,8 @@ from dashboard.server.source import Source
 from dashboard.widgets import query_params
 from dashboard.widgets.threshold import choose_threshold
 
-_CLIP_PX, _TAGS_PX = 190, 260
-"""Columns of the rows: with these, both networks' tags show at 1440 px."""
+# Both networks' tags show without scrolling, from a window of 1024 px on; there the labels stand below.
+_ROWS_PX, _CLIP_PX, _TAGS_PX = 840, 190, 260
 
 _ABOUT = f"""
 The data set is a folder that `pannscope batch RECORDINGS --out FOLDER -m ONE -m ANOTHER` has written. Its rows are clips, or windows of clips, with the likeliest tags of
@@ -70,14 +70,15 @@ def _corpus(corpus: DataSet) -> None:
     total = corpus.count(pair)
     count, rows = corpus.rows(pair, question)
     st.header(_headline(pair, question, count, total), anchor=False)
-    left, right = st.columns([2, 1], gap="medium")
-    with left:
+    beside = st.container(horizontal=True, gap="medium")
+    with beside.container(width=_ROWS_PX):
         row = _rows(pair, rows, question)
-        if count > len(rows):
-            st.caption(f"The first {SHOWN} of {formats.whole(count)}.")
+        if rows:
+            shown = f"The first {SHOWN} of {formats.whole(count)}. " if count > len(rows) else ""
+            st.caption(f"{shown}A chosen row's clip is played here.")
         if row is not None:
             _play(corpus, row)
-    with right:
+    with beside.container():
         _labels(corpus, pair, question.threshold)
     energy.section(corpus)
 
@@ -159,10 +160,7 @@ def _rows(pair: Pair, rows: list[Row], question: Question) -> Row | None:
         },
     )
     chosen = event["selection"]["rows"]
-    if not chosen or chosen[0] >= len(rows):
-        st.caption("Choose a row to play its clip.")
-        return None
-    return rows[chosen[0]]
+    return rows[chosen[0]] if chosen and chosen[0] < len(rows) else None
 
 
 def _tags(listed: tuple[tuple[str, float], ...], threshold: float) -> str:
