@@ -30,6 +30,20 @@ class ClassRow:
         """The largest of the probabilities."""
         return max(value for value in self.probabilities if value is not None)
 
+    @property
+    def difference(self) -> float | None:
+        """Of two networks the second's probability minus the first's; of more the largest minus the smallest. None unless two have the class.
+
+        Examples
+        --------
+        >>> ClassRow(0, "Speech", (0.75, 0.5)).difference, ClassRow(0, "Speech", (0.75, None, 1.0)).difference
+        (-0.25, 0.25)
+        """
+        known = [value for value in self.probabilities if value is not None]
+        if len(known) < 2:
+            return None
+        return known[1] - known[0] if len(self.probabilities) == 2 else max(known) - min(known)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
@@ -46,10 +60,25 @@ class Comparisons:
     tags: tuple[Tags, ...]
     pairs: tuple[Comparison, ...]
 
+    @classmethod
+    def of(cls, pair: Comparison) -> Comparisons:
+        """Of two networks that were compared."""
+        return cls((pair.baseline, pair.candidate), (pair,))
+
+    @property
+    def clip(self) -> Clip:
+        """The recording."""
+        return self.first.clip
+
     @property
     def first(self) -> Comparison:
         """The first two networks."""
         return self.pairs[0]
+
+    @property
+    def of_baseline(self) -> tuple[Comparison, ...]:
+        """The first network with each of the others."""
+        return self.pairs[: len(self.tags) - 1]
 
     def rows(self) -> list[ClassRow]:
         """Every class that at least one network has, the largest probability first; of equal ones, in AudioSet's order."""
@@ -68,7 +97,7 @@ class Comparisons:
             }
             for pair in self.pairs
         ]
-        others = [tags.document(self.first.clip, top) for tags in self.tags[2:]]
+        others = [tags.document(self.clip, top) for tags in self.tags[2:]]
         return document | {"others": others, "pairwise": pairwise}
 
 

@@ -214,7 +214,7 @@ def _print_every_two(result: Comparisons, top: int) -> None:
     """Three or four networks' first tags beside each other, and a line for every two of them."""
     from core.verdict import headline
 
-    clip, models = result.first.clip, [tags.model for tags in result.tags]
+    clip, models = result.clip, [tags.model for tags in result.tags]
     print_table(
         f"{clip.name} ({clip.duration_s:.1f} s): {headline(result.first, models[0], models[1])}",
         [result.tags[0].output.removesuffix("s"), *models],

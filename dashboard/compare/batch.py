@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.audio import StreamedClip
-from core.compare import Comparison
-from core.errors import PannscopeError
+from core.compare import Agreement
+from core.comparisons import Comparisons
+from core.errors import AudioError, PannscopeError
 from core.tags import Tags
 from core.units import beside_threshold
 from core.verdict import summary
 from dashboard import formats
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
-from dashboard.server.own_networks import title
+from dashboard.server.own_networks import title, titles
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.time_left import TimeLeft
@@ -31,14 +34,16 @@ _FIRST_PX = 420  # of the first result's verdict and chart
 class Outcome:
     """The result for one recording: opened and compared, or an error message, or neither where the work was stopped.
 
-    ``long`` is a recording whose picture and rows are not there yet.
+    ``long`` is a recording whose picture and rows are not there yet; ``left_out`` are the third and fourth networks that could not be
+    compared, with what is said about it.
     """
 
     source: Source
     opened: OpenedClip | None = None
-    comparison: Comparison | None = None
+    comparisons: Comparisons | None = None
     error: str | None = None
     long: StreamedClip | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -46,20 +51,17 @@ class Outcome:
         return (self.opened or self.error or self.long) is not None
 
 
-def titles(settings: Settings) -> tuple[str, str]:
-    """The two models' names for people."""
-    first, second = (title(name) for name in settings.models)
-    return first, second
+def compare_all(sources: Sequence[Source], settings: Settings) -> tuple[list[Outcome], Settings]:
+    """Compare the networks on every recording; one that fails does not stop the others. Shows progress and a button to stop.
 
-
-def compare_all(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
-    """Compare the networks on every recording; one that fails does not stop the others. Shows progress and a button to stop."""
+    A third or fourth network that cannot be compared is left out of all, and of the settings that are returned; that is said.
+    """
     identity = "|".join(source.key for source in sources)
     stopped = st.session_state.get("stopped") == identity
     place, waiting, time_left = st.empty(), st.empty(), TimeLeft()
     outcomes = []
     for number, source in enumerate(sources):
-        if not get_server().has_tags(source, settings.models):
+        if not get_server().has_tags(source, settings.networks):
             if stopped:
                 outcomes.append(Outcome(source))
                 continue
@@ -79,17 +81,34 @@ def compare_all(sources: Sequence[Source], settings: Settings) -> list[Outcome]:
         with place.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Stopped; {formats.plural(left, 'clip')} not done.", width="content")
             st.button("Resume", key="resume", on_click=lambda: st.session_state.pop("stopped", None))
-    return outcomes
+    left_out = {name: said for outcome in outcomes for name, said in outcome.left_out.items()}
+    if left_out:
+        st.error("\n\n".join(map(formats.escaped, left_out.values())), icon=":material/error:")
+        settings = replace(settings, also=tuple(name for name in settings.also if name not in left_out))
+        outcomes = [
+            _compare(outcome.source, settings, waiting) if outcome.comparisons else outcome
+            for outcome in outcomes
+        ]
+    return outcomes, settings
 
 
 def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
     """Draw a sortable table, one row a clip; return the clip to show: the selected row's, or the first that succeeded."""
-    names = titles(settings)
-    first = next((i for i, outcome in enumerate(outcomes) if outcome.comparison), 0)
+    names = titles(settings.networks)
+    first = next((i for i, outcome in enumerate(outcomes) if outcome.comparisons), 0)
     st.markdown(f"**{formats.plural(len(outcomes), 'clip')}** :small[:gray[Select a row to open it.]]")
-    compared = [each.comparison for each in outcomes if each.comparison and not each.comparison.clip.silent]
+    compared = [
+        each.comparisons for each in outcomes if each.comparisons and not each.comparisons.clip.silent
+    ]
     if compared:
-        st.markdown(summary([each.agreement for each in compared], names[1], formats.escaped))
+        # Of a long recording there are the first two networks alone.
+        candidates = zip_longest(*(each.of_baseline for each in compared))
+        st.markdown(
+            "  \n".join(
+                summary([pair.agreement for pair in pairs if pair], name, formats.escaped)
+                for name, pairs in zip(names[1:], candidates, strict=False)
+            )
+        )
     event = st.dataframe(
         frame(outcomes, names),
         hide_index=True,
@@ -101,16 +120,7 @@ def table(outcomes: Sequence[Outcome], settings: Settings) -> Outcome:
         column_config={
             "Clip": st.column_config.TextColumn(pinned=True, width="medium"),
             "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
-            "Kept": st.column_config.NumberColumn(
-                format="percent",
-                width="small",
-                help=f"Of the tags with {formats.probability(settings.threshold)} or more in either network, those that both have.",
-            ),
-            "Lost": st.column_config.TextColumn(help=f"Tags that only {names[0]} has."),
-            "Gained": st.column_config.TextColumn(help=f"Tags that only {names[1]} has."),
-            "Divergence": st.column_config.NumberColumn(
-                format="%.3f", width="small", help="Of all probabilities, in nats; 0 means identical outputs."
-            ),
+            **_columns(names, settings.threshold),
             "Remark": st.column_config.TextColumn(width="large"),
         },
         placeholder=formats.DASH,
@@ -132,28 +142,68 @@ def message(error: PannscopeError, names: Sequence[str]) -> str:
     return said
 
 
-def frame(outcomes: Sequence[Outcome], names: tuple[str, str]) -> pd.DataFrame:
-    """The table's data."""
+def frame(outcomes: Sequence[Outcome], names: Sequence[str]) -> pd.DataFrame:
+    """The table's data: each network's first tag, then how far those after the first agree with it."""
     return pd.DataFrame([_row(outcome, names) for outcome in outcomes])
 
 
-def _row(outcome: Outcome, names: tuple[str, str]) -> dict[str, object]:
-    result, clip = outcome.comparison, outcome.opened.clip if outcome.opened else outcome.long
+def _row(outcome: Outcome, names: Sequence[str]) -> dict[str, object]:
+    result, clip = outcome.comparisons, outcome.opened.clip if outcome.opened else outcome.long
     remark = "Select it for its tags over time." if outcome.long else "" if result else "Not done."
-    columns = names if names[0] != names[1] else (f"{names[0]} (left)", f"{names[1]} (right)")
-    notes = [*clip.notes, *result.baseline.notes] if clip and result else []
-    measured = result.agreement if result and not result.clip.silent else None
+    notes = [*clip.notes, *result.first.baseline.notes] if clip and result else []
+    measured = None if result is None or result.clip.silent else result
+    row: dict[str, object] = {"Clip": outcome.source.name, "Length": clip.duration_s if clip else None}
+    firsts = [_first(tags, measured.first.agreement.threshold) for tags in measured.tags] if measured else []
+    row |= dict(zip_longest(names, firsts))
+    for what in ("Kept", "Lost", "Gained", "Divergence"):
+        figures = [_of(pair.agreement, what) for pair in measured.of_baseline] if measured else []
+        row |= dict(zip_longest([_heading(what, name, names) for name in names[1:]], figures))
+    return row | {"Remark": outcome.error or " ".join(notes) or remark}
+
+
+def _of(agreed: Agreement, what: str) -> object:
+    """One of the table's measures."""
     return {
-        "Clip": outcome.source.name,
-        "Length": clip.duration_s if clip else None,
-        columns[0]: _first(result.baseline, measured.threshold) if result and measured else None,
-        columns[1]: _first(result.candidate, measured.threshold) if result and measured else None,
-        "Kept": measured.kept_share if measured else None,
-        "Lost": " · ".join(measured.lost) if measured else None,
-        "Gained": " · ".join(measured.gained) if measured else None,
-        "Divergence": measured.divergence if measured else None,
-        "Remark": outcome.error or " ".join(notes) or remark,
-    }
+        "Kept": agreed.kept_share,
+        "Lost": " · ".join(agreed.lost),
+        "Gained": " · ".join(agreed.gained),
+        "Divergence": agreed.divergence,
+    }[what]
+
+
+def _heading(what: str, candidate: str, names: Sequence[str]) -> str:
+    """A column's: where there is one candidate, its name is not repeated."""
+    return what if len(names) == 2 else f"{what}, {candidate}"
+
+
+def _columns(names: Sequence[str], threshold: float) -> dict[str, Any]:
+    """How the measures of agreement are shown."""
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    at, baseline = formats.probability(threshold), names[0]
+    configured = {}
+    for candidate in names[1:]:
+        for what, column in (
+            (
+                "Kept",
+                number(
+                    format="percent",
+                    width="small",
+                    help=f"Of the tags with {at} or more by {baseline} or {candidate}, those that both have.",
+                ),
+            ),
+            ("Lost", text(help=f"Tags that {baseline} has and {candidate} does not.")),
+            ("Gained", text(help=f"Tags that {candidate} has and {baseline} does not.")),
+            (
+                "Divergence",
+                number(
+                    format="%.3f",
+                    width="small",
+                    help=f"Of all probabilities of {candidate} from those of {baseline}, in nats; 0 means identical outputs.",
+                ),
+            ),
+        ):
+            configured[_heading(what, candidate, names)] = column
+    return configured
 
 
 def _first(tags: Tags, threshold: float) -> str:
@@ -169,19 +219,42 @@ def _compare(source: Source, settings: Settings, waiting: DeltaGenerator) -> Out
         if long is not None:
             return _long(source, long, settings)
         opened = get_server().clip(source, shown.on_wait, shown.on_share)
-        result = get_server().comparison(
-            source,
-            settings.models,
-            top_k=settings.top_k,
-            threshold=settings.threshold,
-            on_wait=shown.on_wait,
-            on_share=shown.on_share,
-        )
+        result, left_out = _with_others(source, settings, shown)
     except PannscopeError as error:
         return Outcome(source, opened, error=message(error, settings.models))
     finally:
         waiting.empty()
-    return Outcome(source, opened, result)
+    return Outcome(source, opened, result, left_out=left_out)
+
+
+def _with_others(
+    source: Source, settings: Settings, shown: opening.Progress
+) -> tuple[Comparisons, dict[str, str]]:
+    """The pair, and each further network that can be compared with those before it; why the others cannot."""
+
+    def compared(names: Sequence[str]) -> Comparisons:
+        part = len(names) / len(settings.networks)
+        return get_server().comparison(
+            source,
+            names,
+            top_k=settings.top_k,
+            threshold=settings.threshold,
+            on_wait=shown.on_wait,
+            on_share=lambda share, doing: shown.on_share(part * share, doing),
+        )
+
+    names: tuple[str, ...] = settings.models
+    result, left_out = compared(names), dict[str, str]()
+    for name in settings.also:
+        try:
+            result = compared((*names, name))  # the tags of those before it are in the cache
+        except AudioError:
+            raise
+        except PannscopeError as error:
+            left_out[name] = f"{title(name)} is left out. {message(error, (*names, name))}"
+        else:
+            names = (*names, name)
+    return result, left_out
 
 
 def _long(source: Source, clip: StreamedClip, settings: Settings) -> Outcome:
@@ -191,7 +264,7 @@ def _long(source: Source, clip: StreamedClip, settings: Settings) -> Outcome:
     if opened is None or pair is None or not pair.complete:
         return Outcome(source, long=clip)
     result = long.comparison(clip, pair, top_k=settings.top_k, threshold=settings.threshold)
-    return Outcome(source, opened, result)
+    return Outcome(source, opened, Comparisons.of(result))
 
 
 def _progress(number: int, sources: Sequence[Source], identity: str, left_s: float | None) -> None:

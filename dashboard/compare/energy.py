@@ -10,12 +10,12 @@ from core.energy import CLIP_S, sensor_clips
 from dashboard import formats
 from dashboard.server.timing import Timed
 from dashboard.widgets import energy
-from dashboard.widgets.metric_card import metric_card
+from dashboard.widgets.metric_card import metric_cards
 
 _MILLION = 1e6
 
 
-def section(measured: Sequence[Timed]) -> None:
+def section(measured: Sequence[Timed], titles: Sequence[str]) -> None:
     """Fields for the factors and the sensors, and cards of energy and CO2."""
     energy.about()
     with st.grid(5, min_column_width=energy.MIN_FIELD_PX, gap="small"):
@@ -35,13 +35,13 @@ def section(measured: Sequence[Timed]) -> None:
     recorded = sensor_clips(sensors, hours)
     city = formats.plural(sensors, "sensor") if sensors == 1 else f"{formats.whole(sensors)} sensors"
     with st.grid(4, min_column_width=energy.MIN_FIELD_PX, gap="small"):
-        for title, clips in (
+        for what, clips in (
             (f"a million clips of {CLIP_S:.0f}{formats.NBSP}s", _MILLION),
             (f"{city} for a year", recorded),
         ):
-            first, second = (factors.of(timed, clips * CLIP_S) for timed in measured)
-            about = f"For {title}, where every clip of {CLIP_S:.0f} s is tagged once. Estimated from the factors above."
-            metric_card(f"Energy, {title}", (first.kwh, second.kwh), formats.energy, about)
-            metric_card(f"CO₂, {title}", (first.kg_co2, second.kg_co2), formats.mass, about)
+            estimates = [factors.of(timed, clips * CLIP_S) for timed in measured]
+            about = f"For {what}, where every clip of {CLIP_S:.0f} s is tagged once. Estimated from the factors above."
+            metric_cards(f"Energy, {what}", [each.kwh for each in estimates], titles, formats.energy, about)
+            metric_cards(f"CO₂, {what}", [each.kg_co2 for each in estimates], titles, formats.mass, about)
     energy.sources(measured)
     st.caption(f"The sensors record {formats.count(recorded)} clips of {CLIP_S:.0f} s.")

@@ -65,6 +65,8 @@ class OverTime:
             help=f"Each network runs on windows of {SETTINGS.window_s:g} s, and every {SETTINGS.window_s * (1 - SETTINGS.overlap):g} s on the next one; "
             "a window's probabilities are drawn around its middle. Networks with framewise output have a cell every 0.32 s.",
         )
+        if self.settings.also:
+            st.caption(f"Of the first two networks, {self.titles[0]} and {self.titles[1]}.")
         if st.session_state.get(tags.OVER_TIME, self.at_once):
             self._show()
         job_panel(

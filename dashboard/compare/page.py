@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core import verdict
 from core.audio import MAX_SECONDS
-from core.compare import Comparison
+from core.comparisons import Comparisons
 from core.errors import PannscopeError
 from core.windows import Interface
 from dashboard import formats
 from dashboard.compare import batch, energy, long, published_networks, sections, several, tags
 from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings, choose
-from dashboard.server import upload_limit
+from dashboard.server import own_networks, upload_limit
 from dashboard.server.clips import OpenedClip
 from dashboard.server.models import class_names
 from dashboard.server.server import get_server
@@ -52,28 +54,41 @@ def page() -> None:
         sources = clip_input.choose(examples)
     clip_input.unknown_examples(_classes(settings))
     published_networks.networks(settings)
-    outcomes = batch.compare_all(sources, settings)
-    outcome = batch.table(outcomes, settings) if len(outcomes) > 1 else outcomes[0]
+    outcomes, compared = batch.compare_all(sources, settings)
+    outcome = batch.table(outcomes, compared) if len(outcomes) > 1 else outcomes[0]
     if outcome.long is not None:
-        clip_notes.notes(outcome.source, outcome.long, _entries(settings), _classes(settings))
-        long.in_progress(outcome.source, outcome.long, batch.titles(settings), settings)
-    elif outcome.opened is None or outcome.comparison is None:
+        pair = _pair_of(settings)
+        clip_notes.notes(outcome.source, outcome.long, _entries(pair), _classes(pair))
+        long.in_progress(outcome.source, outcome.long, _two(pair), pair)
+    elif outcome.opened is None or outcome.comparisons is None:
         _failed(outcome)
     else:
-        compared = [outcome.comparison for outcome in outcomes if outcome.comparison is not None]
-        done = [each for each in compared if each.clip.duration_s <= MAX_SECONDS]
-        _result(outcome.source, outcome.opened, outcome.comparison, settings, done)
+        every = [outcome.comparisons for outcome in outcomes if outcome.comparisons is not None]
+        done = [each for each in every if each.clip.duration_s <= MAX_SECONDS]
+        _result(outcome.source, outcome.opened, outcome.comparisons, compared, done)
     with st.expander("What am I looking at?", icon=":material/help:"):
         st.markdown(_ABOUT.format(limit=upload_limit.text()))
 
 
 def _classes(settings: Settings) -> frozenset[str]:
     """The classes that at least one of the networks has."""
-    return class_names(settings.baseline) | class_names(settings.candidate)
+    return frozenset().union(*map(class_names, settings.networks))
 
 
 def _entries(settings: Settings) -> list[Interface]:
-    return [get_server().entry(name) for name in settings.models]
+    return [get_server().entry(name) for name in settings.networks]
+
+
+def _two(settings: Settings) -> tuple[str, str]:
+    first, second = own_networks.titles(settings.networks)[:2]
+    return first, second
+
+
+def _pair_of(settings: Settings) -> Settings:
+    """Of a long recording the first two networks are compared alone, which is said where there are others."""
+    if settings.also:
+        st.caption("Of a recording of more than ten minutes the first two networks are compared.")
+    return replace(settings, also=())
 
 
 def _failed(outcome: batch.Outcome) -> None:
@@ -86,49 +101,50 @@ def _failed(outcome: batch.Outcome) -> None:
 def _result(
     source: Source,
     opened: OpenedClip,
-    comparison: Comparison,
+    result: Comparisons,
     settings: Settings,
-    comparisons: list[Comparison],
+    every_clip: list[Comparisons],
 ) -> None:
-    titles = batch.titles(settings)
     is_long = opened.clip.duration_s > MAX_SECONDS
-    clip_notes.notes(source, opened.clip, _entries(settings), _classes(settings), comparison)
-    st.header(verdict.headline(comparison, *titles, formats.escaped), anchor=False)
-    every = None if is_long else several.compare_others(source, comparison, settings)
-    if every is not None:
-        several.answer(every, settings)
+    if is_long:
+        settings = _pair_of(settings)
+    titles, two, pair = own_networks.titles(settings.networks), _two(settings), result.first
+    clip_notes.notes(source, opened.clip, _entries(settings), _classes(settings), result)
+    st.header(verdict.headline(pair, *two, formats.escaped), anchor=False)
+    if settings.also:
+        several.answer(result, titles, settings)
     # The answer comes first in the columns' order, which is the order of a phone.
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        if every is None:
-            tags.answer(comparison, titles, settings)
-        tags.search(comparison, titles, settings)
+        if settings.also:
+            several.every_two(result, titles)
+        else:
+            tags.answer(pair, two, settings)
+        tags.search(result, titles, settings)
     with right:
         sections.recording(source, opened)
-    over_time = OverTime(
-        source, opened.clip, opened.picture, lambda _: comparison, titles, settings, at_once=is_long
-    )
+    over_time = OverTime(source, opened.clip, opened.picture, lambda _: pair, two, settings, at_once=is_long)
     over_time.draw()
-    time_place = sections.costs(settings)
+    time_place = sections.costs(settings, titles)
     energy_place = st.expander(TITLE, icon=ICON)
     measures, all_tags, files = st.tabs(["Agreement", "All tags", "Download"])
     with measures:
-        sections.agreement(comparison, titles)
+        sections.agreements(result, titles)
     with all_tags:
-        tables.all_tags(comparison, titles, settings.categories, in_groups=settings.grouped)
+        tables.all_tags(result, titles, settings.categories, in_groups=settings.grouped)
     with files:
         if is_long:
             st.caption("The events of this recording are under *Over time*, as files for other programs.")
         else:
             st.caption("This clip")
-            comparison_downloads([comparison], "pannscope-clip", every)
-        if len(comparisons) > 1:
-            st.caption(f"All {len(comparisons)} clips")
-            comparison_downloads(comparisons, "pannscope-all")
+            comparison_downloads([result], "pannscope-clip")
+        if len(every_clip) > 1:
+            st.caption(f"All {len(every_clip)} clips")
+            comparison_downloads(every_clip, "pannscope-all")
     try:
         sections.time_here(time_place, settings, titles)
         with energy_place:
-            energy.section(get_server().latencies(settings.models))
+            energy.section(get_server().latencies(settings.networks), titles)
     except PannscopeError as error:
         time_place.error(formats.escaped(str(error)), icon=":material/error:")
 

@@ -11,7 +11,7 @@ from dashboard import formats
 from dashboard.compare.settings import Settings
 from dashboard.server.downloads import DownloadStatus
 from dashboard.server.models import missing_official
-from dashboard.server.own_networks import is_demonstration, title
+from dashboard.server.own_networks import is_demonstration, titles
 from dashboard.server.server import get_server
 from dashboard.widgets import download, pair_select
 from dashboard.widgets.job_panel import job_panel
@@ -68,9 +68,9 @@ def _get(missing: tuple[str, ...]) -> str:
 
 
 def _shown(chosen: Settings, embedded: list[str]) -> str:
-    if len(embedded) == len(chosen.models):
+    if len(embedded) == len(chosen.networks):
         counts = dict.fromkeys(str(checkpoints.entry(name).class_count) for name in embedded)
         classes = " and ".join(counts)
         return f"Shown: demonstration networks with {classes} classes of sound, not the published CNN14 and E-PANNs."
-    first, second = (title(name) for name in chosen.models)
-    return f"Shown: {first} and {second} on the same recording."
+    *others, last = titles(chosen.networks)
+    return f"Shown: {', '.join(others)} and {last} on the same recording."

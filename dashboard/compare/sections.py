@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.audio import Clip
 from core.compare import Comparison
+from core.comparisons import Comparisons
 from core.examples import EXAMPLES
 from core.profiling import Latency
 from dashboard import formats
@@ -21,7 +22,7 @@ from dashboard.server.own_networks import file_bytes
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.widgets import clip_input, engine_text
-from dashboard.widgets.metric_card import card, metric_card
+from dashboard.widgets.metric_card import card, metric_cards
 from dashboard.widgets.theme import palette
 
 _SHARED_SHOWN = 12
@@ -63,44 +64,46 @@ def recording(source: Source, opened: OpenedClip) -> None:
     )
 
 
-def costs(settings: Settings) -> DeltaGenerator:
+def costs(settings: Settings, titles: Sequence[str]) -> DeltaGenerator:
     """Parameters, MACs and file size as cards; returns the place of the fourth, for the time."""
-    first, second = (get_server().costs(name) for name in settings.models)
-    sizes = [file_bytes(name) for name in settings.models]
-    graphs = first.macs is None or second.macs is None  # of an ONNX file the paper's count cannot be made
+    counted = [get_server().costs(name) for name in settings.networks]
+    graphs = any(each.macs is None for each in counted)  # of an ONNX file the paper's count cannot be made
     with st.grid(4, min_column_width=160, gap="small"):
-        metric_card(
+        metric_cards(
             "Parameters",
-            (first.params, second.params),
+            [each.params for each in counted],
+            titles,
             formats.count,
             "Trainable weights: convolutions, batch norms and linear layers. The front end's frozen weights are "
             "left out, as in the papers. "
             + ("Of an ONNX file all weights, since it does not say which were learned. " if graphs else "")
             + "Counted here from the shape of each network.",
         )
-        network = (first.macs_network, second.macs_network)
-        metric_card(
+        network = [each.macs_network for each in counted]
+        metric_cards(
             "MACs for 10 s",
-            network if graphs else (first.macs, second.macs),
+            network if graphs else [each.macs for each in counted],
+            titles,
             formats.count,
             "Multiply-accumulate operations for a clip of 10 s, of convolutions, linear layers and other matrix products alone; an ONNX "
             "file's front end is part of its graph, and of its figure. Counted here."
             if graphs
             else "Multiply-accumulate operations for a clip of 10 s, by the paper's convention: as thop counts, batch norms "
             "included, and the spectrogram as the reference's two convolutions, which pruning leaves alone. "
-            f"Convolutions and linear layers alone: {' and '.join(formats.count(each or 0) for each in network)}. Counted here.",
+            f"Convolutions and linear layers alone: {', '.join(formats.count(each or 0) for each in network)}. Counted here.",
         )
-        metric_card(
+        metric_cards(
             "File size",
-            (sizes[0], sizes[1]),
+            [file_bytes(name) for name in settings.networks],
+            titles,
             formats.file_size,
             "The checkpoint file; 1 MB is 1,000,000 bytes. Demonstration models are stored in half precision.",
         )
         slot = st.empty()
-        if get_server().known_latencies(settings.models) is None:
+        if get_server().known_latencies(settings.networks) is None:
             with slot.container():
-                card("Time here", "measuring …", None, "Both networks are being timed, alternating.")
-    reasons = [f"Not counted: {formats.escaped(each.why)}." for each in (first, second) if each.why]
+                card("Time here", "measuring …", None, "The networks are being timed, alternating.")
+    reasons = [f"Not counted: {formats.escaped(each.why)}." for each in counted if each.why]
     st.caption(
         " ".join(
             [
@@ -112,23 +115,33 @@ def costs(settings: Settings) -> DeltaGenerator:
     return slot
 
 
-def time_here(slot: DeltaGenerator, settings: Settings, titles: tuple[str, str]) -> None:
+def time_here(slot: DeltaGenerator, settings: Settings, titles: Sequence[str]) -> None:
     """The card of the measured time, once everything else stands."""
-    measured = get_server().latencies(settings.models)
-    first, second = (timed.latency for timed in measured)
+    measured = get_server().latencies(settings.networks)
+    latencies = [timed.latency for timed in measured]
+    spreads = ", ".join(f"{name} {_spread(each)}" for name, each in zip(titles, latencies, strict=True))
     fallback = engine_text.fallback(measured)
     with slot.container():
-        metric_card(
+        metric_cards(
             "Time here",
-            (first.median_ms, second.median_ms),
+            [each.median_ms for each in latencies],
+            titles,
             formats.milliseconds,
-            f"{engine_text.conditions(measured)} {titles[0]} {_spread(first)}, {titles[1]} {_spread(second)}.",
+            f"{engine_text.conditions(measured)} {spreads}.",
         )
         if fallback:
             st.caption(fallback)
 
 
-def agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
+def agreements(result: Comparisons, titles: Sequence[str]) -> None:
+    """The tags that count, and the measures of agreement, of the first network with each of the others."""
+    for pair, name in zip(result.of_baseline, titles[1:], strict=True):
+        if len(titles) > 2:
+            st.markdown(f"#### {formats.escaped(f'{titles[0]} and {name}')}")
+        _agreement(pair, (titles[0], name))
+
+
+def _agreement(comparison: Comparison, titles: tuple[str, str]) -> None:
     """The tags that count, and the measures of agreement, each with what it means."""
     measured = comparison.agreement
     threshold = formats.probability(measured.threshold)

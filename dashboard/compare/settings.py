@@ -45,10 +45,15 @@ class Settings:
         """Baseline and candidate."""
         return self.baseline, self.candidate
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All two to four."""
+        return (*self.models, *self.also)
+
 
 def choose() -> Settings:
     """Draw the widgets and read them."""
-    baseline, candidate = pair_select.choose_pair()
+    baseline, candidate = pair_select.choose_pair(others=True)
     also = pair_select.choose_others((baseline, candidate))
     query_params.follow("top_k", query_params.whole(1, _MOST_TAGS), TOP_K)
     top_k = st.slider(

@@ -1,4 +1,4 @@
-"""Both networks' tags as mirrored bars: those that count, and those that a visitor looks for by name."""
+"""Two networks' tags as mirrored bars, or each of more as a panel: those that count, and those that a visitor looks for by name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.class_search import closest_classes, find_classes
-from core.compare import MARKED_FROM, Comparison, Row, rows
+from core.compare import MARKED_FROM, Comparison, Row
+from core.comparisons import Comparisons
 from core.ontology import Place, grouped, other_parents
 from core.units import plural
 from dashboard import formats
 from dashboard.charts.layout import CONFIG
 from dashboard.charts.mirrored_tags import is_marked, mirrored_tags, mirrored_tags_alt
+from dashboard.compare import several
 from dashboard.compare.settings import Settings
 from dashboard.widgets import query_params, tables
 from dashboard.widgets.theme import palette
@@ -47,17 +49,17 @@ def found() -> tuple[int, ...]:
 
 
 @st.fragment
-def search(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> None:
+def search(comparisons: Comparisons, titles: Sequence[str], settings: Settings) -> None:
     """A field for a few letters, and the classes whose names hold them, at most ``MOST_FOUND``; typing draws nothing else again."""
-    shown = _search(comparison, titles, settings)
+    shown = _search(comparisons, titles, settings)
     if shown != found():
         st.session_state["found"] = shown
         if st.session_state.get(OVER_TIME):
             st.rerun()  # the timeline has rows of its own for them
 
 
-def _search(comparison: Comparison, titles: tuple[str, str], settings: Settings) -> tuple[int, ...]:
-    every = rows(comparison.baseline, comparison.candidate)
+def _search(comparisons: Comparisons, titles: Sequence[str], settings: Settings) -> tuple[int, ...]:
+    every = comparisons.rows()
     query_params.follow("find", lambda text: text[:_LONGEST] or None, "")
     text = st.text_input(
         "Find a class",
@@ -84,7 +86,12 @@ def _search(comparison: Comparison, titles: tuple[str, str], settings: Settings)
     more = f" The first {len(shown)} are shown: more letters narrow it down." if having[MOST_FOUND:] else ""
     count = plural(len(having), "class has", "classes have")
     caption = formats.escaped(f"{count} “{text}” in the name.{more} Over time they have the first rows.")
-    _chart(shown, titles, settings, "found_tags", caption)
+    if len(titles) > 2:
+        several.panels(shown, titles, settings, "found_tags")
+        st.caption(caption)
+    else:
+        pair = [Row(row.index, row.name, *row.probabilities) for row in shown]
+        _chart(pair, (titles[0], titles[1]), settings, "found_tags", caption)
     return tuple(row.index for row in shown)
 
 

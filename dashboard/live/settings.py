@@ -28,7 +28,7 @@ class Chosen:
 
 def choose() -> Chosen:
     """Draw the widgets and read them."""
-    names = pair_select.choose_pair()
+    names = pair_select.choose_pair(others=False)
     query_params.follow("sounds", query_params.named(sounds.TITLES), sounds.ALL)
     shown = st.selectbox(
         "Sounds",

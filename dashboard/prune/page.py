@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.comparisons import Comparisons
 from core.errors import PannscopeError
 from core.examples import EXAMPLES
 from core.models.groups import check_prunable
@@ -141,8 +142,8 @@ def _result(cut: Cut) -> None:
         curve_frame.clear()
         return
     with tags_tab:
-        tables.all_tags(compared, (cut.title, tags.PRUNED))
-        comparison_downloads([compared], "pannscope-pruned")
+        tables.all_tags(Comparisons.of(compared), (cut.title, tags.PRUNED))
+        comparison_downloads([Comparisons.of(compared)], "pannscope-pruned")
     timing.time_card(cut, time_card)
     with curve_frame.fill():
         curve.agreement_curve(cut)

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.compare import Comparison
+from core.comparisons import Comparisons
 from core.errors import PannscopeError
 from core.units import THRESHOLD
 from core.verdict import summary
@@ -54,7 +55,9 @@ def verdicts(cut: Cut, slot: Slot) -> None:
         compared, complaints = _compare(cut, sentence)
         if compared:
             _table(compared)
-            comparison_downloads([comparison for _, comparison in compared], "pannscope-pruned-recordings")
+            comparison_downloads(
+                [Comparisons.of(each) for _, each in compared], "pannscope-pruned-recordings"
+            )
     if len(compared) + len(complaints) == len(cut.recordings):
         agreements = [each.agreement for _, each in compared]
         said = [f"**{summary(agreements, 'The pruned network', formats.escaped)}**"] if agreements else []

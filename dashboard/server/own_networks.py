@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,6 +36,7 @@ from core.units import plural
 SUFFIXES = ("safetensors", "pth", "pt", "ckpt", "bin", "onnx")
 
 _HASH_DIGITS = 16
+_SHOWN_DIGITS = 4
 
 IDLE_S = 120.0
 """A network whose visitor's page ran less long ago stays, even where others need room; as with recordings."""
@@ -45,7 +46,10 @@ _SHARE = 4
 
 _UNKNOWN_MEMORY = 4 * 2**30
 
-FULL = "This server's memory for visitors' own networks is in use just now: try again in a few minutes, or use the command line."
+FULL = (
+    "This server's memory for visitors' own networks is in use just now: remove one of yours, try again in a few minutes, or use the "
+    "command line."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +237,21 @@ def title(name: str) -> str:
     """A network's name for people, of the list or of a visitor's own. Raises ``CheckpointError``."""
     own = find_own(name)
     return own.title if own else checkpoints.entry(name).title
+
+
+def titles(names: Sequence[str]) -> tuple[str, ...]:
+    """The titles of networks that are shown together, all different.
+
+    Files of one name get a part of their sha256; the same network twice its places in the sequence. Raises ``CheckpointError``.
+    """
+    shown = [title(name) for name in names]
+    for place, name in enumerate(names):
+        own = find_own(name)
+        if own is not None and any(title(other) == own.title for other in names if other != name):
+            shown[place] = f"{own.title} ({own.tagger.info.sha256[:_SHOWN_DIGITS]})"
+    return tuple(
+        f"{each} ({place})" if shown.count(each) > 1 else each for place, each in enumerate(shown, 1)
+    )
 
 
 def file_bytes(name: str) -> int:

@@ -5,7 +5,7 @@
     server.clip(source)                  a recording, decoded and drawn; as for all that takes long, ``on_share`` is called as it goes on
     server.tagger(name)                  a loaded network; .structure(name), .entry(name), .costs(name) without loading it again
     server.tags(source, name)            its tags;  .has_tags(source, names)
-    server.comparison(source, names, …)  two networks on one clip;  .latencies(names), .known_latencies(names)
+    server.comparison(source, names, …)  two to four networks on one clip;  .latencies(names), .known_latencies(names)
     server.pruned(cut)                   a pruned network (of a ``pruned.PruneRequest``: source, name, plan, repair)
     server.pruned_tags(cut)              its tags;  .pruned_comparison(cut), .pruned_latencies(cut), each with a ``known_`` twin
     server.scores(name, layer, criterion), .all_scores(…), .weight(…), .prototypes(…), .order_dependence(…), .feature_map(…)
@@ -22,10 +22,12 @@ ahead, and may raise to give up.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from core import checkpoints, settings
 from core.audio import Clip
 from core.compare import Comparison, agreement
+from core.comparisons import Comparisons, compare_every_two
 from core.runtime.builder import EngineBuilder
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger
@@ -123,34 +125,34 @@ class Server:
         key = self._models.known_key(name)
         return None if key is None else self._tags.get((source.key, *key))
 
-    def has_tags(self, source: Source, names: tuple[str, str]) -> bool:
-        """Whether both networks' tags are there already."""
+    def has_tags(self, source: Source, names: Sequence[str]) -> bool:
+        """Whether all these networks' tags are there already."""
         return all(self.known_tags(source, name) is not None for name in names)
 
     def comparison(
         self,
         source: Source,
-        names: tuple[str, str],
+        names: Sequence[str],
         *,
         top_k: int,
         threshold: float,
         on_wait: OnWait | None = None,
         on_share: OnShare | None = None,
-    ) -> Comparison:
-        """Both networks on one clip. Raises ``AudioError`` or ``CheckpointError``."""
+    ) -> Comparisons:
+        """Two to four networks on one clip. Raises ``AudioError``, ``CheckpointError`` or ``ModelError``."""
         clip = self.clip(source, on_wait, on_share).clip
-        baseline, candidate = (
-            self.tags(source, name, on_wait, _half(on_share, number)) for number, name in enumerate(names)
-        )
-        agreed = agreement(baseline, candidate, top_k=top_k, threshold=threshold)
-        return Comparison(clip, baseline, candidate, agreed)
+        tags = [
+            self.tags(source, name, on_wait, _part(on_share, number, len(names)))
+            for number, name in enumerate(names)
+        ]
+        return compare_every_two(clip, tags, top_k=top_k, threshold=threshold)
 
     def latencies(self, names: tuple[str, ...]) -> tuple[Timed, ...]:
         """The times of networks on this machine, measured together."""
         key = tuple(self._models.key(name) for name in names)
         return self._timings.measure(key, lambda: [self.tagger(name) for name in names])
 
-    def known_latencies(self, names: tuple[str, str]) -> tuple[Timed, ...] | None:
+    def known_latencies(self, names: Sequence[str]) -> tuple[Timed, ...] | None:
         """The same, if they have been measured."""
         return self._timings.known(tuple(self._models.known_key(name) for name in names))
 
@@ -187,9 +189,9 @@ class Server:
         """The unpruned network beside the pruned one on the cut's clip."""
         clip = self.clip(cut.source, on_wait, on_share).clip
         candidate = self.pruned_tags(
-            cut, on_wait=on_wait, on_progress=on_progress, on_share=_half(on_share, 0)
+            cut, on_wait=on_wait, on_progress=on_progress, on_share=_part(on_share, 0, 2)
         )
-        baseline = self.tags(cut.source, cut.name, on_wait, _half(on_share, 1))
+        baseline = self.tags(cut.source, cut.name, on_wait, _part(on_share, 1, 2))
         return Comparison(clip, baseline, candidate, agreement(baseline, candidate))
 
     def pruned_latencies(self, cut: PruneRequest) -> tuple[Timed, ...]:
@@ -225,9 +227,9 @@ def get_server() -> Server:
         return _server
 
 
-def _half(on_share: OnShare | None, number: int) -> OnShare | None:
-    """Progress of the first (0) or second (1) of two equal pieces of work."""
-    return None if on_share is None else lambda share, doing: on_share((number + share) / 2, doing)
+def _part(on_share: OnShare | None, number: int, count: int) -> OnShare | None:
+    """Progress of one of ``count`` equal pieces of work, the first being 0."""
+    return None if on_share is None else lambda share, doing: on_share((number + share) / count, doing)
 
 
 def _tag(tagger: Tagger, clip: Clip, on_share: OnShare | None) -> Tags:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from core.audio import MAX_SECONDS, Clip
-from core.compare import Comparison, rows
+from core.comparisons import Comparisons
 from core.examples import EXAMPLES, Example
 from core.units import beside_threshold, probability
 from core.windows import Interface, input_notes
@@ -28,7 +28,7 @@ def notes(
     clip: Clip,
     entries: Sequence[Interface],
     classes: Collection[str],
-    comparison: Comparison | None = None,
+    compared: Comparisons | None = None,
 ) -> None:
     """Say what is unusual about the clip, what is done to it for the networks, and whether its class is among their ``classes``.
 
@@ -49,7 +49,7 @@ def notes(
         sentences.append(
             f"“{example.tags[0]}” is not among the {len(classes)} classes of these networks: the tags that they give are of other sounds."
         )
-    elif example and comparison and (unrecognised := _unrecognised(example, comparison)):
+    elif example and compared and (unrecognised := _unrecognised(example, compared)):
         sentences.append(unrecognised)
     # A place also without a note: what follows would otherwise move, from one clip to the next and back, while it is drawn.
     place = st.empty()
@@ -66,14 +66,12 @@ def _done_to(clip: Clip, entry: Interface) -> tuple[str, ...]:
     )
 
 
-def _unrecognised(example: Example, comparison: Comparison) -> str:
-    """That neither network recognises what an example imitates, with the figures that they give it; nothing where one does."""
-    likeliest = next(
-        row for row in rows(comparison.baseline, comparison.candidate) if row.name in example.tags
-    )
-    threshold = comparison.agreement.threshold
+def _unrecognised(example: Example, compared: Comparisons) -> str:
+    """That no network recognises what an example imitates, with the figures that they give it; nothing where one does."""
+    likeliest = next(row for row in compared.rows() if row.name in example.tags)
+    threshold = compared.first.agreement.threshold
     if likeliest.largest >= threshold:
         return ""
-    given = (likeliest.baseline, likeliest.candidate)
-    figures = " and ".join(beside_threshold(value, threshold) for value in given if value is not None)
+    given = [beside_threshold(value, threshold) for value in likeliest.probabilities if value is not None]
+    figures = ", ".join(given[:-1]) + " and " * (len(given) > 1) + given[-1]
     return f"This example imitates “{likeliest.name}”, and these networks do not recognise it at {probability(threshold)}: they give it {figures}."

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from core.compare import Comparison
 from core.comparisons import Comparisons
 from dashboard.widgets import tables
 
@@ -33,15 +32,13 @@ def download_button(
     )
 
 
-def comparison_downloads(
-    comparisons: Sequence[Comparison], name: str, every: Comparisons | None = None
-) -> None:
-    """JSON and CSV of one clip, or of several; JSON of ``every`` network where there are more than two."""
+def comparison_downloads(comparisons: Sequence[Comparisons], name: str) -> None:
+    """JSON and CSV of one clip, or of several, at least one."""
     single = len(comparisons) == 1
     with st.container(horizontal=True, gap="small"):
         download_button(
             "JSON",
-            lambda: tables.json_text(comparisons if every is None else [every]),
+            lambda: tables.json_text(comparisons),
             f"{name}.json" if single else f"{name}.jsonl",
             key=f"json_{name}",
             mime="application/json" if single else "application/x-ndjson",

@@ -15,7 +15,7 @@ def conditions(measured: Sequence[Timed]) -> str:
     used = formats.plural(threads(), "thread")
     whys = dict.fromkeys(timed.why.rstrip(".") for timed in measured)
     return (
-        f"Waveform to probabilities for {TIMED_SECONDS:.0f} s of audio, measured on this machine ({used}), alternating, never both at "
+        f"Waveform to probabilities for {TIMED_SECONDS:.0f} s of audio, measured on this machine ({used}), alternating, never two at "
         f"once: median of {measured[0].latency.repeats} runs after a warm-up. Engine: {formats.without_folders('; '.join(whys))}."
     )
 

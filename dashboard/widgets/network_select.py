@@ -12,7 +12,7 @@ def choose_network() -> str:
     """Draw a choice of the models that can be loaded, and beside it the upload of an own one; return the chosen one's name."""
     place, beside = st.container(), st.container()
     with beside.popover("Your own checkpoint", icon=":material/upload:", type="tertiary"):
-        own_checkpoint.upload(st.container(), "network")
+        own_checkpoint.upload(st.container(), ["network"])
     titles = own_checkpoint.choices()
     names = list(titles)
     first = default_baseline()

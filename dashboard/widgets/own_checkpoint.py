@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Literal, NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -10,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.audio.messages import display_name
 from core.checkpoints.info import NUMBERED
+from core.comparisons import MOST
 from core.errors import CheckpointError, ModelError
 from core.onnx_tagger.network import ASSUMED_LOGITS, ASSUMED_PROBABILITIES, SampleRateError
 from dashboard import formats
@@ -20,13 +22,19 @@ from dashboard.server.own_networks import (
     OwnNetwork,
     get_holds,
     load_own,
+    titles,
     with_labels,
     with_outputs,
 )
 from dashboard.server.server import get_server
 
-MOST = 2
-"""Own networks of a session at a time, the latest: one to compare with another."""
+OTHERS = MOST - 2
+"""Networks that are compared besides a baseline and a candidate."""
+
+Place = Literal["candidate", "baseline", "also", "network"]
+"""The key of a page's select."""
+
+_PLACES: dict[Place, str] = {"candidate": "Candidate", "baseline": "Baseline", "also": "And also"}
 
 _NAMES_SHOWN = 8
 _SELECTS = ("baseline", "candidate", "network")
@@ -38,19 +46,21 @@ _RATES = (16_000, 32_000, 48_000, 44_100, 22_050, 8_000)
 def choices() -> dict[str, str]:
     """The networks that this session can choose from, name -> title: those of the list that can be loaded, then its own."""
     listed = {name: entry.title for name, entry in usable_models().items()}
-    return listed | {name: own.title for name, own in _own().items()}
+    own = list(_own())
+    return listed | dict(zip(own, titles(own), strict=True))
 
 
-def upload(place: DeltaGenerator, chosen: str) -> None:
-    """Draw the upload in ``place``; a network that arrives becomes the value of the select ``chosen``, which is drawn later."""
+def upload(place: DeltaGenerator, places: Sequence[Place]) -> None:
+    """Draw the upload in ``place``; a network that arrives becomes the value of one of these selects, which are drawn later."""
     with place:
+        chosen = places[0] if len(places) == 1 else _choose_place(places)
         largest = int(st.get_option("server.maxUploadSize"))
         file = st.file_uploader(
             f"A network of yours, pruned or not, up to {largest} MB",
             type=list(SUFFIXES),
             key="own_checkpoint",
             help="A safetensors file, one of torch.save, or an ONNX file that takes a waveform. Nothing in it is executed; an ONNX graph runs in "
-            "a process of its own. It is loaded for your session alone, and removed when the session ends or you upload a third one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
+            "a process of its own. It is loaded for your session alone, and removed when the session ends or you upload a fifth one. A larger file (CNN14's own has 327 MB): the command line, or half precision.",
         )
         if file is None:
             if st.session_state.pop(_READ, None) is not None:  # the file was removed from the widget
@@ -64,13 +74,25 @@ def upload(place: DeltaGenerator, chosen: str) -> None:
         own = _own()
         if error := st.session_state.get(_ERROR):
             st.error(formats.escaped(error), icon=":material/error:")
-        for network in own.values():
-            _describe(network)
+        shown = titles(list(own))
+        for network, name in zip(own.values(), shown, strict=True):
+            _describe(network, name)
             if NUMBERED in network.tagger.info.notes:
                 _name_outputs(network)
             _state_outputs(network)
-        if own:
-            st.button("Remove", key="remove_own", icon=":material/close:", type="tertiary", on_click=_remove)
+
+
+def _choose_place(places: Sequence[Place]) -> Place:
+    chosen: Place = st.segmented_control(
+        "Show it as",
+        places,
+        format_func=_PLACES.__getitem__,
+        default=places[0],
+        required=True,
+        key="own_place",
+        help=f"Up to {MOST} networks can be yours.",
+    )
+    return chosen
 
 
 def _own() -> dict[str, OwnNetwork]:
@@ -86,7 +108,7 @@ def _own() -> dict[str, OwnNetwork]:
     return {name: network for name, network in found.items() if network is not None}
 
 
-def _load(file: UploadedFile, chosen: str, sample_rate: int | None = None) -> None:
+def _load(file: UploadedFile, chosen: Place, sample_rate: int | None = None) -> None:
     for key in (_ERROR, _RATE_OF):
         st.session_state.pop(key, None)
     try:
@@ -98,10 +120,19 @@ def _load(file: UploadedFile, chosen: str, sample_rate: int | None = None) -> No
     except CheckpointError as error:
         st.session_state[_ERROR] = str(error)
     else:
-        st.session_state[chosen] = own.name
+        _show(own.name, chosen)
 
 
-def _choose_rate(file: UploadedFile, chosen: str) -> None:
+def _show(name: str, chosen: Place) -> None:
+    """Choose a network in a select; where one takes several and is full, in the place of the last."""
+    if chosen != "also":
+        st.session_state[chosen] = name
+        return
+    others = [other for other in st.session_state.get("also", []) if other != name]
+    st.session_state["also"] = [*others[: OTHERS - 1], name]
+
+
+def _choose_rate(file: UploadedFile, chosen: Place) -> None:
     """Draw the choice of the rate of an ONNX file that does not say it; the file is loaded with it."""
     rate = st.selectbox(
         f"Sample rate of {formats.escaped(display_name(file.name))}",
@@ -169,14 +200,26 @@ def _replace(own: OwnNetwork, by: OwnNetwork) -> NoReturn:
     st.rerun()
 
 
-def _describe(own: OwnNetwork) -> None:
+def _describe(own: OwnNetwork, shown: str) -> None:
     names = own.tagger.classes.names
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     notes = " ".join(own.tagger.info.notes)
-    text = f"{own.title}: {formats.plural(len(names), 'output')} ({', '.join(names[:_NAMES_SHOWN])}{more}). {notes}"
-    st.caption(formats.escaped(text))
+    text = (
+        f"{shown}: {formats.plural(len(names), 'output')} ({', '.join(names[:_NAMES_SHOWN])}{more}). {notes}"
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(formats.escaped(text), width="stretch")
+        st.button(
+            "Remove",
+            key=f"remove {own.name}",
+            icon=":material/close:",
+            type="tertiary",
+            on_click=_remove,
+            args=(own.name,),
+        )
 
 
-def _remove() -> None:
-    st.session_state[_OWN] = {}
+def _remove(name: str) -> None:
+    holds: dict[str, Hold] = st.session_state[_OWN]
+    st.session_state[_OWN] = {other: hold for other, hold in holds.items() if other != name}
     st.session_state.pop(_ERROR, None)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.comparisons import MOST
 from core.tagging import default_pair
 from dashboard.widgets import own_checkpoint, query_params
 
 _WAITING = "pair_to_show"
-_OTHERS = MOST - 2
 
 
 def use_pair(baseline: str, candidate: str) -> None:
@@ -22,10 +20,16 @@ def pair_is_waiting() -> bool:
     return _WAITING in st.session_state
 
 
-def choose_pair() -> tuple[str, str]:
-    """Draw the choices of baseline and candidate, and the upload of an own one; return the chosen ones' names."""
+def choose_pair(*, others: bool) -> tuple[str, str]:
+    """Draw the choices of baseline and candidate, and the upload of an own one; return the chosen ones' names.
+
+    ``others`` says whether the page calls ``choose_others`` as well.
+    """
     selects = st.container()
-    own_checkpoint.upload(st.expander("Your own checkpoint", icon=":material/upload:"), "candidate")
+    places: list[own_checkpoint.Place] = ["candidate", "baseline"]
+    own_checkpoint.upload(
+        st.expander("Your own checkpoint", icon=":material/upload:"), places + ["also"] * others
+    )
     titles = own_checkpoint.choices()
     names = list(titles)
     pair = st.session_state.pop(_WAITING, None)
@@ -70,13 +74,15 @@ def choose_others(pair: tuple[str, str]) -> tuple[str, ...]:
     none: list[str] = []
     query_params.follow("also", lambda text: [name for name in text.split(",") if name in titles], none)
     # without those that were removed, or are in the pair now
-    st.session_state["also"] = [name for name in st.session_state["also"] if name in titles][:_OTHERS]
+    st.session_state["also"] = [name for name in st.session_state["also"] if name in titles][
+        : own_checkpoint.OTHERS
+    ]
     chosen = st.multiselect(
         "And also",
         list(titles),
         format_func=lambda name: titles.get(name, name),
         key="also",
-        max_selections=_OTHERS,
+        max_selections=own_checkpoint.OTHERS,
         persist_state="session",
         placeholder="A third and fourth network",
         help="With more than two, each network has a panel of its own with the same rows, and every two are compared.",

@@ -12,13 +12,18 @@ import streamlit as st
 
 from core.classes import top_categories
 from core.compare import Comparison, Row, rows
-from core.comparisons import Comparisons
+from core.comparisons import ClassRow, Comparisons
 from core.ontology import grouped, other_parents
 from core.units import guarded
 from dashboard import formats
 from dashboard.charts.mirrored_tags import heading_text
 
 _INDENT = "\u2003"  # an em space: a table's cell keeps it
+
+_NAME_PX, _FIGURE_PX = (
+    150,
+    100,
+)  # with two networks a phone shows the whole of both; of more the table is scrolled
 
 BELOW = 3
 """Tags below the threshold that a chart shows: enough to see what comes next; what follows is mostly noise."""
@@ -44,10 +49,10 @@ def in_categories(index: int, categories: Sequence[str]) -> bool:
 
 
 def tag_frame(
-    tag_rows: Iterable[Row], *, baseline: str, candidate: str, in_groups: bool = False
+    tag_rows: Iterable[ClassRow], titles: Sequence[str], *, in_groups: bool = False
 ) -> pd.DataFrame:
-    """Tags with both probabilities and categories; in groups, children are indented below their parents, and headings have no figures."""
-    lines: list[tuple[str, Row | None]] = [(row.name, row) for row in tag_rows]
+    """Tags with each network's probability and categories; in groups, children are indented below their parents, and headings have no figures."""
+    lines: list[tuple[str, ClassRow | None]] = [(row.name, row) for row in tag_rows]
     if in_groups:
         by_index = {row.index: row for _, row in lines if row}
         lines, under = [], 0
@@ -62,8 +67,10 @@ def tag_frame(
     return pd.DataFrame(
         {
             "Tag": [name for name, _ in lines],
-            baseline: [row and row.baseline for row in listed],
-            candidate: [row and row.candidate for row in listed],
+            **{
+                title: [row and row.probabilities[number] for row in listed]
+                for number, title in enumerate(titles)
+            },
             "Difference": [row and row.difference for row in listed],
             about[0]: [row and ", ".join(about[1](row.index)) for row in listed],
         }
@@ -71,57 +78,56 @@ def tag_frame(
 
 
 def all_tags(
-    comparison: Comparison,
-    titles: tuple[str, str],
+    comparisons: Comparisons,
+    titles: Sequence[str],
     categories: Sequence[str] = (),
     *,
     in_groups: bool = False,
 ) -> None:
-    """Every tag as a sortable table."""
-    left, right = titles if titles[0] != titles[1] else (f"{titles[0]} (left)", f"{titles[1]} (right)")
-    listed = tag_frame(
-        shown_rows(comparison, categories=categories), baseline=left, candidate=right, in_groups=in_groups
-    )
+    """Every tag as a sortable table with a column for each network, whose titles are all different."""
+    shown = [row for row in comparisons.rows() if in_categories(row.index, categories)]
+    listed = tag_frame(shown, titles, in_groups=in_groups)
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     st.dataframe(
         listed,
         hide_index=True,
         height=min(420, 38 + 35 * max(1, len(listed))),
         column_config={
-            "Tag": text(width="medium", pinned=True),
-            left: number(format="%.3f", width="small"),
-            right: number(format="%.3f", width="small"),
-            "Difference": number(format="%+.3f", width="small", help=f"{right} minus {left}."),
+            "Tag": text(width=_NAME_PX, pinned=True),
+            **{title: number(format="%.3f", width=_FIGURE_PX) for title in titles},
+            "Difference": number(
+                format="%+.3f" if len(titles) == 2 else "%.3f",
+                width="small",
+                help=f"{titles[1]} minus {titles[0]}."
+                if len(titles) == 2
+                else "The largest of the probabilities minus the smallest.",
+            ),
             "Category": text(help="AudioSet's top-level category, or several."),
             "Also under": text(
                 help="Other parents in AudioSet's ontology; a tag stands under the first one."
             ),
         },
         placeholder=formats.DASH,
-        alt=f"Probabilities of all tags by {left} and {right}",
+        alt=f"Probabilities of all tags by {', '.join(titles)}",
     )
 
 
-def csv_text(comparisons: Sequence[Comparison]) -> str:
-    """Every tag of every clip, one line each: clip, index, tag, both probabilities and their difference."""
+def csv_text(comparisons: Sequence[Comparisons]) -> str:
+    """Every tag of every clip, one line each: clip, index, tag, each network's probability and their difference (``ClassRow.difference``)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    names = (
-        (comparisons[0].baseline.model, comparisons[0].candidate.model)
-        if comparisons
-        else ("baseline", "candidate")
-    )
-    writer.writerow(["clip", "sha256", "index", "tag", *(guarded(name) for name in names), "difference"])
-    for comparison in comparisons:
-        clip = comparison.clip
-        for row in rows(comparison.baseline, comparison.candidate):
-            figures = (row.baseline, row.candidate, row.difference)
+    names = [guarded(tags.model) for tags in comparisons[0].tags]
+    writer.writerow(["clip", "sha256", "index", "tag", *names, "difference"])
+    for each in comparisons:
+        clip = each.clip
+        for row in each.rows():
+            figures = (*row.probabilities, row.difference)
             cells = ["" if value is None else f"{value:.6f}" for value in figures]
             writer.writerow([guarded(clip.name), clip.sha256, row.index, guarded(row.name), *cells])
     return out.getvalue()
 
 
-def json_text(comparisons: Sequence[Comparison | Comparisons]) -> str:
+def json_text(comparisons: Sequence[Comparisons]) -> str:
     """What ``pannscope compare --json`` prints: one document, or one line for each of several clips."""
     if len(comparisons) == 1:
         return json.dumps(comparisons[0].document(), indent=2, ensure_ascii=False)

@@ -10,6 +10,9 @@ import streamlit as st
 
 from dashboard.charts.palette import LIGHT, PALETTES, Palette
 
+NETWORK_COLORS = ("blue", "orange", "green", "violet")
+"""Of the first to the fourth network, as Markdown names them; ``.streamlit/config.toml`` gives them the palette's values."""
+
 _SCRIPT = """
 export default function ({ setTriggerValue }) {
   const app = document.querySelector('[data-testid="stApp"]');

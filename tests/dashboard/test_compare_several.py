@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import checkpoints
+from core.audio import load_clip
 from core.compare import agreement
 from core.comparisons import ClassRow
 from core.examples import EXAMPLES, example_clip
 from core.tagging import load_tagger
 from dashboard.charts.palette import LIGHT
 from dashboard.charts.tag_panels import tag_panel, tag_panel_alt
+from dashboard.formats import NBSP
 from dashboard.server import server as server_module
 from dashboard.server.server import Server
 
@@ -66,6 +69,42 @@ def test_a_third_network_of_the_address_has_a_panel_and_every_two_are_compared(i
     page.multiselect(key="also").set_value([]).run()
     assert "also" not in page.query_params
     assert len(bar_traces(page)) == 2  # the mirrored chart again
+
+
+def test_several_recordings_have_a_row_with_every_network_and_costs_a_line_for_each(
+    installed: None, wav: Callable[..., bytes]
+) -> None:
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["also"] = "cnn14"
+    page.run()
+    clips = {f"{seed}.wav": wav(1.0, seed=seed) for seed in (1, 2)}
+    for name, data in clips.items():
+        page.file_uploader[0].upload(name, data, "audio/wav")
+    page.run()
+    assert not page.exception
+    assert not page.error
+    table = page.dataframe[0].value
+    assert list(table["Clip"]) == list(clips)
+    assert list(table.columns)[2:7] == [
+        "Demo CNN14",
+        "Demo E-PANNs",
+        "CNN14",
+        "Kept, Demo E-PANNs",
+        "Kept, CNN14",
+    ]
+    assert list(table["Demo E-PANNs"]) == list(table["CNN14"])  # one file under two names
+    expected = [
+        agreement(*(load_tagger(name).tag(load_clip(data)) for name in PAIR)).divergence
+        for data in clips.values()
+    ]
+    for name in ("Demo E-PANNs", "CNN14"):
+        assert list(table[f"Divergence, {name}"]) == pytest.approx(expected, rel=1e-4)
+    lines = [text.value.replace(NBSP, " ") for text in page.markdown]
+    parameters = [text for text in lines if "**1.66 M**" in text]
+    assert parameters == [
+        f":small[:{color}[{title}]]  \n**1.66 M** :gray-badge[−68.5 %]"
+        for color, title in (("orange", "Demo E\\-PANNs"), ("green", "CNN14"))
+    ]
 
 
 def test_a_network_without_a_class_says_so_in_its_panel() -> None:

@@ -7,13 +7,15 @@ from streamlit.testing.v1 import AppTest
 from dashboard import formats
 
 
-def script(watts: float | None) -> None:
+def script(watts: float | None, networks: int) -> None:
     from core.profiling import Latency
     from dashboard.compare import energy
     from dashboard.server.timing import Timed
 
+    times = (100.0, 50.0, 25.0)[:networks]
     energy.section(
-        [Timed(Latency(each, each, each, each, each, 7), "torch", "", False, watts) for each in (100.0, 50.0)]
+        [Timed(Latency(each, each, each, each, each, 7), "torch", "", False, watts) for each in times],
+        ("A", "B", "C")[:networks],
     )
 
 
@@ -27,7 +29,7 @@ def figures(page: AppTest) -> list[str]:
 
 def test_figures_follow_the_fields() -> None:
     """100 ms × 1e6 × 36 W × 1.5 = 5.4 MJ = 1.5 kWh, at 400 g 600 g; 10 sensors × 365 × 24 × 360 clips are 31.536 times as many."""
-    page = AppTest.from_function(script, args=(36.0,)).run()
+    page = AppTest.from_function(script, args=(36.0, 2)).run()
     assert not page.exception
     assert page.number_input(key="energy_watts").value == 36.0
     page.number_input(key="energy_pue").set_value(1.5)
@@ -42,8 +44,16 @@ def test_figures_follow_the_fields() -> None:
     ]
 
 
+def test_a_third_network_has_a_line_in_every_card() -> None:
+    page = AppTest.from_function(script, args=(36.0, 3)).run()
+    shown = [text.value.replace(formats.NBSP, " ") for text in page.markdown if ":green[" in text.value]
+    assert len(shown) == 4
+    assert shown[0].startswith(":small[:green[C]]  \n**")
+    assert all(text.endswith(":gray-badge[−75.0 %]") for text in shown)
+
+
 def test_without_a_counter_the_power_is_stated_and_sourced() -> None:
-    page = AppTest.from_function(script, args=(None,)).run()
+    page = AppTest.from_function(script, args=(None, 2)).run()
     shown = " ".join(text.value for text in page.caption)
     assert shown.startswith("An estimate, not a measurement")
     for source in ("Cloud Carbon Footprint", "Uptime Institute", "IEA", "no energy counter (RAPL)"):

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soxr
 import torch
 from streamlit.testing.v1 import AppTest
 
 from core.errors import CheckpointError, ModelError
+from core.examples import example_clip
 from core.models.cnn import Cnn14, Cnn14Config
 from dashboard.server import own_networks
 from dashboard.server.own_networks import FULL, IDLE_S, Holds, OwnNetwork, find_own, load_own, with_labels
 from dashboard.server.server import Server
 from scripts.hostile_onnx import kinds
-from tests.core.onnx_models import write
+from tests.core.onnx_models import by_hand, write
 
 APP = str(Path(__file__).parents[2] / "dashboard" / "app.py")
 NAMES = ["Drone", "Rain", "Door of the shed"]
@@ -105,7 +107,7 @@ def test_an_upload_is_the_network_that_the_page_shows(name: str, embedded: None)
     assert all(said in described for said in (*NAMES, "optimizer"))
     other = AppTest.from_file(APP, default_timeout=120).run()
     assert "my-net.pth" not in other.selectbox(key="candidate").options
-    app.button(key="remove_own").click().run()
+    app.button(key=f"remove {select.value}").click().run()
     assert "my-net.pth" not in app.selectbox(key=PAGES[name]).options
     assert not app.exception
 
@@ -257,3 +259,61 @@ def test_a_hostile_onnx_file_is_a_line(tmp_path: Path, embedded: None) -> None:
     assert error.startswith("huge.onnx takes more memory than a tagger of its size may")
     assert app.selectbox(key="candidate").value == "demo-epanns"
     assert not app.exception
+
+
+def test_onnx_files_of_other_rates_and_windows_are_a_third_and_fourth_network(
+    tmp_path: Path, embedded: None
+) -> None:
+    """A 16 kHz model and one of windows of 3 s at 48 kHz: what the page shows of them is what they output, computed by hand."""
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.query_params["example"] = "rain"
+    app.run()
+    labels = {"labels": json.dumps(["Speech", "Rain", "Drone"])}
+    rated = write(
+        tmp_path / "a.onnx", activated=True, output="scores", metadata=labels | {"sample_rate": 16_000}
+    )
+    known = labels | {"sample_rate": 48_000}
+    fixed = write(tmp_path / "b.onnx", window=144_000, activated=True, output="scores", metadata=known)
+    app.segmented_control(key="own_place").set_value("also").run()
+    for file in (rated, fixed):
+        uploader(app).upload(f"my {file.name}", file.read_bytes()).run()
+    assert not app.exception
+    assert not app.error
+    assert [name[:5] for name in app.multiselect(key="also").value] == ["my-a-", "my-b-"]
+    every = app.dataframe[1].value
+    assert list(every.columns) == [
+        "Tag",
+        "Demo CNN14",
+        "Demo E-PANNs",
+        "my-a.onnx",
+        "my-b.onnx",
+        "Difference",
+        "Category",
+    ]
+    waveform = example_clip("rain").waveform
+    expected = by_hand(soxr.resample(waveform, 32_000, 16_000))
+    rows = every.set_index("Tag")
+    assert rows.loc[["Speech", "Rain"], "my-a.onnx"].tolist() == pytest.approx(
+        expected[:2].tolist(), abs=1e-4
+    )
+    assert rows.loc["Clock", ["my-a.onnx", "my-b.onnx"]].isna().all()
+    assert len(app.dataframe[0].value) == 6  # every two of four
+    cards = [text.value for text in app.markdown if ":violet[my" in text.value and "**" in text.value]
+    assert len([card for card in cards if card.startswith(":small[")]) == 8  # costs, and energy
+    uploader(app).upload(
+        "bare.onnx", write(tmp_path / "c.onnx", metadata={"sample_rate": 16_000}).read_bytes()
+    ).run()
+    (error,) = (each.value.replace("\\", "") for each in app.error)
+    assert error.startswith("bare.onnx is left out. Demo CNN14 and bare.onnx have no class in common")
+    assert list(app.dataframe[1].value.columns)[1:4] == ["Demo CNN14", "Demo E-PANNs", "my-a.onnx"]
+
+
+def test_files_of_one_name_are_told_apart(embedded: None) -> None:
+    one, two = (load_own("net.pth", checkpoint(seed)) for seed in (1, 2))
+    shown = own_networks.titles([one.name, "demo-cnn14", two.name, "demo-cnn14"])
+    assert shown == (
+        f"net.pth ({one.tagger.info.sha256[:4]})",
+        "Demo CNN14 (2)",
+        f"net.pth ({two.tagger.info.sha256[:4]})",
+        "Demo CNN14 (4)",
+    )

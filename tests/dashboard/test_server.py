@@ -35,7 +35,7 @@ def server() -> Server:
 
 def test_results_equal_what_core_computes(server: Server, embedded: None, wav: Callable[..., bytes]) -> None:
     data = wav(1.5, rate=44_100, channels=2)
-    shown = server.comparison(Source.of_bytes("a.wav", data), PAIR, top_k=5, threshold=0.2)
+    shown = server.comparison(Source.of_bytes("a.wav", data), PAIR, top_k=5, threshold=0.2).first
     direct = compare(load_clip(data, name="a.wav"), *map(load_tagger, PAIR), top_k=5, threshold=0.2)
     assert np.array_equal(shown.baseline.probabilities, direct.baseline.probabilities)
     assert np.array_equal(shown.candidate.probabilities, direct.candidate.probabilities)
