@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -38,6 +39,10 @@ class Shown:
     buttons: dict[str, str] = field(default_factory=dict)
     player: str = ""
     charts: int = 0
+    components: list[str] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    """From the request to the end of the last run."""
 
 
 class Visitor:
@@ -67,6 +72,13 @@ class Visitor:
         message.rerun_script.query_string = self._query
         message.rerun_script.page_name = name
         return self._run(message)
+
+    def look(self) -> Shown:
+        """Run the page once more, without waiting for what may run after it."""
+        message = BackMsg()
+        message.rerun_script.query_string = self._query
+        message.rerun_script.page_name = self._page
+        return self._run(message, quiet_s=0.0)
 
     def upload(self, uploader: str, name: str, data: bytes) -> Shown:
         """Upload a file to the widget ``uploader``, and run the page on it."""
@@ -124,18 +136,19 @@ class Visitor:
         """Close the session."""
         self._socket.close()
 
-    def _run(self, message: BackMsg) -> Shown:
+    def _run(self, message: BackMsg, quiet_s: float = _QUIET_S) -> Shown:
+        began = time.perf_counter()
         self._socket.send(message.SerializeToString())
         shown, ended = Shown(), False
         while True:
-            for each in self._messages(_QUIET_S if ended else _PATIENCE_S):
+            for each in self._messages(quiet_s if ended else _PATIENCE_S):
                 kind = each.WhichOneof("type")
                 if kind == "new_session":
                     shown, ended = Shown(), False
                     self._session = each.new_session.initialize.session_id
                     break
                 if kind == "script_finished":
-                    ended = True
+                    ended, shown.seconds = True, time.perf_counter() - began
                     break
                 if kind == "delta" and each.delta.WhichOneof("type") == "new_element":
                     _note(shown, each.delta.new_element)
@@ -199,3 +212,7 @@ def _note(shown: Shown, element: Any) -> None:
         shown.player = element.audio.url
     elif kind == "plotly_chart":
         shown.charts += 1
+    elif kind == "bidi_component":
+        shown.components.append(element.bidi_component.component_name)
+    elif kind == "download_button":
+        shown.downloads.append(element.download_button.label)

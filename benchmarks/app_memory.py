@@ -77,6 +77,12 @@ class Server:
         """The most that was resident since ``forget_peak``."""
         return self._status("VmHWM")
 
+    def children_mb(self) -> float:
+        """In the processes that the app has started, decoders; what several share counts as shares."""
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        return sum(status_mb(int(child), "Pss", "smaps_rollup") for child in children)
+
     def forget_peak(self) -> None:
         """Begin a new step."""
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
@@ -93,10 +99,15 @@ class Server:
         self._log.close()
 
     def _status(self, key: str) -> float:
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
-        assert found, text
-        return 1024 * int(found[1]) / 1e6
+        return status_mb(self._process.pid, key)
+
+
+def status_mb(process_id: int, key: str, file: str = "status") -> float:
+    """A line of a process's /proc/…/status, such as VmRSS, or of another such file, in MB."""
+    text = Path(f"/proc/{process_id}/{file}").read_text()
+    found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    assert found, text
+    return 1024 * int(found[1]) / 1e6
 
 
 def measure(

@@ -31,6 +31,9 @@ from dashboard.widgets.timeline import timeline_component
 _DIFFERENCES = 4
 
 
+_COMPUTED = "timeline_computed"
+"""Key of the session's state: the recording and the networks whose timeline was started last."""
+
 _DRAWN = "timeline_drawn"
 """Key of the session's state: what the component has drawn, and of what."""
 
@@ -93,6 +96,10 @@ class OverTime:
 
     def _show(self) -> None:
         st.session_state[tags.OVER_TIME] = True
+        key, models = st.session_state.get(_COMPUTED, ("", self.settings.models))
+        if key == self.source.key and models != self.settings.models:
+            self._timelines.cancel(self.source, models)  # of minutes, and nobody looks at it any more
+        st.session_state[_COMPUTED] = (self.source.key, self.settings.models)
         self._timelines.start(self.source, self.settings.models, self.clip)
 
     def _status(self) -> JobStatus | None:

@@ -137,6 +137,21 @@ def test_a_fifth_job_has_to_wait(source: Source, monkeypatch: pytest.MonkeyPatch
     )
 
 
+def test_all_jobs_at_once_leave_a_decoder_for_what_is_opened(
+    source: Source, wav: Callable[..., bytes]
+) -> None:
+    """Each keeps one between its steps, and the recording that is opened has the queue's slot while it waits for one."""
+    server = Server()
+    clip = long_clip(server, source)
+    held = [clip.blocks() for _ in range(long_recordings._MOST)]
+    assert [len(next(blocks)) for blocks in held] == [10 * SAMPLE_RATE] * 4
+    assert POOL._busy == 4
+    assert server.clip(Source.of_bytes("a.wav", wav(1.0))).clip.duration_s == 1
+    for blocks in held:
+        blocks.close()
+    assert POOL._busy == 0
+
+
 def test_the_tags_of_the_whole_are_the_means_of_the_rows(source: Source, embedded: None) -> None:
     server = Server()
     clip = long_clip(server, source)
