@@ -42,8 +42,8 @@ def main() -> None:
         path = Path(folder) / "hour.flac"
         path.write_bytes(recording(arguments.seconds, 32_000, 1, "FLAC", "PCM_16"))
         uploaded = recording(arguments.seconds, 32_000, 1, "OGG", "VORBIS") if arguments.page else b""
-        sizes = f"{path.stat().st_size / 1e6:.0f} MB of FLAC, {len(uploaded) / 1e6:.0f} MB of Ogg Vorbis"
-        print(f"{arguments.seconds} s: {sizes}\n")
+        print(f"{arguments.seconds} s: {path.stat().st_size / 1e6:.0f} MB of FLAC", end="")
+        print(f", {len(uploaded) / 1e6:.0f} MB of Ogg Vorbis\n" if uploaded else "\n")
         print("| what | weights | first rows, s | all, s | times real time | memory over idle, MB |")
         print("|---|---|---:|---:|---:|---:|", flush=True)
         for name in arguments.models:

@@ -63,7 +63,7 @@ class SoundEncoder:
     Parameters
     ----------
     container : "FLAC" or "OGG"
-        16-bit FLAC, about half the size of WAV (90 MB an hour); or Ogg Vorbis (25 MB an hour), which takes seven times as long to encode.
+        16-bit FLAC, about half the size of WAV (90 MB an hour); or Ogg Vorbis (25 to 30 MB an hour), which takes seven times as long to encode.
 
     Examples
     --------

@@ -11,9 +11,9 @@ SMALL_MB, LARGE_MB = 50, 200
 """An upload is in memory twice while it arrives, and once while it is kept: 200 MB are too much for 1 GB. 200 MB hold ten minutes of 24-bit
 stereo at 48 kHz (173 MB) and an hour of FLAC in mono at 32 kHz (90 MB, at most 200); 50 MB hold an hour of MP3 or M4A of up to 116 kbit/s."""
 
-LONGEST_S = 7_200.0
-"""The longest recording that is accepted, of more than ten minutes for tags over time. On a machine of 1 GB two hours take at most 200 MB: the file's
-50, 50 for the player, and 30 of rows, or 95 of networks with framewise output."""
+LONGEST_S = 5_400.0
+"""The longest recording that is accepted, of more than ten minutes for tags over time. On a machine of 1 GB it takes some 200 MB: the file's
+50, up to 50 for the player, 25 of rows (70 of networks with framewise output), and two decoders."""
 
 LARGE_FROM_BYTES = 3 * 2**29
 """1.5 GB: above Streamlit Community Cloud's 1 GB and the smallest machines of other hosts."""
@@ -40,7 +40,7 @@ def what_fits(megabytes: int) -> str:
     """A limit as lengths of recordings; Streamlit's MB are 2**20 bytes.
 
     >>> what_fits(50)
-    '50\xa0MB and 120\xa0min: about 55 minutes of MP3 or M4A at 128 kbit/s, 5 of 16-bit stereo, or 3 of 24-bit stereo at 48 kHz'
+    '50\xa0MB and 90\xa0min: about 55 minutes of MP3 or M4A at 128 kbit/s, 5 of 16-bit stereo, or 3 of 24-bit stereo at 48 kHz'
     """
     kilobits = (128, 44.1 * 16 * 2, 48 * 24 * 2)
     compressed, stereo, fine = (min(megabytes * 2**20 / 125 / rate, LONGEST_S) / 60 for rate in kilobits)

@@ -73,7 +73,7 @@ def test_a_long_recording_is_its_file(source: Source) -> None:
 
 def test_longer_than_the_longest_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.server.clips.LONGEST_S", 604.0)
-    assert upload_limit.LONGEST_S == 7_200
+    assert upload_limit.LONGEST_S == 5_400
     with pytest.raises(AudioError, match="lasts 605 s; recordings of up to 604 s are accepted"):
         Server().long_clip(source)
 

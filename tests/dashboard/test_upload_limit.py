@@ -28,11 +28,11 @@ def test_the_limit_changes_at_one_and_a_half_gigabytes(memory: int | None, megab
             50,
             "about 55 minutes of MP3 or M4A at 128 kbit/s, 5 of 16-bit stereo, or 3 of 24-bit",
         ),  # 52,428,800 / 16,000 / 60 is 54.6
-        (109, "about 119 minutes of MP3"),  # 114,294,784 / 16,000 / 60 is 119.06
+        (81, "about 88 minutes of MP3"),  # 84,934,656 / 16,000 / 60 is 88.47
         (
             200,
-            "about 120 minutes of MP3 or M4A at 128 kbit/s, 20 of 16-bit stereo, or 12 of 24-bit",
-        ),  # two hours is the longest
+            "about 90 minutes of MP3 or M4A at 128 kbit/s, 20 of 16-bit stereo, or 12 of 24-bit",
+        ),  # which is the longest
     ],
 )
 def test_what_fits(megabytes: int, said: str) -> None:
