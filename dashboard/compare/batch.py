@@ -180,28 +180,23 @@ def _columns(names: Sequence[str], threshold: float) -> dict[str, Any]:
     """How the measures of agreement are shown."""
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     at, baseline = formats.probability(threshold), names[0]
+    width = "small" if len(names) == 2 else None  # of more, as wide as the heading with the name
     configured = {}
     for candidate in names[1:]:
-        for what, column in (
-            (
-                "Kept",
-                number(
-                    format="percent",
-                    width="small",
-                    help=f"Of the tags with {at} or more by {baseline} or {candidate}, those that both have.",
-                ),
+        for what, column in {
+            "Kept": number(
+                format="percent",
+                width=width,
+                help=f"Of the tags with {at} or more by {baseline} or {candidate}, those that both have.",
             ),
-            ("Lost", text(help=f"Tags that {baseline} has and {candidate} does not.")),
-            ("Gained", text(help=f"Tags that {candidate} has and {baseline} does not.")),
-            (
-                "Divergence",
-                number(
-                    format="%.3f",
-                    width="small",
-                    help=f"Of all probabilities of {candidate} from those of {baseline}, in nats; 0 means identical outputs.",
-                ),
+            "Lost": text(help=f"Tags that {baseline} has and {candidate} does not."),
+            "Gained": text(help=f"Tags that {candidate} has and {baseline} does not."),
+            "Divergence": number(
+                format="%.3f",
+                width=width,
+                help=f"Of all probabilities of {candidate} from those of {baseline}, in nats; 0 means identical outputs.",
             ),
-        ):
+        }.items():
             configured[_heading(what, candidate, names)] = column
     return configured
 

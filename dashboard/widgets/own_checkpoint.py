@@ -207,16 +207,15 @@ def _describe(own: OwnNetwork, shown: str) -> None:
     text = (
         f"{shown}: {formats.plural(len(names), 'output')} ({', '.join(names[:_NAMES_SHOWN])}{more}). {notes}"
     )
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(formats.escaped(text), width="stretch")
-        st.button(
-            "Remove",
-            key=f"remove {own.name}",
-            icon=":material/close:",
-            type="tertiary",
-            on_click=_remove,
-            args=(own.name,),
-        )
+    st.caption(formats.escaped(text))
+    st.button(
+        f"Remove {formats.escaped(shown)}",
+        key=f"remove {own.name}",
+        icon=":material/close:",
+        type="tertiary",
+        on_click=_remove,
+        args=(own.name,),
+    )
 
 
 def _remove(name: str) -> None:
