@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.errors import CheckpointError, DataError
 from core.files import atomic_write, unwritable
@@ -43,6 +43,21 @@ class Progress:
     measured: dict[str, float]
 
 
+def _memory_format(model: nn.Module) -> torch.memory_format:
+    """Channels-last, which is faster on CPUs, where that is safe.
+
+    Found by running, with PyTorch 2.13 on an AMD EPYC with AVX-512: the backward pass of a channels-last 1 x 1 convolution with a stride and fewer
+    than 16 input channels writes past its buffer, and the process ends ("free(): invalid next size"); with 16 or more it does not.
+    """
+    faulty = any(
+        isinstance(module, nn.Conv2d)
+        and max(module.kernel_size) == 1 < max(module.stride)
+        and module.in_channels < 16
+        for module in model.modules()
+    )
+    return torch.contiguous_format if faulty else torch.channels_last
+
+
 class Learner(ABC):
     """A network in training, with everything that its next step depends on.
 
@@ -62,7 +77,7 @@ class Learner(ABC):
     optimizer: torch.optim.Optimizer
 
     def __init__(self, model: Any, config: Any) -> None:
-        self.model = model.to(memory_format=torch.channels_last).train()
+        self.model = model.to(memory_format=_memory_format(model)).train()
         self.config = config
         self.step = 0
         self.seconds = 0.0
