@@ -1,23 +1,27 @@
 """Trials of ``pannscope batch`` with an object store on this machine: moto's S3 server, of whose requests some fail, as source and as target.
 
     pip install "moto[server]" s3fs
-    python scripts/batch_s3.py CORPUS        # of scripts/make_corpus.py; sixty clips are enough
+    python scripts/make_corpus.py ../shared/clips/audio CORPUS --clips 200 --seconds 1
+    PYTHONPATH=. python scripts/batch_s3.py CORPUS
 
-Rows and failures have to be those of a run on the folder: with every fifth request failing, after a SIGKILL, with an object that cannot be read at all, which is one more
-failure; and when the bucket is deleted during a run, it has to stop in one line.
+Rows and failures have to be those of a run on the folder: with every fifth request failing in one of five ways (``FAULTS``), after ten SIGKILLs (then the same files as
+without any, too), with an object that cannot be read at all, which is one more failure; and when the bucket is deleted during a run, it has to stop in one line.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,16 @@ from core.files import files_below
 from scripts.batch_trials import environment, killed
 
 SHARE = 0.2
-"""Of requests that get an error in place of an answer."""
+"""Of requests that fail."""
+
+KILLS, LATEST_S = 10, 60.0
+"""How often a run is killed, and before it has run how long."""
+
+FAULTS = {"500": 30, "503": 30, "refused": 20, "cut off": 15, "unanswered": 3, "stalled": 2}
+"""Kinds of failures and their weights: two answers; the connection reset before the request is done, in the middle of the answer, and once it is done; and no answer."""
+
+STALLED_S = 20.0
+"""More than the 15 s that s3fs waits for an answer."""
 
 
 class Unreliable:
@@ -44,18 +57,36 @@ class Unreliable:
         self.answers: Counter[str] = Counter()
 
     def __call__(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        key = request["PATH_INFO"]
-        fails = random.random() < self.share or (
-            request["REQUEST_METHOD"] == "GET" and key.endswith(self.lost or ("\0",))
-        )
-        self.answers["failed" if fails else "answered"] += 1
-        if fails:
+        fault = ""
+        if request["REQUEST_METHOD"] == "GET" and request["PATH_INFO"].endswith(self.lost or ("\0",)):
+            fault = "503"
+        elif random.random() < self.share:
+            (fault,) = random.choices(list(FAULTS), list(FAULTS.values()))
+        self.answers[fault or "answered"] += 1
+        if fault in ("500", "503"):
             request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
-            start("503 Slow Down", [("Content-Type", "application/xml")])
+            start(f"{fault} Failed", [("Content-Type", "application/xml")])
             return [
                 b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
             ]
-        return self.application(request, start)
+        if fault == "stalled":
+            time.sleep(STALLED_S)
+        if fault not in ("refused", "cut off", "unanswered"):
+            return self.application(request, start)
+        answer = [] if fault == "refused" else list(self.application(request, start))
+        return self._reset(request["werkzeug.socket"], b"".join(answer) if fault == "cut off" else b"")
+
+    @staticmethod
+    def _reset(connection: socket.socket, answer: bytes) -> Iterator[bytes]:
+        """Half of an answer, and then a TCP reset."""
+        if answer:
+            yield answer[: len(answer) // 2]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        os.dup2(ours.fileno(), connection.fileno())  # closes it, and leaves the server one that has ended
+        ours.close()
+        raise ConnectionResetError
 
 
 def command(source: str, out: str) -> list[str]:
@@ -88,12 +119,23 @@ def tables(out: str) -> tuple[Table, list[str]]:
     return rows, sorted(failures)
 
 
+def contents(system: Any, out: str) -> dict[str, bytes]:
+    """The part files."""
+    system.invalidate_cache()
+    return {
+        path.removeprefix(out): system.cat_file(path)
+        for path in system.find(out)
+        if path.endswith(".parquet")
+    }
+
+
 def main() -> None:
     corpus, local = Path(sys.argv[1]).resolve(), tempfile.mkdtemp(prefix="pannscope-s3-")
     clips = [os.path.relpath(path, corpus) for path in files_below(corpus, SUFFIXES)]
     subprocess.run(command(str(corpus), local), env=environment(), check=True, stdout=subprocess.DEVNULL)
     expected, broken = tables(local)
     store = Unreliable(DomainDispatcherApplication(create_backend_app))
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not every request
     server = make_server("127.0.0.1", 0, store, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     os.environ |= {
@@ -128,10 +170,12 @@ def main() -> None:
 
     store.share = SHARE
     words = command("s3://corpus/clips", "s3://rows/b")
-    while killed(words, random.uniform(10, 25), all_of_it=False) and len(system.find("rows/b/clips")) < 2:
-        system.invalidate_cache()
+    kills = 0
+    while kills < KILLS and killed(words, random.uniform(0, LATEST_S), all_of_it=kills % 2 == 0):
+        kills += 1
     subprocess.run(words, env=environment(), check=True, stdout=subprocess.DEVNULL)
-    compared("killed and resumed", "s3://rows/b", [])
+    compared(f"killed {kills} times and resumed", "s3://rows/b", [])
+    assert contents(system, "rows/b") == contents(system, "rows/a"), "other files than without a kill"
 
     store.lost = (expected["clip"][0].as_py(),)
     subprocess.run(

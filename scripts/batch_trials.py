@@ -1,13 +1,16 @@
 """Trials of ``pannscope batch``: its speed by number of workers, and data sets of runs that are killed at random moments.
 
     python scripts/make_corpus.py ../shared/clips/audio CORPUS --clips 1000 --seconds 1
+    export PYTHONPATH=.
     python scripts/batch_trials.py speed CORPUS --workers 1 2
     python scripts/batch_trials.py kills CORPUS --kills 20
+    python scripts/batch_trials.py shards CORPUS
     python scripts/batch_trials.py ray CORPUS
 
 ``kills`` ends the main process (every second time its workers, too) with SIGKILL, and starts the same command again until it succeeds. Then every clip has to be in the
 data set exactly once for each network, or among the failures exactly once, and all files have to be those of a run that nobody killed, byte for byte.
-``ray`` starts two Ray nodes on this machine, and compares a run on them, one of whose workers is killed, and one whose head is killed, which is then resumed.
+``shards`` runs all shards of one, of three and of seven, into a data set each. ``ray`` starts two Ray nodes on this machine, and compares a run on them, one of whose
+workers is killed, and one whose head is killed, which is then resumed.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,10 +38,10 @@ from core.files import files_below
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("demo-cnn14", "demo-epanns")
-RAY_PORT = 26_379
+RAY_PORT = 9_210
 RAY_TOKEN = secrets.token_hex(32)
-NODE_S = 30.0
-"""What a Ray node has to start."""
+NODE_S = 300.0
+"""What a Ray node may take to start."""
 
 LEFT_S = 120.0
 """How long a worker may live without its main process."""
@@ -185,6 +187,7 @@ def ray_nodes(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         "start",
         "--block",
         "--num-cpus=1",
+        "--node-ip-address=127.0.0.1",
     ]
     head = [
         *start,
@@ -197,27 +200,21 @@ def ray_nodes(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     nodes: list[subprocess.Popen[bytes]] = []
     try:
         for words in (head, [*start, f"--address={address}"]):
-            with (folder / f"node-{len(nodes)}.log").open("wb") as log:
+            path = folder / f"node-{len(nodes)}.log"
+            with path.open("wb") as log:
                 nodes.append(
                     subprocess.Popen(words, env=environment(), stdout=log, stderr=log, start_new_session=True)
                 )
-            wait_for_port(RAY_PORT)
-            time.sleep(NODE_S)
+            deadline = time.monotonic() + NODE_S
+            while b"Ray runtime started" not in path.read_bytes():
+                if nodes[-1].poll() is not None or time.monotonic() > deadline:
+                    raise TimeoutError(path.read_text())
+                time.sleep(0.5)
         yield address, nodes
     finally:
         for node in nodes:
             end_tree(node.pid)
             node.wait()
-
-
-def wait_for_port(port: int) -> None:
-    """Until something on this machine accepts connections."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.5)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 def parents() -> dict[int, int]:
@@ -260,42 +257,65 @@ def on_ray(chosen: argparse.Namespace, folder: Path, more: list[str]) -> None:
     whole = folder / "whole"
     run(command(chosen.corpus, whole, 1, more))
     check(chosen.corpus, whole)
-    for victim, resumed in ((b"ray::", False), (b"gcs_server", True)):
-        out = folder / f"without-{victim.decode().strip(':')}"
-        with ray_nodes(folder) as (address, nodes):
-            words = command(chosen.corpus, out, 2, [*more, "--ray", address])
+    with ray_nodes(folder) as (address, nodes):
+        for victim in ("worker", "head"):
+            out = folder / f"without-{victim}"
             process = subprocess.Popen(
-                words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command(chosen.corpus, out, 2, [*more, "--ray", address]),
+                env=environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
             )
-            while not contents(out) and process.poll() is None:
+            actors: list[list[int]] = [[], []]
+            while process.poll() is None and not (contents(out) and all(actors)):
+                actors = [named(descendants(node.pid), b"MapWorker") for node in nodes]
                 time.sleep(0.2)
-            targets = {node: named(descendants(node.pid), victim) for node in nodes}
-            workers = [named(descendants(node.pid), b"MapWorker") for node in nodes]
-            hit = (workers[-1] or workers[0])[:1] if victim == b"ray::" else targets[nodes[0]][:1]
-            for pid in hit:
-                os.kill(pid, signal.SIGKILL)
-            before = len(contents(out))
+            hit = actors[1][0] if victim == "worker" else named(descendants(nodes[0].pid), b"gcs_server")[0]
+            os.kill(hit, signal.SIGKILL)
+            before, started = len(contents(out)), time.monotonic()
             _, said = process.communicate()
+            print(
+                f"{victim} killed after {before} files, actors on the nodes: {[len(pids) for pids in actors]}; "
+                f"exit {process.returncode} after {time.monotonic() - started:.0f} s; {said.strip().splitlines()[-1:]}",
+                flush=True,
+            )
+            if victim == "head":
+                assert process.returncode == 2, said
+                run(command(chosen.corpus, out, 1, more))
+            else:
+                assert process.returncode == 0, said
+            check(chosen.corpus, out)
+            assert contents(out) == contents(whole), "other files than those of a run without Ray"
+            print("every clip exactly once, the same bytes as without Ray", flush=True)
+
+
+def shards(chosen: argparse.Namespace, folder: Path, more: list[str]) -> None:
+    """All shards of 1, 3 and 7, each by a command of its own; print what was checked."""
+    whole = None
+    for count in (1, 3, 7):
+        out = folder / f"shards-{count}"
+        listed = [
+            run(command(chosen.corpus, out, 2, [*more, "--shard", f"{number}/{count}"]))["listed"]
+            for number in range(1, count + 1)
+        ]
+        number_of_clips, number_of_failures = check(chosen.corpus, out)
+        assert sum(listed) == number_of_clips
+        table = dataset.dataset(out / "clips", partitioning="hive").to_table()
+        table = table.sort_by([("model", "ascending"), ("clip", "ascending")]).combine_chunks()
+        assert whole is None or table == whole, "other rows than those of one shard"
+        whole = table
         print(
-            f"{victim.decode()} killed ({hit}) after {before} files, actors on the nodes: {[len(pids) for pids in workers]}; exit {process.returncode}; "
-            f"{said.strip().splitlines()[-1:]}"
+            f"{count} shards of {listed} clips: {len(table)} rows, {number_of_failures} failures; every clip exactly once, the same rows",
+            flush=True,
         )
-        assert hit
-        if resumed:
-            assert process.returncode == 2, said
-            run(command(chosen.corpus, out, 1, more))
-        else:
-            assert process.returncode == 0, said
-        check(chosen.corpus, out)
-        assert contents(out) == contents(whole), "other files than those of a run without Ray"
-        print("every clip exactly once, the same bytes as without Ray")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("trial", choices=("speed", "kills", "ray"))
+    parser.add_argument("trial", choices=("speed", "kills", "shards", "ray"))
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--kills", type=int, default=20)
@@ -305,7 +325,7 @@ def main() -> None:
     chosen, more = parser.parse_known_args()
     folder = Path(tempfile.mkdtemp(prefix="pannscope-trials-"))
     try:
-        {"speed": speed, "kills": kills, "ray": on_ray}[chosen.trial](chosen, folder, more)
+        {"speed": speed, "kills": kills, "shards": shards, "ray": on_ray}[chosen.trial](chosen, folder, more)
     finally:
         shutil.rmtree(folder)
 

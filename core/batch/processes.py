@@ -54,7 +54,7 @@ def _run(count: int, job: Job, parts: Iterable[Part], on_clip: Callable[[int], o
             worker.pipe.close()
 
     def start() -> None:
-        worker = _start(job)
+        worker = _Worker(*spawn(_serve, job))
         workers[worker.pipe] = worker
         give(worker)
 
@@ -86,22 +86,36 @@ def _run(count: int, job: Job, parts: Iterable[Part], on_clip: Callable[[int], o
             worker.process.join()
 
 
-def _start(job: Job) -> _Worker:
+def spawn(target: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Start a process that runs ``target(pipe, *arguments)`` and ends with this one; the process, and the other end of its pipe."""
     context = multiprocessing.get_context(
         "spawn"
     )  # a forked process would share torch's threads and the decoder's pipes
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, job), daemon=False)
+    process = context.Process(target=_begin, args=(target, theirs, *arguments), daemon=False)
     process.start()
     theirs.close()
-    return _Worker(process, ours)
+    return process, ours
+
+
+def _begin(target: Callable[..., object], pipe: Connection, *arguments: object) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes of a terminal; the main one ends them
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    target(pipe, *arguments)
+
+
+def how_it_ended(process: BaseProcess) -> str:
+    """The signal or the exit status of a process whose pipe has ended, as a part of a message."""
+    process.join()
+    code = process.exitcode or 0
+    return f"by signal {-code}" if code < 0 else f"with code {code}"
 
 
 def _after_death(worker: _Worker, deaths: Counter[str]) -> Part:
     """The part of a worker that has died, to be done again; without the clip at which that has happened before."""
-    worker.process.join()
-    code, part = worker.process.exitcode or 0, worker.part
-    ended = f"by signal {-code}" if code < 0 else f"with code {code}"
+    ended, part = how_it_ended(worker.process), worker.part
     if part is None:
         raise DataError(f"A worker ended {ended} when there was nothing left to do.")
     name = "" if worker.position is None else part.clips[min(worker.position, len(part.clips) - 1)][0]
@@ -119,10 +133,6 @@ def _after_death(worker: _Worker, deaths: Counter[str]) -> Part:
 
 def _serve(pipe: Connection, job: Job) -> None:
     """A worker: a part after the other from the pipe, until there is none."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes of a terminal; the main one ends them
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         taggers = load_networks(job)
         while (part := pipe.recv()) is not None:

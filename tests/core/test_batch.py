@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 from collections import Counter
@@ -252,7 +251,22 @@ def test_without_ray(batch, corpus, tmp_path, monkeypatch):
     refused = batch(corpus, tmp_path / "out", "--ray", "local").complaint
     assert "--ray needs Ray, which is not installed; install it: pip install 'pannscope[batch]'" in refused
     assert not (tmp_path / "out").exists()
-    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_a_cluster_that_is_gone_is_one_line(batch, corpus, tmp_path, monkeypatch):
+    """Ray ends the process that is connected without a word. This one does so at once, with 7 where it has been told not to report its use."""
+    package = tmp_path / "packages" / "ray"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "import os\nos._exit(7 if os.environ.get('RAY_USAGE_STATS_ENABLED') == '0' else 8)\n"
+    )
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    stopped = batch(corpus, tmp_path / "out", "--ray", "auto").complaint
+    assert (
+        "The Ray cluster failed (it ended our connection with code 7). What is done is kept; the" in stopped
+    )
+    assert batch(corpus, tmp_path / "out").document["tagged"] == 4
 
 
 # Sources and targets
