@@ -35,6 +35,10 @@ _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 """Threads that numpy would make, with 40 MB of address space each."""
 
 
+class DecoderError(AudioError):
+    """A worker did not start, was not free, or broke off: the recording's doing, or that of a machine that is short of time or memory."""
+
+
 class DecoderPool:
     """At most ``MAX_WORKERS`` processes, and the callers that wait for one."""
 
@@ -67,7 +71,7 @@ class DecoderPool:
 
         Raises
         ------
-        AudioError
+        DecoderError
             The worker died, or took too much time or memory.
         """
         with self._changed:
@@ -75,7 +79,7 @@ class DecoderPool:
                 problem = (
                     f"cannot be decoded now: other recordings have kept the decoder busy for {TURN_S:.0f} s"
                 )
-                raise audio_error(name, problem, "Try again.")
+                raise DecoderError(str(audio_error(name, problem, "Try again.")))
             self._busy += 1
             worker = self._idle.pop() if self._idle else None
         try:
@@ -85,7 +89,9 @@ class DecoderPool:
         except (EOFError, OSError, ValueError) as error:
             if worker is None or not worker.ready:
                 problem = f"cannot be decoded: the decoder's process does not start ({error})"
-                raise audio_error(name, problem, "Free some memory and try again.") from error
+                raise DecoderError(
+                    str(audio_error(name, problem, "Free some memory and try again."))
+                ) from error
             raise _explained(name, worker) from None
         finally:
             with self._changed:
@@ -98,7 +104,7 @@ class DecoderPool:
                 worker.end()
 
 
-def _explained(name: str, worker: Sandbox) -> AudioError:
+def _explained(name: str, worker: Sandbox) -> DecoderError:
     """Why a worker is gone, in one line."""
     why = worker.why_gone()
     known = {
@@ -106,7 +112,7 @@ def _explained(name: str, worker: Sandbox) -> AudioError:
         "time": "takes longer to decode than any recording of its length",
     }
     problem = known.get(why, f"is damaged so that the process that decoded it broke off ({why})")
-    return audio_error(name, problem, CONVERT)
+    return DecoderError(str(audio_error(name, problem, CONVERT)))
 
 
 class Decoding:

@@ -49,7 +49,7 @@ def _run(
         process.join()  # a cluster of our own ends with it
     except (EOFError, OSError) as error:
         raise DataError(
-            f"The Ray cluster failed (it ended our connection {how_it_ended(process)}). {GO_ON}"
+            f"The Ray cluster failed (Ray ended the connection {how_it_ended(process)}). {GO_ON}"
         ) from error
     finally:
         process.kill()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from core import __version__
 from core.audio import SAMPLE_RATE, Clip, open_clip
+from core.audio.pool import DecoderError
 from core.batch.dataset import FAILURE_SCHEMA, FAILURES, PartWriter, Settings, Store, row_schema, rows_folder
 from core.batch.source import check_source, local_copy
 from core.embeddings import embed
@@ -151,15 +152,7 @@ def process_part(
                 failures.append({**shared, "error": part.lost[position]})
                 continue
             try:
-                with local_copy(path) as copy:
-                    size = os.path.getsize(copy) if os.path.exists(copy) else 0
-                    clip = open_clip(
-                        copy,
-                        name=os.path.basename(path),
-                        max_seconds=job.settings.max_seconds,
-                        channel=job.settings.channel,
-                    )
-                    rows = {name: list(clip_rows(taggers[name], clip, job.settings)) for name in wanted}
+                clip, size, rows = _recording(job.settings, {name: taggers[name] for name in wanted}, path)
             except AudioError as error:
                 check_source(job.source)
                 failures.append({**shared, "error": str(error)})
@@ -175,6 +168,28 @@ def process_part(
         _write_failures(store, part.failures, failures)
     result.failed, result.seconds = len(failures), time.monotonic() - started
     return result
+
+
+def _recording(
+    settings: Settings, taggers: dict[str, Tagger], path: str
+) -> tuple[Clip, int, dict[str, list[dict[str, Any]]]]:
+    """A recording, its size in bytes, and every network's rows of it; tried again where its decoder broke off."""
+    with local_copy(path) as copy:
+        size = os.path.getsize(copy) if os.path.exists(copy) else 0
+        for last in (False, False, True):
+            try:
+                clip = open_clip(
+                    copy,
+                    name=os.path.basename(path),
+                    max_seconds=settings.max_seconds,
+                    channel=settings.channel,
+                )
+                rows = {name: list(clip_rows(tagger, clip, settings)) for name, tagger in taggers.items()}
+                return clip, size, rows
+            except DecoderError:
+                if last:
+                    raise
+    raise AssertionError
 
 
 def clip_rows(tagger: Tagger, clip: Clip, settings: Settings) -> Iterator[dict[str, Any]]:

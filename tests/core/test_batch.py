@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from itertools import chain
@@ -18,6 +20,7 @@ import pytest
 from pyarrow import dataset, parquet
 
 from core.audio import load_clip
+from core.audio.pool import POOL
 from core.batch import dataset as datasets
 from core.batch import processes, work
 from core.batch.dataset import Store
@@ -207,6 +210,28 @@ def test_a_worker_that_is_killed_loses_nothing(batch, studio, corpus, tmp_path):
     assert multiprocessing.active_children() == []
 
 
+def test_a_decoder_that_dies_makes_no_failure(batch, studio, corpus, tmp_path):
+    """Killed before every clip: what the machine does to it is not the recording's fault."""
+    batch(corpus, tmp_path / "one")
+    path = studio / "small.safetensors"
+    tagger = load_tagger(checkpoint=path, runtime="torch")
+    settings = datasets.Settings(None, None, 5, False, False, "mean", 86_400.0)
+    network = NetworkFile({}, "small", tagger.info.sha256)
+    job = Job((network,), settings, str(corpus), str(tmp_path / "two"))
+    (part,) = make_plan(job, open_source(str(corpus)), Shard()).parts
+    killed = set()
+
+    def kill(position):
+        pid = POOL.idle_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            killed.add(pid)
+
+    assert process_part(job, {"small": tagger}, part, kill).failed == 1
+    assert len(killed) > 3
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
 def test_a_clip_at_which_workers_die_is_a_failure():
     """At the second time; before the networks are loaded, and after the last clip, there is none to blame."""
     part = Part((("a.wav", "/a.wav"), ("b.wav", "/b.wav")), {}, "x", {})
@@ -264,7 +289,7 @@ def test_a_cluster_that_is_gone_is_one_line(batch, corpus, tmp_path, monkeypatch
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     stopped = batch(corpus, tmp_path / "out", "--ray", "auto").complaint
     assert (
-        "The Ray cluster failed (it ended our connection with code 7). What is done is kept; the" in stopped
+        "The Ray cluster failed (Ray ended the connection with code 7). What is done is kept; the" in stopped
     )
     assert batch(corpus, tmp_path / "out").document["tagged"] == 4
 
