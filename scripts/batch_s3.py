@@ -109,6 +109,7 @@ def command(source: str, out: str) -> list[str]:
 def tables(out: str) -> tuple[Table, list[str]]:
     """Rows without their paths, by clip, and the clips of the failures."""
     system, path = fsspec.core.url_to_fs(out)
+    system.invalidate_cache()
     rows = (
         dataset.dataset(f"{path}/clips", filesystem=system, partitioning="hive")
         .to_table()
@@ -168,11 +169,12 @@ def main() -> None:
     )
     compared(f"{SHARE:.0%} of requests failed", "s3://rows/a", [])
 
-    store.share = SHARE
     words = command("s3://corpus/clips", "s3://rows/b")
-    kills = 0
+    kills, store.share = 0, SHARE
     while kills < KILLS and killed(words, random.uniform(0, LATEST_S), all_of_it=kills % 2 == 0):
-        kills += 1
+        kills, store.share = kills + 1, 0.0
+        print(f"killed {kills} times; {len(contents(system, 'rows/b'))} part files", flush=True)
+        store.share = SHARE
     subprocess.run(words, env=environment(), check=True, stdout=subprocess.DEVNULL)
     compared(f"killed {kills} times and resumed", "s3://rows/b", [])
     assert contents(system, "rows/b") == contents(system, "rows/a"), "other files than without a kill"

@@ -112,8 +112,8 @@ class PartWriter:
         self.count = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row."""
-        self._rows.append(dict(row))
+        """Append a row, of which only the columns of the file are kept."""
+        self._rows.append({name: row[name] for name in self._schema.names})
         self.count += 1
         if len(self._rows) == ROW_GROUP:
             self._flush()

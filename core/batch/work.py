@@ -166,6 +166,7 @@ def process_part(
             result.bytes_read += size
         on_clip(len(part.clips))
         _write_failures(store, part.failures, failures)
+    trim_heap()  # rows that are kept until they are written leave gaps: 100 MB after 1,000 clips with all columns
     result.failed, result.seconds = len(failures), time.monotonic() - started
     return result
 

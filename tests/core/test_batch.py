@@ -463,7 +463,6 @@ def test_a_source_that_vanishes(batch, corpus, tmp_path, monkeypatch):
 def test_a_full_disk(batch, corpus, tmp_path, monkeypatch):
     """A file may have 700 bytes: the part is left out, whole, and made when there is room."""
     resource = pytest.importorskip("resource", reason="limits of a file's size are not for Windows")
-    signal = pytest.importorskip("signal")
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1]))
     try:
