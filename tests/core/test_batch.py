@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import weakref
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -495,6 +496,15 @@ def test_names_that_are_no_text(batch, corpus, tmp_path):
     batch(source, tmp_path / "out")
     assert rows(tmp_path / "out")["clip"].to_pylist() == ["caf\\udce9.wav"]
     assert batch(source, tmp_path / "out").document["done_before"] == 1
+
+
+def test_a_row_that_waits_to_be_written_has_the_file_s_columns_alone(tmp_path):
+    probabilities = np.zeros(527, np.float32)
+    kept = weakref.ref(probabilities)
+    with datasets.PartWriter(str(tmp_path / "x.parquet"), datasets.FAILURE_SCHEMA) as writer:
+        writer.add({"clip": "a", "path": "", "error": "", "probabilities": probabilities})
+        del probabilities
+        assert kept() is None
 
 
 def test_rows_are_written_in_groups(tmp_path):
