@@ -20,8 +20,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import dataset, parquet
 
-from core.audio import load_clip
-from core.audio.pool import POOL
+from core.audio import POOL, load_clip
 from core.batch import dataset as datasets
 from core.batch import processes, work
 from core.batch.dataset import Store
