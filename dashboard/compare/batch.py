@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -180,7 +180,9 @@ def _columns(names: Sequence[str], threshold: float) -> dict[str, Any]:
     """How the measures of agreement are shown."""
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     at, baseline = formats.probability(threshold), names[0]
-    width = "small" if len(names) == 2 else None  # of more, as wide as the heading with the name
+    width: Literal["small"] | None = (
+        "small" if len(names) == 2 else None
+    )  # of more, as wide as the heading with the name
     configured = {}
     for candidate in names[1:]:
         for what, column in {
