@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, defs, helper, inliner
 
+from core.errors import one_line
 from core.onnx_tagger.metadata import EMBEDDINGS, OUTPUTS
 
 _OWN_DOMAINS = ("ai.onnx.ml", "com.microsoft")
@@ -174,9 +175,7 @@ def outline(model: onnx.ModelProto, output: str) -> Outline:
         except Exception as error:  # the checker's errors have no common class but this
             if "alloc" in str(error):
                 raise MemoryError from error
-            raise GraphError(
-                f"has functions that cannot be resolved ({' '.join(str(error).split())[:150]})"
-            ) from error
+            raise GraphError(f"has functions that cannot be resolved ({one_line(error)})") from error
     nodes = _leading_to(model.graph, output)
     small = onnx.ModelProto(ir_version=max(8, model.ir_version), opset_import=model.opset_import)
     nested = {node.op_type for owner in nodes for graph in _subgraphs(owner) for node in _all(graph.node)}

@@ -19,6 +19,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from core.errors import one_line
 from core.onnx_tagger import messages
 from core.onnx_tagger.graph import GraphError, Outline, interface, macs, outline, parameters, parse
 from core.onnx_tagger.messages import Facts, Job
@@ -112,8 +113,7 @@ def _refused(problem: str, error: Exception) -> Exception:
     text = str(error)
     if isinstance(error, MemoryError) or "alloc" in text.lower():
         raise MemoryError from error
-    detail = " ".join(text.rpartition(" : ")[2].split())[:200]
-    return GraphError(f"{problem} ({detail})")
+    return GraphError(f"{problem} ({one_line(text.rpartition(' : ')[2])})")
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
