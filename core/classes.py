@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -108,7 +108,7 @@ class ClassSet:
     def __len__(self) -> int:
         return len(self.indices)
 
-    @property
+    @cached_property  # asked for once a tag
     def names(self) -> tuple[str, ...]:
         """The display names, in the order of the outputs."""
         return self.own or tuple(audioset()[index].name for index in self.indices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def pytest_configure() -> None:
     import torch
 
     torch.set_num_threads(2)
+
+
+def pytest_collection_finish() -> None:
+    """Streamlit collects garbage after every run of a page; the server too keeps what was imported out of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from core.compare import Agreement, agreement
@@ -77,7 +77,7 @@ def curve(cut: Cut, repair: str) -> list[tuple[float, Agreement]]:
     baseline = server.known_tags(cut.source, cut.name)
     if baseline is None:
         return []
-    return [(ratio, agreement(baseline, point.tags)) for ratio, point in _points(cut, repair)]
+    return [(ratio, _agreement(baseline, point.tags)) for ratio, point in _points(cut, repair)]
 
 
 def chance(cut: Cut, repair: str) -> list[tuple[float, list[Agreement]]]:
@@ -86,9 +86,15 @@ def chance(cut: Cut, repair: str) -> list[tuple[float, list[Agreement]]]:
     if baseline is None:
         return []
     return [
-        (ratio, [agreement(baseline, other) for other in point.unrelated])
+        (ratio, [_agreement(baseline, other) for other in point.unrelated])
         for ratio, point in _points(cut, repair)
     ]
+
+
+@lru_cache(maxsize=len(CURVE) * (1 + UNRELATED) * 8)
+def _agreement(baseline: Tags, candidate: Tags) -> Agreement:
+    """The agreement of two objects, once: the chart is drawn again with every point."""
+    return agreement(baseline, candidate)
 
 
 def _points(cut: Cut, repair: str) -> list[tuple[float, Point]]:

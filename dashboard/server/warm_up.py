@@ -5,6 +5,7 @@ Importing torch alone takes seconds on a small machine; so do reading the networ
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ def _steps() -> Iterator[None]:
         importlib.import_module(library)
         yield
     drop_library_pages()  # what importing touched
+    # Streamlit collects garbage after every run of a page or of a part of it: a third of a second where it looks through all that was imported.
+    gc.collect()
+    gc.freeze()
     _ = server.clip(source).sound
     server.latencies(names)
     yield
