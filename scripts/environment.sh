@@ -114,8 +114,9 @@ set_up() {
         [[ -t 2 ]] || quiet=(--quiet)
         export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0
         # pip before 23.2 downloads a whole wheel to read what it requires: half a gigabyte of CUDA build, for torch.
+        # --no-compile: pip compiles every module of every package, more than half of the time; most of them are never imported.
         "$python" -m pip install --quiet "pip>=23.2" >&2 &&
-            "$python" -m pip install ${quiet[@]+"${quiet[@]}"} -r requirements.txt -e ".${extra:+[$extra]}" >&2 ||
+            "$python" -m pip install ${quiet[@]+"${quiet[@]}"} --no-compile -r requirements.txt -e ".${extra:+[$extra]}" >&2 ||
             die "the installation failed (see above); the next start resumes it"
         wanted "$extra" >"$stamp.new"
         mv "$stamp.new" "$stamp"
