@@ -104,7 +104,7 @@ set_up() {
         "$interpreter" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
     }
     if ! ready "$stamp" "$extra"; then
-        say "installing packages into $venv: two to five minutes the first time"
+        say "installing packages into $venv: one to five minutes the first time"
         make_environment
         if [[ -e $venv/unfinished ]]; then
             "$python" scripts/forget_incomplete.py

@@ -56,6 +56,12 @@ def test_class_set_by_name_keeps_the_order_given() -> None:
     assert chosen == ClassSet((137, 0, 295))
 
 
+def test_names_are_made_once() -> None:
+    """They are read once for every tag: a tuple each time would be 527 times 527 names for the tags of one clip."""
+    classes = ClassSet.audioset()
+    assert classes.names is classes.names
+
+
 def test_the_whole_of_audioset() -> None:
     assert ClassSet.audioset().indices == tuple(range(527))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ def test_the_front_page_opens_with_what_is_there_already(
     monkeypatch.setenv("PANNSCOPE_WEIGHTS", str(tmp_path))
     server = Server()
     monkeypatch.setattr(server_module, "_server", server)
+    gc.unfreeze()
     assert warm_up.start().wait(120)
+    assert gc.get_freeze_count() > 100_000  # what Streamlit does not look through after every run of a page
     assert server.has_tags(Source.of_example(EXAMPLES[0].key, EXAMPLES[0].title), EMBEDDED_PAIR)
     assert server.known_latencies(EMBEDDED_PAIR) is not None
 
