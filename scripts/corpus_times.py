@@ -18,7 +18,9 @@ from functools import partial
 
 THRESHOLD = 0.2  # the page's own
 LAST = "the most frequent first"  # of what the page draws
-DRAWN = "[data-testid=stApp][data-test-script-state=notRunning]"
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+# The script's end says nothing of plotly, which draws its chart afterwards.
+DRAWN = """() => [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
 
 
 def timed(what: str, work: Callable[[], object]) -> float:
@@ -57,17 +59,21 @@ def in_browser(url: str) -> None:
     """Seconds from the address to a page that is drawn, and from a choice to its rows."""
     from playwright.sync_api import Page, sync_playwright
 
+    def drawn(page: Page) -> None:
+        page.wait_for_selector(IDLE)
+        page.wait_for_function(DRAWN)
+
     def opened(page: Page) -> None:
         page.goto(url, wait_until="commit")
         page.get_by_text(LAST).wait_for()
-        page.wait_for_selector(DRAWN)
+        drawn(page)
 
     def chosen(page: Page, number: int) -> None:
         before = page.get_by_role("heading", level=2).first.inner_text()
         page.get_by_role("combobox", name="Given by").click()
         page.get_by_role("option").nth(number).click()
         page.get_by_text(before, exact=True).wait_for(state="detached")
-        page.wait_for_selector(DRAWN)
+        drawn(page)
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
