@@ -19,8 +19,8 @@ from functools import partial
 THRESHOLD = 0.2  # the page's own
 LAST = "the most frequent first"  # of what the page draws
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-# The script's end says nothing of plotly, which draws its chart afterwards.
-DRAWN = """() => [...document.querySelectorAll("[data-testid=stPlotlyChart]")].every(chart => chart.querySelector(".main-svg"))"""
+# The script's end says nothing of the tables, whose part of the site is loaded afterwards.
+DRAWN = """() => [...document.querySelectorAll("[data-testid=stDataFrame]")].every(table => table.querySelector("canvas"))"""
 
 
 def timed(what: str, work: Callable[[], object]) -> float:
