@@ -50,7 +50,7 @@ def _steps() -> Iterator[None]:
         importlib.import_module(library)
         yield
     drop_library_pages()  # what importing touched
-    # Streamlit collects garbage after every run of a page or of a part of it: a third of a second where it looks through all that was imported.
+    # Streamlit collects garbage after every run of a page or of a part of it: a quarter of a second where it looks through all that was imported.
     gc.collect()
     gc.freeze()
     _ = server.clip(source).sound
