@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from core import checkpoints
 from core.cli import main
@@ -87,6 +89,7 @@ def browser() -> Iterator[playwright.Browser]:
 def tab(browser: playwright.Browser) -> playwright.Page:
     """The page that a module's tests open, one after another: a new one would compile the site's scripts again, seconds each time."""
     page = browser.new_context().new_page()
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: _count(page, data)))
     page.set_default_timeout(90_000)  # a repair beside two curves of repaired networks, on two busy cores
     return page
 
@@ -145,9 +148,31 @@ def by_cli(*arguments: object) -> str:
     return printed.getvalue()
 
 
+_RUNS: Counter[playwright.Page] = Counter()
+"""How many runs of a script the server has ended, as it told the page."""
+
+
+def _count(page: playwright.Page, data: bytes | str) -> None:
+    message = ForwardMsg.FromString(data) if isinstance(data, bytes) else ForwardMsg()
+    _RUNS[page] += message.WhichOneof("type") == "script_finished"
+
+
+@contextmanager
+def answered(page: playwright.Page) -> Iterator[None]:
+    """What happens in the ``with`` block makes the server run; afterwards the page has drawn the answer."""
+    before = _RUNS[page]
+    yield
+    for _ in range(1_800):
+        if _RUNS[page] > before:
+            break
+        page.wait_for_timeout(50)
+    else:
+        pytest.fail("the server did not run within 90 s")
+    settled(page)
+
+
 def settled(page: playwright.Page) -> None:
-    """Wait until the page has answered the last action."""
-    page.wait_for_timeout(400)
+    """Wait until the page has drawn what the server has sent."""
     page.wait_for_selector(IDLE)
     page.wait_for_function(ALL_DRAWN)
     page.wait_for_timeout(250)

@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from dashboard.charts.palette import PALETTES
 
-from .conftest import settled
+from .conftest import answered, settled
 
 Visit = Callable[..., Any]
 
@@ -61,12 +61,12 @@ def parts(page: Any) -> Iterator[tuple[str, str]]:
         tab.click()
     names = page.locator(".st-key-part [role=radio]").all_inner_texts()
     for name in names[1:]:
-        page.get_by_role("radio", name=name, exact=True).click(force=True)
-        settled(page)
+        with answered(page):
+            page.get_by_role("radio", name=name, exact=True).click(force=True)
         yield name, "[data-testid=stMain]"
     for name in names[:1]:
-        page.get_by_role("radio", name=name, exact=True).click(force=True)
-        settled(page)
+        with answered(page):
+            page.get_by_role("radio", name=name, exact=True).click(force=True)
     for button in page.locator("[data-testid=stPopover] button").all():
         button.click()
         page.wait_for_timeout(_UNFOLDS_MS)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .conftest import by_cli, settled
+from .conftest import answered, by_cli, settled
 from .test_accessibility import findings, tour
 
 Visit = Callable[..., Any]
@@ -32,8 +32,8 @@ def wav_bytes(seconds: float = 2.5, rate: int = 44_100, channels: int = 2, seed:
 
 def upload(page: Any, *files: tuple[str, bytes]) -> None:
     payload = [{"name": name, "mimeType": "audio/wav", "buffer": data} for name, data in files]
-    page.locator("input[type=file]").first.set_input_files(payload)
-    settled(page)
+    with answered(page):
+        page.locator("input[type=file]").first.set_input_files(payload)
 
 
 def chart(page: Any) -> tuple[list[str], list[float], list[float]]:
@@ -55,8 +55,8 @@ def probabilities(answer: dict[str, Any]) -> dict[str, float]:
 def choose_model(page: Any, box: str, title: str) -> None:
     page.get_by_role("button", name="Settings").click()
     page.get_by_role("combobox", name=box).click()
-    page.get_by_role("option", name=title, exact=True).click()
-    settled(page)
+    with answered(page):
+        page.get_by_role("option", name=title, exact=True).click()
     page.keyboard.press("Escape")
 
 
@@ -136,8 +136,8 @@ def test_bad_files_are_said_in_place_and_the_page_goes_on(visit: Visit) -> None:
     assert "good.wav" in page.inner_text("body")
     assert len(chart(page)[0]) >= 3
     assert findings(page) == []
-    page.get_by_text("Siren", exact=True).click()
-    settled(page)
+    with answered(page):
+        page.get_by_text("Siren", exact=True).click()
     assert page.locator("[data-testid=stAlert]", has_text="words.mp3").count() == 0
     assert "Your 4 recordings are kept" in page.inner_text("body").replace("\u00a0", " ")
 
@@ -149,8 +149,8 @@ def test_many_clips_open_one_by_one(visit: Visit) -> None:
     assert "2 clips" in body
     assert "first.wav 1.0 s" in body
     grid = page.locator("[data-testid=stDataFrame]").first.bounding_box()
-    page.mouse.click(grid["x"] + 16, grid["y"] + 38 + 35 + 17)
-    settled(page)
+    with answered(page):
+        page.mouse.click(grid["x"] + 16, grid["y"] + 38 + 35 + 17)
     assert "second.wav 1.5 s" in page.inner_text("body").replace("\u00a0", " ")
     page.get_by_role("tab", name="Download").click()
     with page.expect_download() as waiting:

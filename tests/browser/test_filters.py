@@ -8,7 +8,7 @@ from typing import Any
 
 from core.pruning.criteria import CRITERIA
 
-from .conftest import settled
+from .conftest import answered
 from .test_accessibility import tour
 
 Visit = Callable[..., Any]
@@ -28,8 +28,8 @@ def click_bar(page: Any, chart: str, number: int) -> None:
     bar.scroll_into_view_if_needed()
     box = bar.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    settled(page)
+    with answered(page):
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
 def picked(page: Any) -> tuple[int, int]:
@@ -44,8 +44,8 @@ def tile_names(page: Any, chart: str = "tiles") -> list[int]:
 
 
 def choose(page: Any, name: str) -> None:
-    page.get_by_role("radio", name=name, exact=True).click(force=True)
-    settled(page)
+    with answered(page):
+        page.get_by_role("radio", name=name, exact=True).click(force=True)
 
 
 def test_layers_filters_and_parts(visit: Visit) -> None:
@@ -74,8 +74,8 @@ def test_layers_filters_and_parts(visit: Visit) -> None:
     choose(page, "C12")
     assert heading(page).startswith("C12 keeps 256 of 512 filters")
     assert picked(page) == (0, 1)
-    page.locator("[data-testid=stPagination]").get_by_role("button").last.click()
-    settled(page)
+    with answered(page):
+        page.locator("[data-testid=stPagination]").get_by_role("button").last.click()
     assert picked(page) == (0, 1)
     assert 0 not in tile_names(page)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import TimeoutError
 
-from .conftest import settled
+from .conftest import answered, settled
 from .test_accessibility import tour
 
 Visit = Callable[..., Any]
@@ -56,8 +56,8 @@ def tags(page: Any) -> list[str]:
 
 def choose(page: Any, box: str, option: str) -> None:
     page.get_by_role("combobox", name=box).click()
-    page.get_by_role("option", name=option, exact=True).click()
-    settled(page)
+    with answered(page):
+        page.get_by_role("option", name=option, exact=True).click()
 
 
 # The tops and heights of all that is drawn, frame by frame: headings, texts, charts, players, buttons, tabs and skeletons. Numbers in
