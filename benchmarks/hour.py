@@ -83,7 +83,7 @@ def measured(checkpoint: Path, path: Path) -> dict[str, float]:
     """What `pannscope timeline` does with one recording, in this process."""
     import os
 
-    from core.audio import POOL, SAMPLE_RATE, load_clip, open_clip
+    from core.audio import POOL, SAMPLE_RATE, Opening, load_clip
     from core.events import EventSettings, TimelineSettings, detect, rows
     from core.runtime import process
     from core.runtime.memory import trim_heap
@@ -93,7 +93,7 @@ def measured(checkpoint: Path, path: Path) -> dict[str, float]:
     process.configure_heap()
     tagger = load_tagger(checkpoint=checkpoint)
     clip = load_clip(recording(_WINDOW_S, SAMPLE_RATE, 1, "FLAC", "PCM_16"))
-    list(rows(tagger, clip, TimelineSettings()))
+    list(rows(tagger, clip.blocks(), TimelineSettings()))
     trim_heap()
     decoder = POOL.idle_pid()
     assert decoder is not None
@@ -103,11 +103,10 @@ def measured(checkpoint: Path, path: Path) -> dict[str, float]:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     began = time.perf_counter()
     first = 0.0
-    opened = open_clip(path, max_seconds=None)
 
     def noted():  # type: ignore[no-untyped-def]
         nonlocal first
-        for row in rows(tagger, opened, TimelineSettings()):
+        for row in rows(tagger, Opening(path, max_seconds=None).blocks(), TimelineSettings()):
             first = first or time.perf_counter() - began
             yield row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from core.audio import SAMPLE_RATE, Clip
 from core.events import Document, Format, TimelineSettings, valid_text
-from core.events.over_time import cut, window_spans
+from core.events.over_time import Samples
+from core.events.over_time import windows as windows_of
 from core.onnx_tagger.network import OnnxNetwork, no_embedding
 from core.tagging import Tagger
 from core.windows import EMBEDDING_SECONDS, clip_windows, least_samples, window_mean
@@ -58,22 +59,22 @@ def embed(
     >>> edges_s.tolist(), embeddings.shape
     ([[0.0, 4.0], [2.0, 6.0], [4.0, 8.0], [5.0, 9.0]], (4, 512))
     """
-    if windows is None:
-        spans = clip_windows(max(clip.samples, least_samples(tagger.entry)), tagger.entry, EMBEDDING_SECONDS)
-        parts: Iterator[npt.NDArray[np.float32]] = clip.segments(spans)
-    else:
-        spans = list(window_spans(clip.samples, *windows.samples(tagger.entry)))
-        parts = cut(clip, clip.blocks(), spans)
+    spans = []
 
-    def reported() -> Iterator[npt.NDArray[np.float32]]:
-        with closing(parts):  # type: ignore[type-var]  # both are generators
-            for (_, end), part in zip(spans, parts, strict=True):
-                yield part
-                on_progress(min(1.0, end / clip.samples))
+    def reported(parts: Iterable[tuple[int, int, Samples]]) -> Iterator[Samples]:
+        for start, end, part in parts:
+            yield part
+            spans.append((start, end))
+            on_progress(min(1.0, end / clip.samples))
 
-    embeddings = tagger.embeddings(reported())
     if windows is None:
+        whole = clip_windows(max(clip.samples, least_samples(tagger.entry)), tagger.entry, EMBEDDING_SECONDS)
+        with closing(clip.segments(whole)) as segments:
+            pieces = ((*span, part) for span, part in zip(whole, segments, strict=True))
+            embeddings = tagger.embeddings(reported(pieces))
         return np.array([[0.0, clip.samples / SAMPLE_RATE]]), window_mean(list(embeddings))[None]
+    with closing(clip.blocks()) as blocks:
+        embeddings = tagger.embeddings(reported(windows_of(blocks, *windows.samples(tagger.entry))))
     return np.array(spans) / SAMPLE_RATE, embeddings
 
 

@@ -84,6 +84,11 @@ def seconds(value_s: float) -> str:
     return f"{minutes}{NBSP}min" + (f" {rest}{NBSP}s" if rest else "")
 
 
+def about(value_s: float) -> str:
+    """An estimated length of minutes: 3577.2 -> 'about 60 min'."""
+    return f"about {round(value_s / 60)}{NBSP}min"
+
+
 def minutes(value_s: float) -> str:
     """How long something took, in whole seconds: 12.3 -> '12 s', 83 -> '1 min 23 s', 300 -> '5 min'."""
     whole_s = round(value_s)

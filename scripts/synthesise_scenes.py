@@ -120,7 +120,7 @@ def measure(tagger: Tagger, scenes: int, windows: TimelineSettings, settings: Ev
     for seed in range(scenes):
         waveform, sounds = scene(seed, tags)
         clip = load_clip(encode_wav(waveform.astype(np.float32)), name=f"scene-{seed}.wav")
-        score.add(detect(rows(tagger, clip, windows), tagger.classes, settings), sounds)
+        score.add(detect(rows(tagger, clip.blocks(), windows), tagger.classes, settings), sounds)
     return [f"{len(tags)} of {len(EXAMPLES)}", *score.cells()]
 
 

@@ -1,11 +1,11 @@
 """Recordings: from the bytes of a file to mono samples at 32 kHz, and back."""
 
-from core.audio.clip import Clip, DecodedClip, StreamedClip
+from core.audio.clip import Clip, DecodedClip, StreamedClip, UncheckedClip
 from core.audio.encoding import SoundEncoder, encode_wav, synthesized_clip
 from core.audio.formats import SUFFIXES
 from core.audio.levels import SILENT_PEAK
 from core.audio.limits import SAMPLE_RATE
-from core.audio.loading import MAX_SECONDS, Channel, OnProgress, load_clip, open_clip
+from core.audio.loading import MAX_SECONDS, Channel, OnProgress, Opening, load_clip, open_clip
 from core.audio.pool import POOL
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "Clip",
     "DecodedClip",
     "OnProgress",
+    "Opening",
     "SoundEncoder",
     "StreamedClip",
+    "UncheckedClip",
     "encode_wav",
     "load_clip",
     "open_clip",

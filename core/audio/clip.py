@@ -1,7 +1,8 @@
 """A recording as every consumer sees it: what is known of it, and its samples in segments.
 
 ``DecodedClip`` keeps its samples. ``StreamedClip`` keeps the file, or its path, and decodes it again whenever it is read: ten minutes
-are 77 MB of samples, the file is about a tenth of that, and one more pass of decoding takes a second.
+are 77 MB of samples, the file is about a tenth of that, and one more pass of decoding takes a second. ``UncheckedClip`` is a long
+recording before its first pass has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from core.audio.levels import SILENT_PEAK, dbfs
 from core.audio.limits import SAMPLE_RATE
 from core.audio.messages import read_errors
 from core.audio.pool import Decoding
+from core.errors import AudioError
+
+_BLOCK = 10 * SAMPLE_RATE
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,11 +73,10 @@ class Clip(ABC):
     def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
         """The samples from ``start`` up to ``end`` for every (start, end) of ``spans``, which ascend and do not overlap."""
 
-    def blocks(self, seconds: float = 10.0) -> Generator[npt.NDArray[np.float32]]:
-        """All samples in order, in blocks of at most ``seconds``."""
-        length = round(seconds * SAMPLE_RATE)
-        starts = range(0, self.samples, length)
-        return self.segments((start, min(start + length, self.samples)) for start in starts)
+    def blocks(self) -> Generator[npt.NDArray[np.float32]]:
+        """All samples in order, a few seconds at a time."""
+        starts = range(0, self.samples, _BLOCK)
+        return self.segments((start, min(start + _BLOCK, self.samples)) for start in starts)
 
     @property
     def silent(self) -> bool:
@@ -149,18 +152,38 @@ class StreamedClip(Clip):
         return len(self.source) if isinstance(self.source, bytes) else 0
 
     def segments(self, spans: Iterable[tuple[int, int]]) -> Generator[npt.NDArray[np.float32]]:
-        with (
-            read_errors(self.name),
-            io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as stream,
-            contextlib.closing(Decoding(stream, self.job).blocks()) as blocks,
-        ):
+        with contextlib.closing(self._decoded()) as blocks:
             position, ahead = 0, np.zeros(0, np.float32)  # ``ahead``: what is decoded from ``position`` on
             for start, end in spans:
                 pieces, decoded = [ahead[max(0, start - position) :]], position + len(ahead)
                 while decoded < end and (block := next(blocks, None)) is not None:
                     pieces.append(block[max(0, start - decoded) :])
                     decoded += len(block)
+                if decoded < end:
+                    raise AudioError(
+                        f'"{self.name}" has become shorter while it was read. Copy it and try again.'
+                    )
                 ahead = np.concatenate(pieces)
                 del pieces  # or every block would be in memory twice
                 yield ahead[: end - start]
                 position, ahead = end, ahead[end - start :].copy()
+
+    def _decoded(self) -> Generator[npt.NDArray[np.float32]]:
+        """All of the file, in the decoder's blocks."""
+        with (
+            read_errors(self.name),
+            io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb") as stream,
+            contextlib.closing(Decoding(stream, self.job).blocks()) as blocks,
+        ):
+            yield from blocks
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UncheckedClip(StreamedClip):
+    """A recording of which only the beginning has been decoded: its length is an estimate, and its levels are unknown.
+
+    Its blocks are those of the whole file, however long it is, and raise ``AudioError`` where it turns out to be damaged.
+    """
+
+    def blocks(self) -> Generator[npt.NDArray[np.float32]]:
+        return self._decoded()

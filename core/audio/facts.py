@@ -9,12 +9,32 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 JOB, ANSWER, NEXT, STOP = b"J", b"A", b"N", b"S"
 READ, HEADER, BLOCK, FACTS, REFUSED, MEMORY, STOPPED = b"R", b"H", b"B", b"F", b"E", b"M", b"X"
 
 SPAN = struct.Struct("<QI")
 """Offset and size of a READ."""
+
+_HEADER = struct.Struct("<dII")
+
+
+class Header(NamedTuple):
+    """What a file's header says; ``declared_s`` is 0 where it declares no length."""
+
+    declared_s: float
+    sample_rate_hz: int
+    channels: int
+
+    def packed(self) -> bytes:
+        """The body of a HEADER."""
+        return _HEADER.pack(*self)
+
+    @classmethod
+    def of(cls, body: bytes) -> Header:
+        """What ``packed`` wrote."""
+        return cls(*_HEADER.unpack(body))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias
@@ -15,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from core.audio.clip import Clip, DecodedClip, StreamedClip
+from core.audio.clip import Clip, DecodedClip, StreamedClip, UncheckedClip
 from core.audio.facts import Facts, Job
 from core.audio.formats import ACCEPTED, SUFFIXES
 from core.audio.limits import SAMPLE_RATE
@@ -81,10 +82,80 @@ def load_clip(
     Traceback (most recent call last):
     core.errors.AudioError: "letter.txt" is not in a format that Pannscope reads. Give a recording as WAV, W64, ...
     """
-    with _opened(source, name) as (stream, shown), read_errors(shown):
-        job = _job(stream, shown, max_seconds, channel)
-        waveform, facts = _read(stream, job, max_samples=None)
-        return DecodedClip(waveform=waveform, **_properties(stream, job, facts))
+    opening = Opening(source, name=name, max_seconds=max_seconds, channel=channel)
+    waveform = _joined(opening.blocks())
+    assert waveform is not None
+    return DecodedClip(waveform=waveform, **opening.properties)
+
+
+class Opening:
+    """The first pass over a recording, which checks it: its samples on the way, and the clip at the end.
+
+    Parameters
+    ----------
+    source, name, max_seconds, channel
+        As ``load_clip`` takes them.
+    on_progress : callable, optional
+        Called with the share that is decoded; it may raise to give up.
+
+    Attributes
+    ----------
+    properties : dict
+        The fields of ``Clip``, once all blocks have been read.
+
+    Examples
+    --------
+    >>> from core.audio import encode_wav
+    >>> opening = Opening(encode_wav(np.zeros(32_000)), name="silence.wav")
+    >>> [len(block) for block in opening.blocks()], opening.clip.silent
+    ([32000], True)
+    """
+
+    properties: dict[str, Any]
+
+    def __init__(
+        self,
+        source: bytes | str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        max_seconds: float | None = MAX_SECONDS,
+        channel: Channel = "mean",
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self._source, self._name = source, name
+        self._max_seconds, self._channel, self._on_progress = max_seconds, channel, on_progress
+
+    def blocks(self) -> Generator[npt.NDArray[np.float32]]:
+        """Mono blocks at 32 kHz, (samples,) each, in order. Closing the iterator stops the work. Raises ``AudioError``."""
+        with _opened(self._source, self._name) as (stream, shown), read_errors(shown):
+            self._job = _job(stream, shown, self._max_seconds, self._channel)
+            self._decoding = Decoding(stream, self._job, self._on_progress)
+            with contextlib.closing(self._decoding.blocks()) as blocks:
+                yield from blocks
+            self.properties = _properties(stream, self._job, self._decoding.facts)
+
+    @property
+    def unchecked(self) -> UncheckedClip:
+        """What is known of it while its blocks are read."""
+        header, duration_s = self._decoding.header, self._decoding.expected_s
+        return UncheckedClip(
+            source=_kept(self._source),
+            job=self._job,
+            name=self._job.name,
+            sample_rate_hz=header.sample_rate_hz,
+            channels=header.channels,
+            duration_s=duration_s,
+            sha256="",
+            samples=round(duration_s * SAMPLE_RATE),
+            peak=1.0,
+            channel_rms=(1.0,) * header.channels,
+            channel=self._job.channel,
+        )
+
+    @property
+    def clip(self) -> StreamedClip:
+        """The recording, once all blocks have been read: its file or path, which each further pass decodes again."""
+        return StreamedClip(source=_kept(self._source), job=self._job, **self.properties)
 
 
 def open_clip(
@@ -94,8 +165,11 @@ def open_clip(
     max_seconds: float | None = MAX_SECONDS,
     channel: Channel = "mean",
     on_progress: OnProgress | None = None,
+    unchecked_from_s: float = math.inf,
 ) -> Clip:
     """``load_clip`` in bounded memory: of more than ``DECODED_SECONDS``, the file or its path is kept in place of its samples.
+
+    Of a recording that lasts longer than ``unchecked_from_s``, no more than that is decoded: it becomes an ``UncheckedClip``.
 
     Raises
     ------
@@ -103,14 +177,14 @@ def open_clip(
         As ``load_clip``.
     """
     limit = round(DECODED_SECONDS * SAMPLE_RATE)
-    with _opened(source, name) as (stream, shown), read_errors(shown):
-        job = _job(stream, shown, max_seconds, channel)
-        waveform, facts = _read(stream, job, max_samples=limit, on_progress=on_progress)
-        properties = _properties(stream, job, facts)
-    if facts.samples > limit:
-        kept = source if isinstance(source, bytes) else Path(os.fsdecode(source))
-        return StreamedClip(source=kept, job=job, **properties)
-    return DecodedClip(waveform=waveform, **properties)
+    opening = Opening(source, name=name, max_seconds=max_seconds, channel=channel, on_progress=on_progress)
+    with contextlib.closing(opening.blocks()) as blocks:
+        waveform = _joined(blocks, limit, unchecked_from_s * SAMPLE_RATE)
+    if waveform is None:
+        return opening.unchecked
+    if opening.properties["samples"] > limit:
+        return opening.clip
+    return DecodedClip(waveform=waveform, **opening.properties)
 
 
 def _job(stream: _Stream, shown: str, max_seconds: float | None, channel: Channel) -> Job:
@@ -133,27 +207,34 @@ def _job(stream: _Stream, shown: str, max_seconds: float | None, channel: Channe
         raise audio_error(shown, "is empty (0 bytes)")
     if channel != "loudest":
         return job
-    _, facts = _read(stream, job, max_samples=0)
-    return replace(job, channel=1 + int(np.argmax(facts.channel_rms)))
+    decoding = Decoding(stream, job)
+    for _ in decoding.blocks():
+        pass
+    return replace(job, channel=1 + int(np.argmax(decoding.facts.channel_rms)))
 
 
-def _read(
-    stream: _Stream, job: Job, *, max_samples: int | None, on_progress: OnProgress | None = None
-) -> tuple[npt.NDArray[np.float32], Facts]:
-    """The samples as one read-only array, (samples,), and what was measured; of more than ``max_samples``, none are kept."""
+def _joined(
+    blocks: Iterable[npt.NDArray[np.float32]], most_kept: float = math.inf, most: float = math.inf
+) -> npt.NDArray[np.float32] | None:
+    """The samples as one read-only array, (samples,); of more than ``most_kept``, none are kept, and None of more than ``most``."""
     joined = bytearray()  # grows in place; joining a list of blocks would need twice the memory
     samples = 0
-    decoding = Decoding(stream, job, on_progress)
-    with contextlib.closing(decoding.blocks()) as blocks:
-        for block in blocks:
-            samples += len(block)
-            if max_samples is None or samples <= max_samples:
-                joined += block.tobytes()
-            else:
-                joined.clear()
+    for block in blocks:
+        samples += len(block)
+        if samples > most:
+            return None
+        if samples <= most_kept:
+            joined += block.tobytes()
+        else:
+            joined.clear()
     waveform = np.frombuffer(joined, dtype=np.float32)
     waveform.setflags(write=False)
-    return waveform, decoding.facts
+    return waveform
+
+
+def _kept(source: bytes | str | os.PathLike[str]) -> bytes | Path:
+    """What a clip keeps in place of its samples."""
+    return bytes(source) if isinstance(source, bytes | bytearray | memoryview) else Path(os.fsdecode(source))
 
 
 def _properties(stream: _Stream, job: Job, facts: Facts) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import struct
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.audio import facts
-from core.audio.facts import Facts, Job
+from core.audio.facts import Facts, Header, Job
 from core.audio.limits import SAMPLE_RATE
 from core.audio.messages import CONVERT, audio_error, read_errors
 from core.errors import AudioError
@@ -126,6 +125,8 @@ class Decoding:
 
     Attributes
     ----------
+    header : Header
+        What the file's header says, from the first block on.
     facts : Facts
         What was measured, once all blocks have been read.
 
@@ -135,14 +136,14 @@ class Decoding:
         While the blocks are read.
     """
 
+    header: Header
     facts: Facts
 
     def __init__(
         self, stream: BinaryIO, job: Job, on_progress: Callable[[float], object] | None = None
     ) -> None:
         self._stream, self._job, self._on_progress = stream, job, on_progress
-        self._declared_s: float | None = None  # until the header is read; 0 where it declares no length
-        self._samples = self._pulled = 0
+        self._samples = self._pulled = self._at = 0
 
     def blocks(self) -> Generator[npt.NDArray[np.float32]]:
         """Mono blocks at 32 kHz, (samples,) each, in order. Closing the iterator stops the work."""
@@ -155,7 +156,7 @@ class Decoding:
                     self._report()
                     worker.send(facts.ANSWER, self._piece(*facts.SPAN.unpack(body)))
                 elif kind == facts.HEADER:
-                    (self._declared_s,) = struct.unpack("<d", body)
+                    self.header = Header.of(body)
                 elif kind == facts.BLOCK:
                     block = np.frombuffer(body, np.float32)
                     self._samples += len(block)
@@ -186,17 +187,26 @@ class Decoding:
             self._stream.seek(offset)
             piece = self._stream.read(size)
         self._pulled += len(piece)
+        self._at = offset + len(piece)
         return piece
 
-    def _report(self) -> None:
+    @property
+    def expected_s(self) -> float:
+        """How long the recording will turn out to be: what its header declares, or what the bytes up to the present place are worth."""
+        return self.header.declared_s or self._samples / SAMPLE_RATE * self._job.size / self._at
+
+    @property
+    def _share(self) -> float:
         """The share of the declared length that is decoded; where none is declared, the share of the file that has been read."""
-        if self._on_progress is None:
-            return
-        if self._declared_s:
-            share = self._samples / SAMPLE_RATE / self._declared_s
-        else:
-            share = 0.0 if self._declared_s is None else self._pulled / self._job.size
-        self._on_progress(min(1.0, share))
+        if not hasattr(self, "header"):
+            return 0.0
+        if self.header.declared_s:
+            return min(1.0, self._samples / SAMPLE_RATE / self.header.declared_s)
+        return min(1.0, self._pulled / self._job.size)
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._share)
 
 
 POOL = DecoderPool()

@@ -104,7 +104,8 @@ def serve(source: BinaryIO, sink: BinaryIO) -> NoReturn:
 
 def _decode(file: RemoteFile, job: Job, limits: RecordingLimits, sink: BinaryIO) -> None:
     decoder = Decoder(file, job)  # type: ignore[arg-type]
-    send(sink, facts.HEADER, struct.pack("<d", decoder.declared_s or 0.0))
+    header = facts.Header(decoder.declared_s or 0.0, decoder.sample_rate_hz, decoder.channels)
+    send(sink, facts.HEADER, header.packed())
     with contextlib.closing(decoder.blocks()) as blocks:  # type: ignore[type-var]
         for block in blocks:
             if len(block) == 0:

@@ -21,7 +21,7 @@ from core.batch.source import check_source, local_copy
 from core.embeddings import embed
 from core.errors import AudioError, DataError
 from core.events import TimelineSettings
-from core.events.over_time import cut, window_spans
+from core.events.over_time import windows as windows_of
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger, load_tagger
 from core.windows import EMBEDDING_SECONDS, clip_windows, fitted, least_samples
@@ -234,17 +234,15 @@ def _outputs(tagger: Tagger, clip: Clip, settings: Settings) -> Iterator[_Output
     windows = timeline_settings(settings)
     whole = max(clip.samples, least_samples(entry))
     if windows is not None:
-        spans = list(window_spans(clip.samples, *windows.samples(entry)))
+        length, hop = windows.samples(entry)
     elif len(clip_windows(whole, entry)) == len(clip_windows(whole, entry, EMBEDDING_SECONDS)) == 1:
-        spans = [(0, clip.samples)]
+        length = hop = clip.samples
     else:  # of a longer clip each is the mean over windows of its own length
         tags = tagger.tag(clip)
         embedding = embed(tagger, clip)[1][0] if settings.embeddings else None
         yield 0.0, clip.duration_s, tags.probabilities, embedding
         return
-    for number, ((start, end), samples) in enumerate(
-        zip(spans, cut(clip, clip.blocks(), spans), strict=True)
-    ):
+    for number, (start, end, samples) in enumerate(windows_of(clip.blocks(), length, hop)):
         waveform = fitted(samples, entry)
         embedding = None
         if settings.embeddings:

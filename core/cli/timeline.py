@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,7 @@ from core.units import probability
 
 if TYPE_CHECKING:
     from core.audio import Channel
-    from core.events import Document, EventSettings, Format, Row, TimelineSettings
+    from core.events import Document, EventSettings, Format, TimelineSettings
     from core.tagging import Tagger
 
 
@@ -118,19 +119,21 @@ class _Work:
 
     def document(self, recording: Input, on_progress: Callable[[float], object]) -> Document:
         """One recording's events. Raises ``AudioError``."""
-        from core.audio import open_clip
+        from core.audio import Opening
         from core.events import detect, document, rows
 
-        def reported() -> Iterator[Row]:
-            for row in rows(self.tagger, clip, self.windows):
-                on_progress(row.end_s / clip.duration_s)
-                yield row
-
         with recording.opened() as source:
-            clip = open_clip(source, name=recording.name, max_seconds=self.max_seconds, channel=self.channel)
-            events = detect(reported(), self.tagger.classes, self.events)
-        print_notes(clip)
-        return document(clip, events, self.described(), path=recording.path, file=recording.file)
+            opening = Opening(
+                source,
+                name=recording.name,
+                max_seconds=self.max_seconds,
+                channel=self.channel,
+                on_progress=on_progress,
+            )
+            with closing(opening.blocks()) as blocks:
+                events = detect(rows(self.tagger, blocks, self.windows), self.tagger.classes, self.events)
+        print_notes(opening.clip)
+        return document(opening.clip, events, self.described(), path=recording.path, file=recording.file)
 
 
 def timeline_command(

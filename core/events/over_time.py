@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from core.audio import SAMPLE_RATE, Clip
 from core.classes import ClassSet
-from core.errors import AudioError, ModelError
+from core.errors import ModelError
 from core.models.decision_level import SEGMENT_SAMPLES, DecisionLevelMax
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger
@@ -146,85 +148,90 @@ def timeline(tagger: Tagger, clip: Clip, settings: TimelineSettings | None = Non
     >>> over_time.probabilities.shape, over_time.edges_s[[0, 1, 2, -1]].tolist()
     ((8, 527), [0.0, 1.5, 2.5, 9.0])
     """
-    return Timeline.of(tagger, rows(tagger, clip, settings or TimelineSettings()))
+    return Timeline.of(tagger, rows(tagger, clip.blocks(), settings or TimelineSettings()))
 
 
-def rows(
-    tagger: Tagger, clip: Clip, settings: TimelineSettings, blocks: Iterator[Samples] | None = None
-) -> Iterator[Row]:
-    """A clip's tags over time, a row as soon as it is computed. Rows follow each other without gaps from 0 to the clip's end.
+def rows(tagger: Tagger, blocks: Iterable[Samples], settings: TimelineSettings) -> Iterator[Row]:
+    """A recording's tags over time, a row as soon as it is computed. Rows follow each other without gaps from 0 to the recording's end.
 
     A network with framewise output has a row for each of its segments (0.32 s). Of others the windows are those of ``settings``, with one more at the
-    clip's end where they do not reach it, and a window's probabilities are those of the time around its middle: the border between two rows is halfway
-    between their windows' middles. A clip shorter than a window is one. ``blocks`` are the clip's samples where others use them too: each pass over a
-    long clip decodes it again.
+    recording's end where they do not reach it, and a window's probabilities are those of the time around its middle: the border between two rows is
+    halfway between their windows' middles. A recording shorter than a window is one. ``blocks`` are its samples: ``Clip.blocks``, or those of its first
+    pass (``Opening.blocks``), whose end nobody knows.
 
     Raises
     ------
     ModelError
         The network takes no windows of that length.
     AudioError
-        While rows are computed: the recording's file has changed or is gone.
+        While rows are computed: whatever ``blocks`` raises.
     """
-    blocks = clip.blocks() if blocks is None else blocks
+    buffer = _Buffer(blocks)
     starts = (
-        _segments(tagger.network, tagger.entry, clip, blocks)
+        _segments(tagger.network, tagger.entry, buffer)
         if isinstance(tagger.network, DecisionLevelMax)
-        else _windows(tagger, clip, blocks, *settings.samples(tagger.entry))
+        else _windows(tagger, buffer, *settings.samples(tagger.entry))
     )
-    return _between(starts, clip.samples)
+    return _between(starts, buffer)
 
 
 def row_count(tagger: Tagger, clip: Clip, settings: TimelineSettings) -> int:
     """How many rows ``rows`` has."""
     if isinstance(tagger.network, DecisionLevelMax):
         return max(1, clip.samples // SEGMENT_SAMPLES)
-    return sum(1 for _ in window_spans(clip.samples, *settings.samples(tagger.entry)))
+    length, hop = settings.samples(tagger.entry)
+    return 1 + max(0, math.ceil((clip.samples - length) / hop))
 
 
-def window_spans(samples: int, length: int, hop: int) -> Iterator[tuple[int, int]]:
-    """Windows of ``length``, every ``hop``, and one more at the end where they do not reach it; start and end in samples.
+class _Buffer:
+    """A recording's samples while they are read once: those from the last place that was asked for."""
+
+    def __init__(self, blocks: Iterable[Samples]) -> None:
+        self._blocks, self._kept, self._start = iter(blocks), np.zeros(0, np.float32), 0
+
+    @property
+    def end(self) -> int:
+        """Where what has been read ends: the recording's end, once less than was asked for has been given."""
+        return self._start + len(self._kept)
+
+    def read(self, start: int, length: int) -> Samples:
+        """``length`` samples from ``start`` on, which never descends; fewer at the recording's end."""
+        pieces = [self._kept[start - self._start :]]
+        held = len(pieces[0])
+        while held < length and (block := next(self._blocks, None)) is not None:
+            pieces.append(block)
+            held += len(block)
+        self._kept, self._start = np.concatenate(pieces) if len(pieces) > 1 else pieces[0], start
+        return self._kept[:length]
+
+
+def windows(blocks: Iterable[Samples], length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
+    """Windows of ``length``, every ``hop``, and one more at the end where they do not reach it: start and end in samples, and the samples.
 
     Examples
     --------
-    >>> list(window_spans(10, 4, 2)), list(window_spans(9, 4, 4)), list(window_spans(3, 4, 2))
-    ([(0, 4), (2, 6), (4, 8), (6, 10)], [(0, 4), (4, 8), (5, 9)], [(0, 3)])
+    >>> [[(start, end) for start, end, _ in windows([np.zeros(n)], 4, hop)] for n, hop in ((10, 2), (9, 4), (3, 2))]
+    [[(0, 4), (2, 6), (4, 8), (6, 10)], [(0, 4), (4, 8), (5, 9)], [(0, 3)]]
     """
-    start = 0
-    for start in range(0, max(1, samples - length + 1), hop):
-        yield start, min(start + length, samples)
-    if start + length < samples:
-        yield samples - length, samples
+    return _windows_of(_Buffer(blocks), length, hop)
 
 
-def cut(clip: Clip, blocks: Iterator[Samples], spans: Iterable[tuple[int, int]]) -> Iterator[Samples]:
-    """The samples of every (start, end) of ``spans``, whose starts and ends ascend; they may overlap, other than those of ``Clip.segments``."""
-    kept, offset = np.zeros(0, np.float32), 0
-    for start, end in spans:
-        pieces = [kept[start - offset :]]
-        offset, held = start, offset + len(kept)
-        while held < end:
-            block = next(blocks, None)
-            if block is None or len(block) == 0:
-                raise AudioError(
-                    f'"{clip.name}" has become shorter while it was read. Copy it and try again.'
-                )
-            pieces.append(block)
-            held += len(block)
-        kept = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
-        yield kept[: end - start]
+def _windows_of(buffer: _Buffer, length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
+    start, part = 0, buffer.read(0, length)
+    yield 0, len(part), part
+    while len(part := buffer.read(start, hop + length)) == hop + length:
+        start += hop
+        yield start, start + length, part[hop:]
+    if len(part) > length:
+        yield start + len(part) - length, start + len(part), part[-length:]
 
 
 def _windows(
-    tagger: Tagger, clip: Clip, blocks: Iterator[Samples], length: int, hop: int
+    tagger: Tagger, buffer: _Buffer, length: int, hop: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The first sample and the probabilities of every row of a network that runs on windows."""
     entry, before, used = tagger.entry, 0, 0
-    for (start, end), part in zip(
-        window_spans(clip.samples, length, hop),
-        cut(clip, blocks, window_spans(clip.samples, length, hop)),
-        strict=True,
-    ):
+    for start, end, part in _windows_of(buffer, length, hop):
         probabilities = tagger.engine.probabilities(fitted(part, entry))[0].numpy()
         middle = (start + end) // 2
         yield (before + middle) // 2 if start else 0, probabilities
@@ -235,30 +242,28 @@ def _windows(
 
 
 def _segments(
-    model: DecisionLevelMax, entry: Interface, clip: Clip, blocks: Iterator[Samples]
+    model: DecisionLevelMax, entry: Interface, buffer: _Buffer
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The same of a network with framewise output. Parts of a long clip have context on both sides, so that their borders do not show."""
-    count = max(1, clip.samples // SEGMENT_SAMPLES)
-    firsts = range(0, count, _PART)
-    spans = [
-        (
-            max(0, first - _CONTEXT) * SEGMENT_SAMPLES,
-            min((first + _PART + _CONTEXT) * SEGMENT_SAMPLES, clip.samples),
-        )
-        for first in firsts
-    ]
-    for first, part in zip(firsts, cut(clip, blocks, spans), strict=True):
+    for first in itertools.count(0, _PART):
+        before = min(first, _CONTEXT)
+        wanted = (before + _PART + _CONTEXT) * SEGMENT_SAMPLES
+        part = buffer.read((first - before) * SEGMENT_SAMPLES, wanted)
+        left = max(
+            len(part) // SEGMENT_SAMPLES - before, 1 - first
+        )  # segments from ``first`` on; one of a clip that is shorter
         computed = model.segmentwise(fitted(part, entry))[0].numpy()
-        skipped = min(first, _CONTEXT)
-        for number, probabilities in enumerate(computed[skipped : skipped + min(_PART, count - first)]):
+        for number, probabilities in enumerate(computed[before : before + min(_PART, left)]):
             yield (first + number) * SEGMENT_SAMPLES, probabilities
         trim_heap()
+        if len(part) < wanted and left <= _PART:
+            return
 
 
-def _between(starts: Iterator[tuple[int, npt.NDArray[np.float32]]], samples: int) -> Iterator[Row]:
-    """Rows from where they start: each ends where the next one starts, the last one at the clip's end."""
+def _between(starts: Iterator[tuple[int, npt.NDArray[np.float32]]], buffer: _Buffer) -> Iterator[Row]:
+    """Rows from where they start: each ends where the next one starts, the last one at the recording's end."""
     start, probabilities = next(starts)
     for following, others in starts:
         yield Row(start / SAMPLE_RATE, following / SAMPLE_RATE, probabilities)
         start, probabilities = following, others
-    yield Row(start / SAMPLE_RATE, samples / SAMPLE_RATE, probabilities)
+    yield Row(start / SAMPLE_RATE, buffer.end / SAMPLE_RATE, probabilities)

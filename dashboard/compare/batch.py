@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.audio import StreamedClip
+from core.audio import StreamedClip, UncheckedClip
 from core.compare import Agreement
 from core.comparisons import Comparisons
 from core.errors import AudioError, PannscopeError
@@ -149,10 +149,16 @@ def frame(outcomes: Sequence[Outcome], names: Sequence[str]) -> pd.DataFrame:
 
 def _row(outcome: Outcome, names: Sequence[str]) -> dict[str, object]:
     result, clip = outcome.comparisons, outcome.opened.clip if outcome.opened else outcome.long
-    remark = "Select it for its tags over time." if outcome.long else "" if result else "Not done."
+    remark = "" if result else "Not done."
+    if outcome.long:
+        remark = "Select it for its tags over time."
     notes = [*clip.notes, *result.first.baseline.notes] if clip and result else []
     measured = None if result is None or result.clip.silent else result
-    row: dict[str, object] = {"Clip": outcome.source.name, "Length": clip.duration_s if clip else None}
+    known = clip and not isinstance(clip, UncheckedClip)
+    row: dict[str, object] = {
+        "Clip": outcome.source.name,
+        "Length": clip.duration_s if clip and known else None,
+    }
     firsts = [_first(tags, measured.first.agreement.threshold) for tags in measured.tags] if measured else []
     row |= dict(zip_longest(names, firsts))
     for what in ("Kept", "Lost", "Gained", "Divergence"):
@@ -254,9 +260,12 @@ def _with_others(
     return result, left_out
 
 
-def _long(source: Source, clip: StreamedClip, settings: Settings) -> Outcome:
-    """A long recording: compared once jobs have drawn and tagged all of it, which nothing waits for here."""
+def _long(source: Source, begun: UncheckedClip, settings: Settings) -> Outcome:
+    """A long recording: compared once jobs have checked, drawn and tagged all of it, which nothing waits for here. Raises ``AudioError``."""
     long = get_server().long_recordings
+    clip = long.checked(source)
+    if clip is None:
+        return Outcome(source, long=begun)
     opened, pair = long.opened(source, clip), long.timelines.known(source, settings.models)
     if opened is None or pair is None or not pair.complete:
         return Outcome(source, long=clip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.audio import StreamedClip
+from core.audio import StreamedClip, UncheckedClip
 from core.compare import Comparison
 from dashboard import formats
 from dashboard.compare import sections
@@ -12,6 +12,7 @@ from dashboard.compare.over_time import OverTime
 from dashboard.compare.settings import Settings
 from dashboard.server.clips import OpenedClip
 from dashboard.server.jobs import JobStatus
+from dashboard.server.long_recordings import CHECKING
 from dashboard.server.server import get_server
 from dashboard.server.source import Source
 from dashboard.server.timelines import Pair
@@ -41,14 +42,18 @@ def in_progress(source: Source, clip: StreamedClip, titles: tuple[str, str], set
 
 
 def _recording(source: Source, clip: StreamedClip) -> OpenedClip | None:
-    """The recording's player and picture, or how far they are."""
+    """The recording's player and picture, or how far they are: it is checked, and then drawn."""
     long = get_server().long_recordings
-    opened = long.opened(source, clip)
+    unchecked = isinstance(clip, UncheckedClip)
+    opened = None if unchecked else long.opened(source, clip)
     if opened is not None:
         sections.recording(source, opened)
         return opened
     if st.session_state.get(_STOPPED) != source.key:
-        long.start(source, clip)
+        if unchecked:
+            long.check(source)
+        else:
+            long.start(source, clip)
 
     def stop() -> None:
         st.session_state[_STOPPED] = source.key
@@ -60,13 +65,17 @@ def _recording(source: Source, clip: StreamedClip) -> OpenedClip | None:
         st.button("Make the player", key="draw_long", on_click=lambda: st.session_state.pop(_STOPPED, None))
 
     sections.title(source, clip)
-    job_panel("drawing", status=lambda: long.status(source), progress=_progress, cancel=stop, idle=idle)
+    job_panel(
+        "drawing",
+        status=lambda: long.check_status(source) if unchecked else long.status(source),
+        progress=_progress,
+        cancel=stop,
+        idle=idle,
+    )
     return None
 
 
 def _progress(status: JobStatus) -> str:
-    return (
-        formats.waiting(status.ahead)
-        if status.ahead and not status.total
-        else "Drawing it, and encoding it for the player"
-    )
+    if status.ahead and not status.total:
+        return formats.waiting(status.ahead)
+    return "Checking all of it" if status.doing == CHECKING else "Drawing it, and encoding it for the player"

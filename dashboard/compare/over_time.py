@@ -133,7 +133,15 @@ class OverTime:
         if (pair := self._pair) is None:
             return
         rows = len(pair.baseline.edges_s), len(pair.candidate.edges_s)
-        drawn_of = (self.source.key, rows, self.picture is None, self.settings, tags.found(), palette())
+        drawn_of = (
+            self.source.key,
+            rows,
+            self.clip.duration_s,
+            self.picture is None,
+            self.settings,
+            tags.found(),
+            palette(),
+        )
         before, data = st.session_state.get(_DRAWN, (None, {}))
         if before != drawn_of:
             data = self._packed(pair)
@@ -157,11 +165,13 @@ class OverTime:
             [event for event in detect(side.rows(), side.classes, self._events) if event.index in indices]
             for side in sides
         )
+        # What a recording that is still being checked turns out to last may be more than was expected.
+        duration_s = max(self.clip.duration_s, *(float(side.edges_s[-1]) for side in sides))
         data = charts.timeline_data(
             sides,
             self.titles,
             shown,
-            duration_s=self.clip.duration_s,
+            duration_s=duration_s,
             picture=self.picture,
             palette=palette(),
         )
@@ -170,7 +180,7 @@ class OverTime:
         return {
             **data,
             "key": f"{self.source.key}|{'|'.join(settings.models)}",
-            "alt": charts.timeline_alt(self.titles, data["tags"], self.clip.duration_s),
+            "alt": charts.timeline_alt(self.titles, data["tags"], duration_s),
             "same": f"The networks differ by less than {formats.probability(MARKED_FROM)} everywhere.",
             "heading": f"{formats.plural(count, 'event')} at {formats.probability(settings.threshold)}{part}",
             "differences": charts.differences_data(differences, shown),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.audio import Clip
+from core.audio import Clip, UncheckedClip
 from core.compare import Comparison
 from core.comparisons import Comparisons
 from core.examples import EXAMPLES
@@ -38,8 +38,9 @@ def title(source: Source, clip: Clip) -> None:
         if example
         else f"{formats.kilohertz(clip.sample_rate_hz)} {formats.channels(clip.channels)}"
     )
+    lasts = (formats.about if isinstance(clip, UncheckedClip) else formats.seconds)(clip.duration_s)
     st.markdown(
-        f"**{formats.escaped(source.name)}** :small[:gray[{formats.seconds(clip.duration_s)} · {origin}]]",
+        f"**{formats.escaped(source.name)}** :small[:gray[{lasts} · {origin}]]",
         help="Played as the networks receive it: mixed to mono, 32 kHz, at its own level.",
     )
     if example is None:

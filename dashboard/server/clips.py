@@ -1,7 +1,8 @@
-"""Decoded recordings with their pictures, each opened once; a long one is only checked, and drawn by a job (``long_recordings``)."""
+"""Decoded recordings with their pictures, each opened once; of a long one the beginning alone is decoded, and jobs do the rest (``long_recordings``)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,7 +11,16 @@ from typing import Literal
 
 import numpy as np
 
-from core.audio import MAX_SECONDS, Clip, SoundEncoder, StreamedClip, encode_wav, open_clip
+from core.audio import (
+    MAX_SECONDS,
+    Clip,
+    OnProgress,
+    SoundEncoder,
+    StreamedClip,
+    UncheckedClip,
+    encode_wav,
+    open_clip,
+)
 from core.errors import AudioError
 from core.examples import example_clip
 from core.runtime.memory import drop_library_pages
@@ -61,7 +71,7 @@ class Clips:
         self._opened: ByteLruCache[OpenedClip] = ByteLruCache(
             _BUDGET_BYTES, lambda opened: opened.nbytes, growing=True
         )
-        self._long: ByteLruCache[StreamedClip] = ByteLruCache(_LONG_BYTES, lambda _clip: 4_096)
+        self._long: ByteLruCache[UncheckedClip] = ByteLruCache(_LONG_BYTES, lambda _clip: 4_096)
         pressure.add(self._opened)
 
     def clip(
@@ -77,8 +87,11 @@ class Clips:
 
     def long_clip(
         self, source: Source, on_wait: OnWait | None = None, on_share: OnShare | None = None
-    ) -> StreamedClip | None:
-        """A recording that is longer than ``clip`` takes, decoded once to check it; None for one that ``clip`` has opened. Raises ``AudioError``."""
+    ) -> UncheckedClip | None:
+        """A recording that is longer than ``clip`` takes; None for one that ``clip`` has opened. Raises ``AudioError``.
+
+        Only so much of it has been decoded as shows that: it is an ``UncheckedClip``.
+        """
         try:
             self.clip(source, on_wait, on_share)
         except AudioError:
@@ -105,19 +118,25 @@ class Clips:
         if source.example is not None:
             example = example_clip(source.example)
             return OpenedClip(example, clip_picture(example.samples, example.segments))
-        clip = open_clip(
-            source.data,
-            name=source.name,
-            max_seconds=LONGEST_S,
-            channel=source.channel,
-            on_progress=lambda share: on_share(share, "Decoding"),
-        )
+        clip = decoded(source, lambda share: on_share(share, "Decoding"), unchecked_from_s=MAX_SECONDS)
         if not isinstance(clip, StreamedClip):
             return OpenedClip(clip, clip_picture(clip.samples, clip.segments))
-        if clip.duration_s > MAX_SECONDS:
+        if isinstance(clip, UncheckedClip):
             self._long.put(source.key, replace(clip, source=b""))  # whose bytes the visitor's recordings have
             raise _too_long(clip)
         return drawn(clip, "FLAC", MAX_COLUMNS, on_share)
+
+
+def decoded(source: Source, on_progress: OnProgress, *, unchecked_from_s: float = math.inf) -> Clip:
+    """A visitor's recording, see ``open_clip``. Raises ``AudioError``."""
+    return open_clip(
+        source.data,
+        name=source.name,
+        max_seconds=LONGEST_S,
+        channel=source.channel,
+        on_progress=on_progress,
+        unchecked_from_s=unchecked_from_s,
+    )
 
 
 def drawn(
@@ -140,8 +159,8 @@ def _encoded_parts(
             yield part
 
 
-def _too_long(clip: StreamedClip) -> AudioError:
+def _too_long(clip: UncheckedClip) -> AudioError:
     return AudioError(
-        f'"{clip.name}" lasts {formats.seconds(clip.duration_s)}; up to {formats.seconds(MAX_SECONDS)} are accepted here. '
+        f'"{clip.name}" lasts {formats.about(clip.duration_s)}; up to {formats.seconds(MAX_SECONDS)} are accepted here. '
         "Add a shorter part of it, or open it on the Compare page, for its tags over time."
     )

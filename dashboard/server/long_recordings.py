@@ -1,6 +1,7 @@
 """Long recordings: those of more than a minute get their tags over time here, those of more than ten also their picture and their player's file.
 
-Jobs do it piece by piece, and few at a time, since each of them keeps a decoder. Nothing is decoded into memory as a whole. What there is of a
+Jobs do it piece by piece, and few at a time, since each of them keeps a decoder. One of more than ten minutes is first decoded once to check it,
+and the rows of its tags begin meanwhile. Nothing is decoded into memory as a whole. What there is of a
 recording: the file, which counts among its visitor's recordings; the player's file; and both networks' rows.
 """
 
@@ -10,11 +11,12 @@ from dataclasses import replace
 
 from core.audio import StreamedClip
 from core.compare import Comparison, agreement
+from core.errors import AudioError
 from core.events import Timeline
 from core.tags import Tags
 from core.windows import window_mean
 from dashboard import formats
-from dashboard.server.clips import OpenedClip, drawn
+from dashboard.server.clips import OpenedClip, decoded, drawn
 from dashboard.server.inference_queue import InferenceQueue
 from dashboard.server.jobs import Jobs, JobStatus, Step
 from dashboard.server.models import Models
@@ -27,6 +29,9 @@ COLUMNS = 3_600
 _MOST = 4
 """Jobs at once: the pictures and the rows of two recordings. An hour's rows take 15 MB, its player's file 25 to 30 MB, a decoder 26 MB; one of
 ``core.audio.pool``'s has to be left for a recording that is opened, which holds the queue's slot while it waits for it."""
+
+CHECKING = "Checking"
+"""What a check is ``doing``."""
 
 _BUDGET_BYTES = 160 * 2**20
 _BUSY = "This server is busy with other long recordings. Try again in a few minutes."
@@ -46,6 +51,35 @@ class LongRecordings:
         self._models = models
         self.timelines = Timelines(self._jobs, models)
 
+    def checked(self, source: Source) -> StreamedClip | None:
+        """The recording once all of it has been decoded; None until then. Raises ``AudioError`` where it was refused."""
+        outcome: StreamedClip | AudioError | None = self._jobs.result(self._check_key(source))
+        if isinstance(outcome, AudioError):
+            raise outcome
+        return None if outcome is None else replace(outcome, source=source.data)
+
+    def check(self, source: Source) -> None:
+        """Decode a recording in the background, unless that is under way or done."""
+
+        def work(step: Step) -> StreamedClip | AudioError:
+            def on_progress(share: float) -> None:
+                source.check()
+                step(round(100 * share), 100, CHECKING)
+
+            try:
+                clip = decoded(source, on_progress)
+            except AudioError as error:
+                source.check()  # a recording that is gone says nothing of its file
+                return error
+            assert isinstance(clip, StreamedClip)
+            return replace(clip, source=b"")  # whose bytes the visitor's recordings have
+
+        self._jobs.start(self._check_key(source), work, CHECKING)
+
+    def check_status(self, source: Source) -> JobStatus | None:
+        """How far the check is; None where there is none, or it is done."""
+        return self._jobs.status(self._check_key(source))
+
     def start(self, source: Source, clip: StreamedClip) -> None:
         """Draw a recording and encode it for the player in the background, unless that is under way or done."""
 
@@ -64,7 +98,8 @@ class LongRecordings:
         return self._jobs.status(self._key(source))
 
     def cancel(self, source: Source) -> None:
-        """Stop the job after its present piece."""
+        """Stop the check or the job after its present piece."""
+        self._jobs.cancel(self._check_key(source))
         self._jobs.cancel(self._key(source))
 
     def opened(self, source: Source, clip: StreamedClip) -> OpenedClip | None:
@@ -90,6 +125,10 @@ class LongRecordings:
             notes=(f"The probabilities are the means over windows of {formats.seconds(SETTINGS.window_s)}.",),
             output=self._models.entry(side.model).output,
         )
+
+    @staticmethod
+    def _check_key(source: Source) -> tuple[str, str]:
+        return ("check", source.key)
 
     @staticmethod
     def _key(source: Source) -> tuple[str, str]:

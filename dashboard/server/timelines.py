@@ -38,7 +38,7 @@ class Pair:
 
 
 class _Rows:
-    """One network's rows as they are computed, in an array of the final size: the timelines of its parts are views of it, not copies."""
+    """One network's rows as they are computed, in an array that is as large as is expected: the timelines of its parts are views of it, not copies."""
 
     def __init__(self, tagger: Tagger, count: int) -> None:
         self._tagger, self._count = tagger, 0
@@ -52,6 +52,9 @@ class _Rows:
 
     def push(self, row: Row) -> None:
         """Add the next row."""
+        if self._count == len(self._probabilities):  # the file's header has declared less than there is
+            self._edges_s = np.append(self._edges_s, np.zeros(self._count))
+            self._probabilities = np.append(self._probabilities, np.empty_like(self._probabilities), axis=0)
         self._probabilities[self._count] = row.probabilities
         self._edges_s[self._count + 1] = row.end_s
         self._count += 1
@@ -115,7 +118,7 @@ class Timelines:
             # One pass over a long recording, which is decoded, for both; a copy that nobody reads would keep all of its samples.
             blocks = iter(itertools.tee(decoded, kept.count(None)))
             sources: list[Iterator[Row]] = [
-                rows(tagger, clip, SETTINGS, next(blocks)) if known is None else known.rows()
+                rows(tagger, next(blocks), SETTINGS) if known is None else known.rows()
                 for tagger, known in zip(taggers, kept, strict=True)
             ]
             steps, began = 0, time.monotonic()
@@ -131,7 +134,7 @@ class Timelines:
                 done[side].push(row)
                 if kept[side] is None:
                     steps += 1
-                    step(steps, total, "Tagging")
+                    step(steps, max(steps, total), "Tagging")  # the length may be an estimate
                 now = time.monotonic()
                 if now >= due and all(each.end_s for each in done):
                     self._jobs.keep((*key, "part"), _pair(done, complete=False))

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from core.audio import SAMPLE_RATE, StreamedClip, encode_wav, load_clip, open_clip
+from core.audio import SAMPLE_RATE, Opening, StreamedClip, encode_wav, load_clip, open_clip
 from core.classes import ClassSet
 from core.errors import AudioError, ModelError
 from core.events import (
@@ -28,7 +28,7 @@ from core.events import (
     row_count,
     rows,
 )
-from core.events.over_time import cut, window_spans
+from core.events.over_time import windows
 from core.models.registry import architecture
 from tests.core.networks import narrow
 
@@ -53,7 +53,7 @@ def test_rows_meet_halfway_between_the_windows_middles():
     """7.5 s in windows of 2 s every second: middles 1, 2, 3, 4, 5, 6, and 6.5 of the last one, which ends with the clip."""
     samples = np.zeros(int(7.5 * SAMPLE_RATE))
     samples[3 * SAMPLE_RATE :] = 0.5
-    given = list(rows(tagger(), clip(samples), TimelineSettings()))
+    given = list(rows(tagger(), clip(samples).blocks(), TimelineSettings()))
     assert [row.start_s for row in given] == [0.0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.25]
     assert [row.end_s for row in given] == [1.5, 2.5, 3.5, 4.5, 5.5, 6.25, 7.5]
     # windows 0-2, 1-3, 2-4, 3-5 …: half of the third is sound
@@ -64,7 +64,7 @@ def test_rows_meet_halfway_between_the_windows_middles():
 
 
 def test_a_clip_shorter_than_a_window_is_one_row():
-    (row,) = rows(tagger(), clip(np.full(16_000, 0.5)), TimelineSettings())
+    (row,) = rows(tagger(), clip(np.full(16_000, 0.5)).blocks(), TimelineSettings())
     assert (row.start_s, row.end_s) == (0.0, 0.5)
     assert row.probabilities == pytest.approx([0.5], abs=1e-4)
 
@@ -74,9 +74,20 @@ def test_a_network_of_one_length_has_windows_of_it():
     taken = []
     scenes = tagger(probabilities=lambda batch: taken.append(batch.shape[1]) or batch[:, :1])
     scenes.entry = architecture("dcase2021-task1a")
-    given = list(rows(scenes, clip(np.zeros(12 * SAMPLE_RATE)), TimelineSettings(window_s=1)))
+    given = list(rows(scenes, clip(np.zeros(12 * SAMPLE_RATE)).blocks(), TimelineSettings(window_s=1)))
     assert taken == [441_000] * 2
     assert [(row.start_s, row.end_s) for row in given] == [(0.0, 6.0), (6.0, 12.0)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "count"),
+    [(1, 1), (63_999, 1), (64_000, 1), (64_001, 2), (96_000, 2), (96_001, 3), (127_999, 3), (128_000, 3)],
+)
+def test_how_many_rows_there_are(samples, count):
+    """Windows of 64,000 samples every 32,000: at 0, 32,000, 64,000, and one that ends with the clip."""
+    given = clip(np.full(samples, 0.1))
+    assert row_count(tagger(), given, TimelineSettings()) == count
+    assert len(list(rows(tagger(), given.blocks(), TimelineSettings()))) == count
 
 
 @pytest.mark.parametrize("window_s", [0.3, 30.01, float("nan"), float("inf"), -1])
@@ -102,9 +113,13 @@ def test_overlapping_parts_are_the_clips_samples(streamed, tmp_path):
     assert isinstance(opened, StreamedClip) == streamed
     assert opened.nbytes == (0 if streamed else 4 * opened.samples)  # a path, not the file
     whole = load_clip(path).waveform
-    spans = list(window_spans(opened.samples, 100_000, 30_000))
-    for (start, end), part in zip(spans, cut(opened, opened.blocks(), spans), strict=True):
-        assert np.array_equal(part, whole[start:end])
+    for blocks in (opened.blocks(), Opening(path).blocks()):
+        spans = []
+        for start, end, part in windows(blocks, 100_000, 29_000):
+            assert np.array_equal(part, whole[start:end])
+            spans.append((start, end))
+        starts = [*range(0, opened.samples - 100_000, 29_000), opened.samples - 100_000]
+        assert spans == [(start, start + 100_000) for start in starts]
 
 
 def test_a_file_that_is_gone_or_shorter_when_it_is_read_again(tmp_path):
@@ -113,10 +128,10 @@ def test_a_file_that_is_gone_or_shorter_when_it_is_read_again(tmp_path):
     opened = open_clip(path)
     soundfile.write(path, np.full(30 * 8_000, 0.1), 8_000)
     with pytest.raises(AudioError, match='"noise'):
-        list(rows(tagger(), opened, TimelineSettings()))
+        list(rows(tagger(), opened.blocks(), TimelineSettings()))
     path.unlink()
     with pytest.raises(AudioError, match=r"cannot be read \(No such file"):
-        list(rows(tagger(), opened, TimelineSettings()))
+        list(rows(tagger(), opened.blocks(), TimelineSettings()))
 
 
 @pytest.mark.parametrize("name", ["cnn14-decision-level-max", "cnn14-decision-level-att"])
@@ -126,7 +141,7 @@ def test_segments_of_a_long_clip_are_those_of_one_pass(name, monkeypatch):
     model = narrow(name, 2)
     samples = 0.1 * np.random.default_rng(1).standard_normal(4 * SAMPLE_RATE + 5_000).astype(np.float32)
     given = clip(samples)
-    over_time = Timeline.of(tagger(model), rows(tagger(model), given, TimelineSettings()))
+    over_time = Timeline.of(tagger(model), rows(tagger(model), given.blocks(), TimelineSettings()))
     frames = model.framewise(torch.from_numpy(np.array(given.waveform))[None])[0].numpy()
     assert over_time.probabilities.shape == (12, 2)  # 4.16 s / 0.32 s
     assert over_time.edges_s[:3] == pytest.approx([0, 0.32, 0.64])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 import time
@@ -13,7 +14,7 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 import core.audio
-from core.audio import POOL, SAMPLE_RATE, StreamedClip
+from core.audio import POOL, SAMPLE_RATE, StreamedClip, UncheckedClip
 from core.errors import AudioError
 from core.tagging import EMBEDDED_PAIR, load_tagger
 from dashboard.server import clips, long_recordings, upload_limit
@@ -49,26 +50,79 @@ def waited_for(found: Callable[[], object]) -> None:
     raise AssertionError("not there after a minute")
 
 
-def long_clip(server: Server, source: Source) -> StreamedClip:
+def begun(server: Server, source: Source) -> UncheckedClip:
     clip = server.long_clip(source)
     assert clip is not None
     return clip
 
 
+def long_clip(server: Server, source: Source) -> StreamedClip:
+    begun(server, source)
+    server.long_recordings.check(source)
+    waited_for(lambda: server.long_recordings.checked(source))
+    return server.long_recordings.checked(source)
+
+
 def test_a_long_recording_is_its_file(source: Source) -> None:
     server = Server()
-    clip = long_clip(server, source)
-    assert (clip.duration_s, clip.samples) == (SECONDS, SECONDS * SAMPLE_RATE)
+    clip = begun(server, source)
     assert clip.source is source.data
+    assert (clip.duration_s, clip.sample_rate_hz, clip.channels) == (SECONDS, 4_000, 1)  # the header's
     assert server.long_clip(source).source is source.data  # from what is known, without decoding it again
     assert server.long_clip(Source.of_example("clock", "Clock")) is None
     with pytest.raises(
-        AudioError, match=r'"beeps.flac" lasts 10\smin 5\ss; up to 10\smin are accepted here\..*Compare'
+        AudioError, match=r'"beeps.flac" lasts about 10\smin; up to 10\smin are accepted here\..*Compare'
     ):
         server.clip(source)
+    assert server.long_recordings.checked(source) is None
+    checked = long_clip(server, source)
+    assert (checked.duration_s, checked.samples) == (SECONDS, SECONDS * SAMPLE_RATE)
+    assert (checked.source is source.data, checked.sha256) == (True, hashlib.sha256(source.data).hexdigest())
+    assert checked.peak == pytest.approx(0.3, abs=0.01)
     source.recording.data = None
     with pytest.raises(AudioError, match="no longer in this server's memory"):
         server.long_clip(source)
+
+
+def test_a_length_that_no_header_declares_is_estimated() -> None:
+    """From the bytes that the first ten minutes take."""
+    part = np.random.default_rng(0).uniform(-0.3, 0.3, 10 * 4_000)
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 4_000, 1, format="OGG") as written:
+        for _ in range(181):
+            written.write(part)  # libsndfile crashes on all of it in one call
+    clip = begun(Server(), Source.of_bytes("noise.ogg", file.getvalue()))
+    assert clip.duration_s == pytest.approx(1_810, rel=0.2)  # the decoder has read ahead
+    assert sum(map(len, clip.blocks())) == 1_810 * SAMPLE_RATE  # all that there is
+    assert (clip.silent, clip.channel_spread_db, clip.notes) == (False, 0.0, ())
+
+
+def test_damage_late_in_a_recording(page: AppTest, beeps: bytes, embedded: None) -> None:
+    """Its rows begin, and it is refused once the check arrives there; the page says why, and computes no more of it."""
+    samples, rate = soundfile.read(io.BytesIO(beeps))
+    file = io.BytesIO()
+    soundfile.write(file, np.tile(samples, 2), rate, format="FLAC")
+    damaged = file.getvalue()[:-10_000]  # which end in the last beep, after 1,105 s
+    source, server = Source.of_bytes("cut.flac", damaged), Server()
+    clip = begun(server, source)
+    server.long_recordings.check(source)
+    waited_for(lambda: server.long_recordings.check_status(source) is None)
+    with pytest.raises(AudioError, match=r'"cut.flac" (is truncated|is damaged)'):
+        server.long_recordings.checked(source)
+    timelines = server.long_recordings.timelines
+    timelines.start(source, EMBEDDED_PAIR, clip)
+    waited_for(lambda: not timelines.status(source, EMBEDDED_PAIR).active)
+    assert timelines.known(source, EMBEDDED_PAIR) is None
+    assert '"cut.flac" is' in timelines.status(source, EMBEDDED_PAIR).message
+    page.file_uploader[0].upload("cut.flac", damaged, "audio/flac")
+    page.run()
+    for _ in range(100):
+        if page.error:
+            break
+        time.sleep(0.1)
+        page.run()
+    assert '"cut.flac" is' in page.error[0].value.replace("\\", "")
+    assert not page.exception
 
 
 def test_longer_than_the_longest_is_refused(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +157,7 @@ def test_rows_grow_and_a_cancelled_or_removed_recording_ends_them(
 ) -> None:
     monkeypatch.setattr(timelines_module, "_FIRST_S", 0.0)
     server = Server()
-    clip, timelines = long_clip(server, source), server.long_recordings.timelines
+    clip, timelines = begun(server, source), server.long_recordings.timelines
     timelines.start(source, EMBEDDED_PAIR, clip)
     waited_for(lambda: timelines.known(source, EMBEDDED_PAIR))
     part = timelines.known(source, EMBEDDED_PAIR)
