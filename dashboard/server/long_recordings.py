@@ -62,9 +62,14 @@ class LongRecordings:
         """Decode a recording in the background, unless that is under way or done."""
 
         def work(step: Step) -> StreamedClip | AudioError:
+            percent = -1
+
             def on_progress(share: float) -> None:
-                source.check()
-                step(round(100 * share), 100, CHECKING)
+                nonlocal percent
+                if int(100 * share) > percent:  # at every block it would wait for a row of tags: 30 s an hour in place of 5
+                    percent = int(100 * share)
+                    source.check()
+                    step(percent, 100, CHECKING)
 
             try:
                 clip = decoded(source, on_progress)

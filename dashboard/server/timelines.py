@@ -18,7 +18,7 @@ from dashboard.server.models import Models
 from dashboard.server.source import Source
 
 SETTINGS = TimelineSettings()
-_FIRST_S, _EVERY_S, _EVERY_SHARE = 1.0, 3.0, 0.05
+_FIRST_S, _EVERY_S, _EVERY_SHARE = 0.5, 3.0, 0.05
 """When the first rows can be drawn, and how often more of them: every few seconds, and later less often, by a share of the time that has passed,
 since all of them are drawn again."""
 
