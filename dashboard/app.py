@@ -21,7 +21,7 @@ from core import settings  # noqa: E402 (after the path is set)
 from core.errors import SettingsError  # noqa: E402
 from core.runtime import process  # noqa: E402
 from dashboard import formats  # noqa: E402
-from dashboard.server import upload_limit, warm_up  # noqa: E402
+from dashboard.server import nodelay, upload_limit, warm_up  # noqa: E402
 from dashboard.server.http import FrontDoor  # noqa: E402
 from dashboard.server.live_route import LiveRoute  # noqa: E402
 from dashboard.server.shutdown import Shutdown  # noqa: E402
@@ -38,6 +38,7 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Load what the first visitor needs as soon as the server runs; end with it on a signal."""
+    nodelay.send_at_once()
     shutdown = Shutdown()
     warm_up.start()
     yield

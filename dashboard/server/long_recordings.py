@@ -66,7 +66,9 @@ class LongRecordings:
 
             def on_progress(share: float) -> None:
                 nonlocal percent
-                if int(100 * share) > percent:  # at every block it would wait for a row of tags: 30 s an hour in place of 5
+                if (
+                    int(100 * share) > percent
+                ):  # at every block it would wait for a row of tags: 30 s an hour in place of 5
                     percent = int(100 * share)
                     source.check()
                     step(percent, 100, CHECKING)
