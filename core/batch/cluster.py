@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster, or on Ray's processes on this machine: actors that hold the networks, fed by Ray Data."""
+"""Workers on a Ray cluster, or on Ray's processes on this machine: actors with a worker process each, which holds the networks, fed by Ray Data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +15,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from core.batch.dataset import GO_ON
-from core.batch.processes import how_it_ended, spawn
+from core.batch.processes import how_it_ended, spawn, worker_processes
 from core.batch.run import Runner
-from core.batch.work import Job, Part, Result, load_networks, process_part
+from core.batch.work import Job, Part, Result
 from core.errors import DataError, PannscopeError, one_line
 
 LOCAL = "local"
@@ -113,15 +114,15 @@ def _connected(ray: Any, address: str, count: int | None) -> Iterator[None]:
 
 
 class _Actor:
-    """Holds the networks, and processes one part after the other."""
+    """Processes one part after the other, in a worker process of its own.
+
+    So a clip at which the process dies is a failure here too. Were it the actor itself, Ray would start it again, and with it the part, without end.
+    """
 
     def __init__(self, job: Job) -> None:
-        self._job = job
+        self._parts: deque[Part] = deque()
+        self._results = worker_processes(1)(job, iter(self._parts.popleft, None), lambda _clips: None)
         self._problem = ""
-        try:
-            self._taggers = load_networks(job)
-        except PannscopeError as error:  # an actor that does not start would be started again and again
-            self._problem = str(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """Parts of ``batch`` -> their results, or the message of what stops the run; both pickled."""
@@ -130,7 +131,9 @@ class _Actor:
     def _process(self, part: Part) -> Result | str:
         if self._problem:
             return self._problem
+        self._parts.append(part)  # the worker asks for it once its result before this one is taken
         try:
-            return process_part(self._job, self._taggers, part)
+            return next(self._results)
         except PannscopeError as error:
-            return str(error)
+            self._problem = str(error)
+            return self._problem

@@ -31,6 +31,7 @@ from core.batch.work import Job, NetworkFile, Part, process_part
 from core.errors import DataError
 from core.tagging import load_tagger
 
+WITHOUT_RAY = "--ray needs the extra: pip install 'pannscope[batch]'"
 CLIPS = ("noise.flac", "short.wav", "silent.wav", "tone.wav")
 
 
@@ -253,6 +254,39 @@ def test_a_clip_at_which_workers_die_is_a_failure():
         after_death(2)
 
 
+DEADLY = """
+import os, signal
+measured = os.path.getsize
+def getsize(path):
+    if os.path.basename(path) == "deadly.wav":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measured(path)
+os.path.getsize = getsize
+"""
+"""What every process that is started from here on runs first: one that opens this recording is killed."""
+
+
+@pytest.mark.parametrize("where", [("--workers", 2), ("--ray", "local")], ids=["processes", "ray"])
+def test_a_clip_that_kills_whoever_opens_it(batch, corpus, tmp_path, monkeypatch, where):
+    if "--ray" in where:
+        pytest.importorskip("ray", reason=WITHOUT_RAY)
+    (tmp_path / "sitecustomize.py").write_text(DEADLY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    source = tmp_path / "corpus"
+    shutil.copytree(corpus, source)
+    shutil.copy(corpus / "tone.wav", source / "deadly.wav")
+    found = batch(source, tmp_path / "out", "--part-clips", 3, *where).document
+    assert (found["tagged"], found["failed"]) == (4, 2)
+    told = {failure["clip"]: failure["error"] for failure in failures(tmp_path / "out")}
+    assert told["deadly.wav"] == "The process that ran it ended by signal 9, 2 times."
+    assert sorted(rows(tmp_path / "out")["clip"].to_pylist()) == [
+        "b/noise.flac",
+        "b/silent.wav",
+        "short.wav",
+        "tone.wav",
+    ]
+
+
 def test_a_lost_clip_is_not_run(batch, studio, corpus, tmp_path):
     batch(corpus, tmp_path / "out", "--shard", "1/9")
     job = Job(
@@ -264,7 +298,7 @@ def test_a_lost_clip_is_not_run(batch, studio, corpus, tmp_path):
 
 
 def test_on_ray_the_files_are_the_same(batch, corpus, tmp_path):
-    pytest.importorskip("ray", reason="--ray needs the extra: pip install 'pannscope[batch]'")
+    pytest.importorskip("ray", reason=WITHOUT_RAY)
     found = batch(corpus, tmp_path / "ray", "--part-clips", 3, "--ray", "local").document
     assert (found["tagged"], found["failed"]) == (4, 1)
     batch(corpus, tmp_path / "plain", "--part-clips", 3)
