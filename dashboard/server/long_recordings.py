@@ -49,10 +49,11 @@ class LongRecordings:
     def __init__(self, queue: InferenceQueue, models: Models) -> None:
         self._jobs = Jobs(queue, _BUDGET_BYTES, most=_MOST, busy=_BUSY)
         self._models = models
-        self.timelines = Timelines(self._jobs, models)
+        self.timelines = Timelines(self._jobs, models, self.checked)
 
     def checked(self, source: Source) -> StreamedClip | None:
-        """The recording once all of it has been decoded; None until then. Raises ``AudioError`` where it was refused."""
+        """The recording once all of it has been decoded; None until then. Raises ``AudioError`` where it was refused, or is gone."""
+        source.check()
         outcome: StreamedClip | AudioError | None = self._jobs.result(self._check_key(source))
         if isinstance(outcome, AudioError):
             raise outcome

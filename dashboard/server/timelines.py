@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -68,10 +68,17 @@ class _Rows:
 
 
 class Timelines:
-    """Starts and finds the jobs. A network's rows are kept for its next comparison."""
+    """Starts and finds the jobs. A network's rows are kept for its next comparison.
 
-    def __init__(self, jobs: Jobs, models: Models) -> None:
-        self._jobs, self._models = jobs, models
+    Parameters
+    ----------
+    jobs : where they run.
+    models : the networks.
+    check : called at every row; it raises ``AudioError`` where the recording has been refused meanwhile.
+    """
+
+    def __init__(self, jobs: Jobs, models: Models, check: Callable[[Source], object] = Source.check) -> None:
+        self._jobs, self._models, self._check = jobs, models, check
 
     def status(self, source: Source, names: tuple[str, str]) -> JobStatus | None:
         """How far the job is; None where there is none, or its result is there."""
@@ -95,7 +102,7 @@ class Timelines:
 
         def work(step: Step) -> Pair:
             def checked(done: int, total: int, doing: str = "") -> None:
-                source.check()
+                self._check(source)
                 step(done, total, doing)
 
             return self._compute(key, own_keys, taggers, clip, checked)

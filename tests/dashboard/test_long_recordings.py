@@ -114,6 +114,9 @@ def test_damage_late_in_a_recording(page: AppTest, beeps: bytes, embedded: None)
     waited_for(lambda: not timelines.status(source, EMBEDDED_PAIR).active)
     assert timelines.known(source, EMBEDDED_PAIR) is None
     assert '"cut.flac" is' in timelines.status(source, EMBEDDED_PAIR).message
+    assert (
+        timelines.status(source, EMBEDDED_PAIR).done == 0
+    )  # at its first row, not when it came to the damage
     page.file_uploader[0].upload("cut.flac", damaged, "audio/flac")
     page.run()
     for _ in range(100):
