@@ -161,6 +161,6 @@ def _encoded_parts(
 
 def _too_long(clip: UncheckedClip) -> AudioError:
     return AudioError(
-        f'"{clip.name}" lasts {formats.about(clip.duration_s)}; up to {formats.seconds(MAX_SECONDS)} are accepted here. '
+        f'"{clip.name}" lasts more than the {formats.seconds(MAX_SECONDS)} that are accepted here ({formats.about(clip.duration_s)}). '
         "Add a shorter part of it, or open it on the Compare page, for its tags over time."
     )

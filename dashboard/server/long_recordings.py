@@ -54,22 +54,20 @@ class LongRecordings:
     def checked(self, source: Source) -> StreamedClip | None:
         """The recording once all of it has been decoded; None until then. Raises ``AudioError`` where it was refused, or is gone."""
         source.check()
-        outcome: StreamedClip | AudioError | None = self._jobs.result(self._check_key(source))
-        if isinstance(outcome, AudioError):
-            raise outcome
+        outcome: StreamedClip | str | None = self._jobs.result(self._check_key(source))
+        if isinstance(outcome, str):
+            raise AudioError(outcome)
         return None if outcome is None else replace(outcome, source=source.data)
 
     def check(self, source: Source) -> None:
         """Decode a recording in the background, unless that is under way or done."""
 
-        def work(step: Step) -> StreamedClip | AudioError:
+        def work(step: Step) -> StreamedClip | str:
             percent = -1
 
             def on_progress(share: float) -> None:
                 nonlocal percent
-                if (
-                    int(100 * share) > percent
-                ):  # at every block it would wait for a row of tags: 30 s an hour in place of 5
+                if int(100 * share) > percent:  # at every block it would wait for a row of tags
                     percent = int(100 * share)
                     source.check()
                     step(percent, 100, CHECKING)
@@ -78,7 +76,7 @@ class LongRecordings:
                 clip = decoded(source, on_progress)
             except AudioError as error:
                 source.check()  # a recording that is gone says nothing of its file
-                return error
+                return str(error)
             assert isinstance(clip, StreamedClip)
             return replace(clip, source=b"")  # whose bytes the visitor's recordings have
 
