@@ -1,6 +1,6 @@
 // The Live page: the microphone through an AudioWorklet, its sound in pieces to the server (dashboard/server/live_route.py), and what comes back.
 
-const RATE = 32000, BLOCK = 1024, FRAME = 2 * BLOCK, KEPT_S = 2, SHOWN_S = 10, BANDS = 64, MOST_ROWS = 8, MOST_EVENTS = 100, GONE_MS = 1500;
+const RATE = 32000, BLOCK = 1024, FRAME = 2 * BLOCK, KEPT_S = 2, SHOWN_S = 10, BANDS = 64, MOST_ROWS = 8, MOST_EVENTS = 100, GONE_MS = 1500, STARTS_MS = 3000;
 
 const WORKLET = `
 registerProcessor("pannscope-tap", class extends AudioWorkletProcessor {
@@ -21,6 +21,7 @@ const REFUSALS = {
   NotAllowedError: "The microphone is blocked for this page: allow it beside the browser's address, then press Start.",
   NotFoundError: "There is no microphone: connect one, then press Start.",
   NotReadableError: "The microphone cannot be opened, another program may have it: close that, then press Start.",
+  TimeoutError: "The browser does not start its audio. Firefox needs a device that plays sound: connect one, then press Start.",
 };
 
 function element(parent, tag, properties = {}, text = "") {
@@ -106,11 +107,12 @@ class Live {
         const tap = new AudioWorkletNode(this.context, "pannscope-tap", { numberOfOutputs: 0 });
         source.connect(tap);
         tap.port.onmessage = (message) => this.take(new Int16Array(message.data));
-        await this.context.resume();
+        const late = new Promise((_, refuse) => setTimeout(() => refuse(new DOMException("", "TimeoutError")), STARTS_MS));
+        await Promise.race([this.context.resume(), late]);  // which Firefox never ends where nothing can play sound
         break;
       } catch (error) {
+        if (!options.sampleRate || error.name === "TimeoutError") throw error;
         await this.context.close();
-        if (!options.sampleRate) throw error;
       }
     }
     if (this.rate !== this.context.sampleRate) this.position = Math.round((this.position / this.rate) * this.context.sampleRate);

@@ -39,6 +39,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         launched.close()
 
 
+def test_an_audio_context_that_does_not_start_is_said(visit: Callable[..., Any]) -> None:
+    """As Firefox's does not on a machine without a device that plays sound; what is left is closed, and Start can be pressed again."""
+    page = visit(path="/live", drawn=".live button")
+    page.evaluate("() => { AudioContext.prototype.resume = () => new Promise(() => {}) }")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("The browser does not start its audio.").wait_for()
+    assert page.get_by_role("button", name="Start", exact=True).is_enabled()
+
+
 def test_the_microphone_is_recognised_until_it_is_paused(visit: Callable[..., Any], tmp_path: Path) -> None:
     # The networks of a demonstration may be little sure of 527 classes: a tag is in the history from 0.1 on.
     page = visit(path="/live", query="?live_threshold=0.1", drawn=".live button")
