@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from core.audio import SAMPLE_RATE, Clip
 from core.events import Document, Format, TimelineSettings, valid_text
-from core.events.over_time import Samples
-from core.events.over_time import windows as windows_of
+from core.events.over_time import Samples, sliding_windows
 from core.onnx_tagger.network import OnnxNetwork, no_embedding
 from core.tagging import Tagger
 from core.windows import EMBEDDING_SECONDS, clip_windows, least_samples, window_mean
@@ -74,7 +73,7 @@ def embed(
             embeddings = tagger.embeddings(reported(pieces))
         return np.array([[0.0, clip.samples / SAMPLE_RATE]]), window_mean(list(embeddings))[None]
     with closing(clip.blocks()) as blocks:
-        embeddings = tagger.embeddings(reported(windows_of(blocks, *windows.samples(tagger.entry))))
+        embeddings = tagger.embeddings(reported(sliding_windows(blocks, *windows.samples(tagger.entry))))
     return np.array(spans) / SAMPLE_RATE, embeddings
 
 

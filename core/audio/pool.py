@@ -192,8 +192,9 @@ class Decoding:
 
     @property
     def expected_s(self) -> float:
-        """How long the recording will turn out to be: what its header declares, or what the bytes up to the present place are worth."""
-        return self.header.declared_s or self._samples / SAMPLE_RATE * self._job.size / self._at
+        """How long the recording is expected to last: as its header declares, or in proportion to the bytes up to the present place."""
+        decoded_s = self._samples / SAMPLE_RATE
+        return max(decoded_s, self.header.declared_s or decoded_s * self._job.size / self._at)
 
     @property
     def _share(self) -> float:

@@ -21,7 +21,7 @@ from core.batch.source import check_source, local_copy
 from core.embeddings import embed
 from core.errors import AudioError, DataError
 from core.events import TimelineSettings
-from core.events.over_time import windows as windows_of
+from core.events.over_time import sliding_windows
 from core.runtime.memory import trim_heap
 from core.tagging import Tagger, load_tagger
 from core.windows import EMBEDDING_SECONDS, clip_windows, fitted, least_samples
@@ -242,7 +242,7 @@ def _outputs(tagger: Tagger, clip: Clip, settings: Settings) -> Iterator[_Output
         embedding = embed(tagger, clip)[1][0] if settings.embeddings else None
         yield 0.0, clip.duration_s, tags.probabilities, embedding
         return
-    for number, (start, end, samples) in enumerate(windows_of(clip.blocks(), length, hop)):
+    for number, (start, end, samples) in enumerate(sliding_windows(clip.blocks(), length, hop)):
         waveform = fitted(samples, entry)
         embedding = None
         if settings.embeddings:

@@ -205,18 +205,18 @@ class _Buffer:
         return self._kept[:length]
 
 
-def windows(blocks: Iterable[Samples], length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
+def sliding_windows(blocks: Iterable[Samples], length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
     """Windows of ``length``, every ``hop``, and one more at the end where they do not reach it: start and end in samples, and the samples.
 
     Examples
     --------
-    >>> [[(start, end) for start, end, _ in windows([np.zeros(n)], 4, hop)] for n, hop in ((10, 2), (9, 4), (3, 2))]
+    >>> [[(start, end) for start, end, _ in sliding_windows([np.zeros(n)], 4, hop)] for n, hop in ((10, 2), (9, 4), (3, 2))]
     [[(0, 4), (2, 6), (4, 8), (6, 10)], [(0, 4), (4, 8), (5, 9)], [(0, 3)]]
     """
-    return _windows_of(_Buffer(blocks), length, hop)
+    return _sliding(_Buffer(blocks), length, hop)
 
 
-def _windows_of(buffer: _Buffer, length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
+def _sliding(buffer: _Buffer, length: int, hop: int) -> Iterator[tuple[int, int, Samples]]:
     start, part = 0, buffer.read(0, length)
     yield 0, len(part), part
     while len(part := buffer.read(start, hop + length)) == hop + length:
@@ -231,7 +231,7 @@ def _windows(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The first sample and the probabilities of every row of a network that runs on windows."""
     entry, before, used = tagger.entry, 0, 0
-    for start, end, part in _windows_of(buffer, length, hop):
+    for start, end, part in _sliding(buffer, length, hop):
         probabilities = tagger.engine.probabilities(fitted(part, entry))[0].numpy()
         middle = (start + end) // 2
         yield (before + middle) // 2 if start else 0, probabilities
@@ -249,9 +249,8 @@ def _segments(
         before = min(first, _CONTEXT)
         wanted = (before + _PART + _CONTEXT) * SEGMENT_SAMPLES
         part = buffer.read((first - before) * SEGMENT_SAMPLES, wanted)
-        left = max(
-            len(part) // SEGMENT_SAMPLES - before, 1 - first
-        )  # segments from ``first`` on; one of a clip that is shorter
+        # Segments from ``first`` on that are complete; a recording shorter than one has one all the same.
+        left = max(len(part) // SEGMENT_SAMPLES - before, 1 - first)
         computed = model.segmentwise(fitted(part, entry))[0].numpy()
         for number, probabilities in enumerate(computed[before : before + min(_PART, left)]):
             yield (first + number) * SEGMENT_SAMPLES, probabilities

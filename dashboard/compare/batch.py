@@ -149,16 +149,11 @@ def frame(outcomes: Sequence[Outcome], names: Sequence[str]) -> pd.DataFrame:
 
 def _row(outcome: Outcome, names: Sequence[str]) -> dict[str, object]:
     result, clip = outcome.comparisons, outcome.opened.clip if outcome.opened else outcome.long
-    remark = "" if result else "Not done."
-    if outcome.long:
-        remark = "Select it for its tags over time."
+    remark = "Select it for its tags over time." if outcome.long else "" if result else "Not done."
     notes = [*clip.notes, *result.first.baseline.notes] if clip and result else []
     measured = None if result is None or result.clip.silent else result
-    known = clip and not isinstance(clip, UncheckedClip)
-    row: dict[str, object] = {
-        "Clip": outcome.source.name,
-        "Length": clip.duration_s if clip and known else None,
-    }
+    length_s = None if clip is None or isinstance(clip, UncheckedClip) else clip.duration_s
+    row: dict[str, object] = {"Clip": outcome.source.name, "Length": length_s}
     firsts = [_first(tags, measured.first.agreement.threshold) for tags in measured.tags] if measured else []
     row |= dict(zip_longest(names, firsts))
     for what in ("Kept", "Lost", "Gained", "Divergence"):

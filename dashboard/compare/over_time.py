@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.audio import Clip, StreamedClip
+from core.audio import Clip, StreamedClip, UncheckedClip
 from core.classes import top_categories
 from core.compare import MARKED_FROM, Comparison
 from core.events import FORMATS, EventSettings, Timeline, describe, detect, document, largest_differences
@@ -113,7 +113,10 @@ class OverTime:
     def _idle(self, status: JobStatus | None) -> None:
         """The files, or the button."""
         if (pair := self._pair) is not None:
-            self._downloads(pair)
+            if isinstance(self.clip, UncheckedClip):  # the check was cancelled, or there was no place for it
+                st.caption("The events can be downloaded once all of the recording is checked.")
+            else:
+                self._downloads(pair)
             return
         if status is not None and status.message:
             st.caption(formats.escaped(status.message))

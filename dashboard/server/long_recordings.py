@@ -27,7 +27,7 @@ COLUMNS = 3_600
 """Of the spectrogram: a second each of an hour."""
 
 _MOST = 4
-"""Jobs at once: the pictures and the rows of two recordings. An hour's rows take 15 MB, its player's file 25 to 30 MB, a decoder 26 MB; one of
+"""Jobs at once: the check or the picture, and the rows, of two recordings. An hour's rows take 15 MB, its player's file 25 to 30 MB, a decoder 26 MB; one of
 ``core.audio.pool``'s has to be left for a recording that is opened, which holds the queue's slot while it waits for it."""
 
 CHECKING = "Checking"

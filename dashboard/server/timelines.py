@@ -52,7 +52,7 @@ class _Rows:
 
     def push(self, row: Row) -> None:
         """Add the next row."""
-        if self._count == len(self._probabilities):  # the file's header has declared less than there is
+        if self._count == len(self._probabilities):  # fewer were expected
             self._edges_s = np.append(self._edges_s, np.zeros(self._count))
             self._probabilities = np.append(self._probabilities, np.empty_like(self._probabilities), axis=0)
         self._probabilities[self._count] = row.probabilities

@@ -28,7 +28,7 @@ from core.events import (
     row_count,
     rows,
 )
-from core.events.over_time import windows
+from core.events.over_time import sliding_windows
 from core.models.registry import architecture
 from tests.core.networks import narrow
 
@@ -115,7 +115,7 @@ def test_overlapping_parts_are_the_clips_samples(streamed, tmp_path):
     whole = load_clip(path).waveform
     for blocks in (opened.blocks(), Opening(path).blocks()):
         spans = []
-        for start, end, part in windows(blocks, 100_000, 29_000):
+        for start, end, part in sliding_windows(blocks, 100_000, 29_000):
             assert np.array_equal(part, whole[start:end])
             spans.append((start, end))
         starts = [*range(0, opened.samples - 100_000, 29_000), opened.samples - 100_000]

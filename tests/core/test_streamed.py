@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.audio import SAMPLE_RATE, Clip, DecodedClip, SoundEncoder, StreamedClip, load_clip, open_clip
+from core.audio import (
+    SAMPLE_RATE,
+    Clip,
+    DecodedClip,
+    SoundEncoder,
+    StreamedClip,
+    UncheckedClip,
+    load_clip,
+    open_clip,
+)
 from core.errors import AudioError
 
 SECONDS = 60.3
@@ -106,6 +115,27 @@ def test_recordings_of_up_to_a_minute_are_kept_decoded() -> None:
     assert not clip.waveform.flags.writeable
     assert clip.describe() == loaded.describe()
     assert isinstance(open_clip(recording(minute + 1, SAMPLE_RATE), name="a"), StreamedClip)
+
+
+def test_of_a_longer_recording_no_more_is_decoded() -> None:
+    """Of one sample more than is to be decoded at once the length is what the header declares, and nothing else is known."""
+    longest = 61 * SAMPLE_RATE
+    whole = open_clip(recording(longest, SAMPLE_RATE), name="a", unchecked_from_s=61)
+    assert not isinstance(whole, UncheckedClip)
+    data = recording(longest + 1, SAMPLE_RATE)
+    begun = open_clip(data, name="a", unchecked_from_s=61)
+    assert isinstance(begun, UncheckedClip)
+    assert (begun.samples, begun.sha256) == (longest + 1, "")
+    assert np.array_equal(np.concatenate(list(begun.blocks())), load_clip(data).waveform)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_any_kind_are_kept(kind: type) -> None:
+    data = recording(61 * SAMPLE_RATE, SAMPLE_RATE)
+    clip = open_clip(kind(data), name="a")
+    assert isinstance(clip, StreamedClip)
+    assert clip.source == data
+    assert clip.beginning(1.0).shape == (SAMPLE_RATE,)
 
 
 @pytest.mark.parametrize("data", [b"not audio", b"", recording(601 * 4_000, 4_000)])

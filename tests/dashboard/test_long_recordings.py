@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 import core.audio
 from core.audio import POOL, SAMPLE_RATE, StreamedClip, UncheckedClip
 from core.errors import AudioError
+from core.events import Row
 from core.tagging import EMBEDDED_PAIR, load_tagger
 from dashboard.server import clips, long_recordings, upload_limit
 from dashboard.server import timelines as timelines_module
@@ -115,9 +116,8 @@ def test_damage_late_in_a_recording(page: AppTest, beeps: bytes, embedded: None)
     waited_for(lambda: not timelines.status(source, EMBEDDED_PAIR).active)
     assert timelines.known(source, EMBEDDED_PAIR) is None
     assert '"cut.flac" is' in timelines.status(source, EMBEDDED_PAIR).message
-    assert (
-        timelines.status(source, EMBEDDED_PAIR).done == 0
-    )  # at its first row, not when it came to the damage
+    # At its first row, not when it came to the damage.
+    assert timelines.status(source, EMBEDDED_PAIR).done == 0
     page.file_uploader[0].upload("cut.flac", damaged, "audio/flac")
     page.run()
     for _ in range(100):
@@ -126,6 +126,45 @@ def test_damage_late_in_a_recording(page: AppTest, beeps: bytes, embedded: None)
         time.sleep(0.1)
         page.run()
     assert '"cut.flac" is' in page.error[0].value.replace("\\", "")
+    assert not page.exception
+
+
+def test_more_rows_than_were_expected() -> None:
+    """Parts that were handed out before keep their values."""
+    tagger = load_tagger(EMBEDDED_PAIR[0])
+    rows, parts = timelines_module._Rows(tagger, 2), []
+    for number in range(1, 8):
+        rows.push(Row(number - 1.0, float(number), np.full(len(tagger.classes), number, np.float32)))
+        parts.append(rows.timeline())
+    assert [part.edges_s.tolist() for part in parts] == [
+        [float(edge) for edge in range(number + 1)] for number in range(1, 8)
+    ]
+    assert [part.probabilities[:, 0].tolist() for part in parts] == [
+        [float(row) for row in range(1, number + 1)] for number in range(1, 8)
+    ]
+
+
+def test_no_files_of_an_unchecked_recording(
+    page: AppTest, beeps: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its check was cancelled, and its rows are complete: of its levels and its length there are estimates alone."""
+    for module in (core.audio, clips, clip_notes):
+        monkeypatch.setattr(module, "MAX_SECONDS", 61.0)
+    monkeypatch.setattr(long_recordings.LongRecordings, "check", lambda *_: None)
+    samples, rate = soundfile.read(io.BytesIO(beeps))
+    minute = io.BytesIO()
+    soundfile.write(minute, samples[90 * rate : 152 * rate], rate, format="FLAC")
+    page.file_uploader[0].upload("unchecked.flac", minute.getvalue(), "audio/flac")
+    page.run()
+    said = "The events can be downloaded once all of the recording is checked."
+    for _ in range(300):
+        if said in [caption.value for caption in page.caption]:
+            break
+        time.sleep(0.1)
+        page.run()
+    assert said in [caption.value for caption in page.caption]
+    assert not page.get("download_button")
+    assert "Make the player" in [button.label for button in page.button]
     assert not page.exception
 
 
