@@ -49,11 +49,19 @@ def _recording(source: Source, clip: StreamedClip) -> OpenedClip | None:
     if opened is not None:
         sections.recording(source, opened)
         return opened
-    if st.session_state.get(_STOPPED) != source.key:
+
+    def start() -> None:
         if unchecked:
             long.check(source)
         else:
             long.start(source, clip)
+
+    if st.session_state.get(_STOPPED) != source.key:
+        start()
+
+    def resume() -> None:
+        st.session_state.pop(_STOPPED, None)
+        start()
 
     def stop() -> None:
         st.session_state[_STOPPED] = source.key
@@ -62,7 +70,8 @@ def _recording(source: Source, clip: StreamedClip) -> OpenedClip | None:
     def idle(status: JobStatus | None) -> None:
         if status is not None and status.message:
             st.caption(formats.escaped(status.message))
-        st.button("Make the player", key="draw_long", on_click=lambda: st.session_state.pop(_STOPPED, None))
+        # After a click the fragment alone runs, and not the page, which would start it.
+        st.button("Make the player", key="draw_long", on_click=resume)
 
     sections.title(source, clip)
     job_panel(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+import soundfile
 
 from .conftest import settled
 from .test_accessibility import findings
@@ -56,3 +60,22 @@ def test_the_timeline_and_the_player(visit: Callable[..., Any]) -> None:
     canvas.press("ArrowRight")
     assert abs(page.evaluate(TIME) - duration / 100) < 0.05
     assert findings(page, "[data-testid=stMain]") == []
+
+
+def test_a_player_that_was_cancelled_can_be_made_after_all(visit: Callable[..., Any]) -> None:
+    """Of a recording of more than ten minutes, whose player takes seconds to make."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 605 * 4_000)
+    soundfile.write(file, noise, 4_000, format="FLAC")
+    page = visit()
+    files = [{"name": "long.flac", "mimeType": "audio/flac", "buffer": file.getvalue()}]
+    page.locator("input[type=file]").first.set_input_files(files)
+    page.get_by_text("Drawing it, and encoding it for the player").wait_for()
+    page.locator(".st-key-cancel_drawing button").click()
+    page.get_by_role("button", name="Make the player").wait_for()
+    page.locator(".st-key-cancel_over_time button").click()  # whose end would let the whole page run
+    page.get_by_role("button", name="Show tags over time").wait_for()
+    settled(page)
+    page.get_by_role("button", name="Make the player").click()
+    page.locator("audio").wait_for(state="attached")
+    page.get_by_role("button", name="Remove long.flac").click()
